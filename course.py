@@ -1,6 +1,6 @@
-"""The one program of the course. It needs Python 3.11 or newer and nothing else.
+"""The one program of the course. It needs Python 3.11 to 3.14 and nothing else.
 
-  python3 course.py lab                  set up what is missing, then open JupyterLab at lesson 01
+  python3 course.py lab                  set up what is missing, then open JupyterLab at the lesson used last
   python3 course.py test                 set up what is missing, then run every test
   python3 course.py model                bring the language model of lesson 14, where the set-up could not
   python3 course.py reset 02             a fresh copy of lesson 02; yours is kept in work/backups/
@@ -13,6 +13,7 @@ to pytest, `grade FOLDER --out DIR` to the grader. On Windows say `python` or `p
 
 You work on copies, in work/. An update of the course never writes over a copy that you changed: the new
 version is put beside yours. A copy you delete stays deleted until you ask for it with `reset`.
+Where a JupyterLab runs on work/ already, `lab` opens that one and starts no second.
 The environment is made in .venv, once. An activated conda or venv environment is used instead.
 """
 

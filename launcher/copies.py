@@ -80,6 +80,15 @@ def reset(number, lessons, work, home, now):
     return [*notices, *done, f"A fresh copy is at {copy}."]
 
 
+def last_used(work, home):
+    """The copy that the learner changed last, the first one where none was changed, and None where none is there."""
+    here = lessons_in(work)
+    manifest, _ = read_manifest(home)
+    given = {name: record["given"] for name, record in manifest.items()}
+    mine = [copy for copy in here if hash_of(copy.read_bytes()) != given.get(copy.name)]
+    return max(mine, key=lambda copy: copy.stat().st_mtime_ns, default=here[0] if here else None)
+
+
 def lessons_in(folder):
     """The notebooks of a folder whose names are a lesson's, such as 02_bits.ipynb, in order."""
     return sorted(path for path in folder.glob("*.ipynb") if re.fullmatch(r"\d\d_\w+\.ipynb", path.name))

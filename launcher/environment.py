@@ -22,6 +22,7 @@ from pathlib import Path
 from launcher.folder import need_writable
 from launcher.lock import alone
 from launcher.packages import LOOK_AT_PACKAGES, forget_half_installed
+from launcher.pythons import bounds, fits, need_python, version_of
 from launcher.stamp import read_stamp, write_stamp
 from launcher.stop import Stop
 
@@ -93,8 +94,11 @@ def fill(environment, root, before, version, extras):
     Raises:
         Stop: it cannot be done; the message says why, and what helps.
     """
+    requires = read_project(root)["requires-python"]
+    stale = version is None or before.get("python", version) != version or not fits(version, requires)
+    need_python(version_of(sys.executable) if environment.ours and stale else version, requires)
     say("Setting up the course in", environment.folder)
-    if environment.ours and (version is None or before.get("python", version) != version):
+    if environment.ours and stale:
         make(environment)
     has_pip = call([environment.python, "-m", "pip", "--version"], quiet=True)
     if not has_pip and not call([environment.python, "-m", "ensurepip"], quiet=True) and environment.ours:
@@ -109,7 +113,7 @@ def fill(environment, root, before, version, extras):
     install_torch(environment, root)
     say("Installing the course and what it needs")
     if not pip(environment, root, "--editable", f".[{','.join(extras)}]" if extras else "."):
-        raise Stop(why_pip_failed(environment))
+        raise Stop(why_pip_failed(environment, root))
     need_packages(environment, root, extras)
     return version
 
@@ -179,7 +183,7 @@ def install_torch(environment, root):
             return
         say("PyTorch's own index did not deliver: trying the default one")
     if not pip(environment, root, *pair):
-        raise Stop(why_pip_failed(environment))
+        raise Stop(why_pip_failed(environment, root))
 
 
 def read_project(root):
@@ -244,10 +248,11 @@ def answers(url, patience_s=PATIENCE_S):
     return bool(heard)
 
 
-def why_pip_failed(environment):
+def why_pip_failed(environment, root):
     """What the person can do when pip has stopped with an error of its own."""
     proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    oldest, newest = bounds(read_project(root)["requires-python"])
     return "\n  ".join(
         [
             "the set-up could not be finished: pip stopped, for the reason it gives above.",
@@ -256,7 +261,7 @@ def why_pip_failed(environment):
             f"    set HTTPS_PROXY to its address; it is {'set' if proxy else 'not set'} now.",
             f'"No matching distribution" and no word of a connection: there may be no PyTorch for Python {version} '
             "on this kind",
-            "    of machine: start course.py with Python 3.11 or 3.12.",
+            f"    of machine: start course.py with another Python, 3.{oldest} to 3.{newest}.",
             f'"No space left": {environment.folder} takes about 2 GB.',
             "Then run the same command again: it goes on from here.",
         ]
@@ -281,17 +286,6 @@ def call(command, cwd=None, quiet=False):
         return subprocess.run(command, cwd=cwd, stdout=output, stderr=output, env=variables).returncode == 0
     except FileNotFoundError:
         return False
-
-
-def version_of(python):
-    """The version "3.11" of an interpreter, or None where it does not run, as after its base Python was removed."""
-    if Path(python) == Path(sys.executable):
-        return "{}.{}".format(*sys.version_info)
-    question = [str(python), "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]
-    try:
-        return subprocess.run(question, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def say(*words):

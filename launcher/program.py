@@ -7,8 +7,9 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from launcher import Stop, copies, environment
+from launcher import Stop, copies, environment, lock, running
 from launcher.folder import need_writable
+from launcher.news import write_news
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "work"
@@ -16,13 +17,26 @@ COURSE_HOME = WORK / ".course"  # where progress and the record of given copies 
 
 
 def lab(arguments):
-    """Open JupyterLab on the learner's copies, at the first lesson that is there."""
+    """Open JupyterLab on the learner's copies, at the lesson used last, or name the one that runs there already."""
     need_writable(WORK)  # before a long set-up, and not after it
+    need_writable(COURSE_HOME)
     python = environment.prepare(ROOT, extras=environment.missing_tools())
-    for notice in copies.update(ROOT / "lessons", WORK, COURSE_HOME, datetime.now()):
+    with lock.held(COURSE_HOME / "lab.lock") as mine:  # until JupyterLab ends
+        note = running.look(python, WORK) if mine else running.wait_for(python, WORK)
+        if note:  # two on one folder would write over each other's notebooks
+            browser = "--no-browser" not in arguments
+            running.point_to(note, page_of(copies.last_used(WORK, COURSE_HOME)), orphan=mine, browser=browser)
+            return 0
+        return start(python, arguments)
+
+
+def start(python, arguments):
+    """Bring the copies up to date, and run JupyterLab on them until it ends."""
+    notices = copies.update(ROOT / "lessons", WORK, COURSE_HOME, datetime.now())
+    for notice in notices:
         print(notice, flush=True)
-    here = copies.lessons_in(WORK)
-    first = "/lab/tree/" + here[0].name if here else "/lab"
+    lesson = copies.last_used(WORK, COURSE_HOME)
+    first = page_of((lesson and write_news(notices, lesson, WORK)) or lesson)
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container one often is
     settings = [str(ROOT / "launcher" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]  # no news, no update checks
     print("Starting JupyterLab. To stop it, press Ctrl-C here twice.", flush=True)
@@ -41,6 +55,11 @@ def lab(arguments):
         COURSE_HOME=str(COURSE_HOME),
         JUPYTER_CONFIG_PATH=os.pathsep.join(filter(None, settings)),
     )
+
+
+def page_of(file):
+    """The path of JupyterLab's page that shows a file of work/, or an empty page where there is none."""
+    return f"/lab/tree/{file.name}" if file else "/lab"
 
 
 def test(arguments):
@@ -144,5 +163,5 @@ def answer(arguments, explanation):
 
 def complain(sentence, status):
     """Print a sentence where errors go, and return the exit status."""
-    print(f"\ncourse.py: {sentence}" if status != 2 else f"course.py: {sentence}", file=sys.stderr)
+    print(f"course.py: {sentence}", file=sys.stderr)
     return status

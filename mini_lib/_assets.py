@@ -12,7 +12,7 @@ ASSETS = Path(__file__).parent / "assets"
 
 
 def read_verified(path: Path, sha256: str, how_to_get_it: str) -> bytes:
-    """Return the whole content of `path`, once its hash has been found right.
+    """Return the whole content of `path` after checking its hash.
 
     `how_to_get_it` ends the error message: an instruction such as "run `git restore x`".
 
@@ -32,12 +32,12 @@ def read_verified(path: Path, sha256: str, how_to_get_it: str) -> bytes:
 
 
 def verify_large(path: Path, size_bytes: int, sha256: str, fix: str) -> Path:
-    """Return the path of a file that is there, once its size and hash are right; its content is not kept in memory.
+    """Return the path of an existing file after checking its size and hash; its content is not kept in memory.
 
-    `fix` ends the error message: what the reader can do.
+    `fix` ends the error message: it says what the reader can do.
 
     Raises:
-        ValueError: the size or the hash is another one (a changed, cut or half-copied file).
+        ValueError: the size or the hash differs (a changed, cut or half-copied file).
     """
     with path.open("rb") as file:
         got = hashlib.file_digest(file, "sha256").hexdigest()
@@ -51,7 +51,7 @@ def verify_large(path: Path, size_bytes: int, sha256: str, fix: str) -> Path:
 
 
 def read_arrays(path: Path, sha256: str, how_to_get_it: str) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz inside .xz by name, once its hash has been found right.
+    """Return the arrays of an .npz file inside an .xz file by name, after checking its hash.
 
     Raises:
         ValueError: as `read_verified`.
@@ -63,5 +63,5 @@ def read_arrays(path: Path, sha256: str, how_to_get_it: str) -> dict[str, np.nda
 
 @lru_cache(maxsize=1)
 def _decompressed(content: bytes) -> bytes:
-    """What was read last is kept: decompressing takes longer than reading, and lessons ask for it again and again."""
+    """Keep the last result: decompressing takes longer than reading, and lessons ask for it again and again."""
     return lzma.decompress(content)

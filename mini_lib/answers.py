@@ -1,4 +1,4 @@
-"""What a model answers, and how often it is right."""
+"""The answers of a model, and how often they are right."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from mini_lib.tensor_checks import need_tensor
 def accuracy(model: nn.Module, split: Split) -> float:
     """Return the share of pictures, in [0, 1], whose largest logit is that of their class.
 
-    The model is asked in evaluation mode and left in the mode it had.
+    The model runs in evaluation mode and is left in the mode it had.
 
     Raises:
         TypeError: `model` is not a module, or `split` not a Split.
@@ -36,8 +36,8 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
     Small batches, whose activations fit in the cache, are about twice as fast as batches of 1000 here.
 
     Raises:
-        TypeError: `model` is not a module, or gives no tensor; or `images` are none.
-        ValueError: there is no image, `batch_size` is below 1, or the model cannot be run on such images.
+        TypeError: `model` is not a module, or gives no tensor; or `images` is not a tensor.
+        ValueError: there is no image, `batch_size` is below 1, or the model cannot be run on these images.
 
     >>> predict(nn.Flatten(), torch.ones(3, 1, 2, 2)).shape
     torch.Size([3, 4])
@@ -53,7 +53,7 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
 
 
 def need_classes(model: nn.Module, *splits: Split) -> None:
-    """Refuse a model that does not tell all classes of the splits apart.
+    """Refuse a model whose logits do not cover all classes of the splits.
 
     Raises:
         TypeError, ValueError: as `predict`; or it gives no logits [N, classes], or a label lies beyond its classes.
@@ -61,7 +61,7 @@ def need_classes(model: nn.Module, *splits: Split) -> None:
     >>> need_classes(nn.Flatten(), Split(torch.zeros(1, 1, 2, 2), torch.tensor([3])))          # 4 logits, labels 0 to 3
     """
     if not splits:
-        raise ValueError("splits must be one or more, got none; pass the pictures that the model is for")
+        raise ValueError("splits must hold at least one split, got none; pass the pictures that the model is for")
     for split in splits:
         of_type("each split", split, Split, fix="use data.Split(images, labels)")
     with torch.random.fork_rng(devices=[]):  # a model may draw at random whatever its mode
@@ -74,8 +74,8 @@ def share_correct(logits: Tensor, labels: Tensor) -> float:
 
     Raises:
         TypeError: one of the two is not a tensor.
-        ValueError: there is not a row for each label; or a logit is NaN: it would count as the largest, and the share
-            would be that of a guess.
+        ValueError: the numbers of rows and labels differ; or a logit is NaN: it would count as the largest, and the
+            share would be that of a guess.
 
     >>> share_correct(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
     0.5
@@ -93,12 +93,12 @@ def share_correct(logits: Tensor, labels: Tensor) -> float:
 
 
 def _need_logits(logits: Tensor, *splits: Split) -> None:
-    """Refuse logits that do not tell all classes of the splits apart."""
+    """Refuse logits that do not cover all classes of the splits."""
     if logits.ndim != 2:
         raise ValueError(f"the model must give logits [N, classes], got {list(logits.shape)}; flatten its output")
     highest = int(max(split.labels.max() for split in splits))
     if highest >= logits.shape[1]:
         raise ValueError(
-            f"the highest label is {highest}, but the model tells {logits.shape[1]} classes apart; "
+            f"the highest label is {highest}, but the model has {logits.shape[1]} classes; "
             f"give its last layer {highest + 1} outputs"
         )

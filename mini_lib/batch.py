@@ -1,4 +1,4 @@
-"""One batch of training: pictures with what each of them is, and the function type of an augmentation."""
+"""One training batch: pictures with their labels, and the function type of an augmentation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mini_lib.tensor_checks import need_tensor
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pictures and what each of them is: a class, or shares of several classes where pictures were mixed.
+    """Pictures and their labels: one class each, or shares of several classes where pictures were mixed.
 
     images: [N, channels, height, width]; labels: int64 [N], classes counted from 0, or floating point [N, classes],
     whose rows add up to 1.
@@ -65,7 +65,7 @@ class Batch:
 
 
 def need_batch(augmented: object) -> Batch:
-    """Return what an augmentation gave, once it is a batch.
+    """Return the result of an augmentation if it is a batch.
 
     Raises:
         TypeError: it is something else.
@@ -75,5 +75,5 @@ def need_batch(augmented: object) -> Batch:
     return augmented
 
 
-# What is done to a batch before the model sees it. All chance comes from the generator.
+# Changes a batch before the model sees it. All randomness comes from the generator.
 Augment = Callable[[Batch, torch.Generator], Batch]

@@ -14,9 +14,9 @@ from mini_lib.copying import need_module
 from mini_lib.require import shown
 
 Calibration = Tensor | Iterable[Tensor]
-# Is told the layer's name, its input and its output.
+# Receives the layer's name, its input and its output.
 See = Callable[[str, Tensor, Tensor], None]
-# A window of 576 inputs at 196 places takes .9 MB in float64: this many images at a time stay below 60 MB.
+# A window of 576 inputs at 196 places takes 0.9 MB in float64: this many images at a time stay below 60 MB.
 _IMAGES_AT_ONCE = 64
 
 
@@ -56,11 +56,11 @@ def batches(calibration: Calibration) -> list[Tensor]:
 
 
 def run_model(model: Callable[..., object], *inputs: Tensor) -> object:
-    """Return `model(*inputs)`, and say which inputs it was where torch refuses them.
+    """Return `model(*inputs)`; where torch refuses the inputs, the error describes them.
 
     Raises:
         TypeError: `model` is neither a module nor another function of tensors.
-        ValueError: the model cannot be run on them: another shape or dtype than its layers take, say.
+        ValueError: the model cannot be run on them: its layers take another shape or dtype, for example.
 
     >>> run_model(nn.Linear(3, 2).double(), torch.zeros(1, 3))
     Traceback (most recent call last):
@@ -98,7 +98,7 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
         for name in names:
 
             def look(module: nn.Module, inputs: tuple, named: dict, output: Tensor, name: str = name) -> None:
-                # and no return: torch would put it in the place of the output
+                # no return: torch would use a returned value as the output
                 see(name, _first_input(module, inputs, named), output)
 
             hooks.callback(model.get_submodule(name).register_forward_hook(look, with_kwargs=True).remove)
@@ -107,12 +107,12 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
 
 
 def _first_input(module: nn.Module, inputs: tuple, named: dict[str, object]) -> Tensor:
-    """What a call gives to the first parameter of forward, be it by place or by name, as in `fc(input=x)`."""
+    """Return the argument for the first parameter of forward, passed by position or by name, as in `fc(input=x)`."""
     return inputs[0] if inputs else next(iter(signature(module.forward).bind(**named).arguments.values()))
 
 
 def running_order(model: nn.Module, data: list[Tensor], names: Iterable[str]) -> list[str]:
-    """Return those of the names whose modules run on the first input of the data, in the order in which they first do.
+    """Return those of the names whose modules run on the first input of the data, in the order of their first call.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval()
     >>> running_order(model, [torch.zeros(5, 2)], ["1", "0"])
@@ -127,13 +127,13 @@ def running_order(model: nn.Module, data: list[Tensor], names: Iterable[str]) ->
 def observe_windows(
     model: nn.Module, data: list[Tensor], layers: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]
 ) -> None:
-    """Run `model` on each batch, and tell `see` what each of the `layers` multiplies its weight with, part by part.
+    """Run `model` on each batch, and give `see`, part by part, what each of the `layers` multiplies its weight by.
 
     `see` gets the layer's name and float64 [groups, windows, k]; a linear layer has one group, and its windows are its
     inputs.
 
     Raises:
-        ValueError: the model is in training mode, a layer is not the model's own of that name, or does not run.
+        ValueError: the model is in training mode, a layer is not the model's module of that name, or does not run.
 
     >>> model = nn.Sequential(nn.Linear(2, 3)).eval()
     >>> observe_windows(model, [torch.zeros(5, 2)], {"0": model[0]}, lambda name, x: print(name, tuple(x.shape)))
@@ -154,13 +154,13 @@ def observe_windows(
     observe(model, data, layers, look)
     if silent:
         raise ValueError(
-            f"layer {next(iter(silent))!r} did not run on the calibration data, so nothing is known of what it reads; "
+            f"layer {next(iter(silent))!r} did not run on the calibration data, so nothing is known about its input; "
             "leave it out in where"
         )
 
 
 def windows(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Return everything that a linear layer or a convolution multiplies its weight with, [groups, windows, k].
+    """Return everything that a linear layer or a convolution multiplies its weight by, [groups, windows, k].
 
     A row of 3 pixels, padded by one zero on each side, seen through a kernel of 1 x 3 at every second place:
 
@@ -175,7 +175,7 @@ def windows(layer: nn.Module, inputs: Tensor) -> Tensor:
             f"a {type(layer).__name__} reads {list(inputs.shape)}, an image without a batch axis; calibrate with "
             "[N, channels, ...], such as image[None]"
         )
-    # torch keeps the padding of a convolution, "same" included, in the order in which F.pad wants it
+    # torch keeps the padding of a convolution, "same" included, in the order that F.pad expects
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
     kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
@@ -187,10 +187,10 @@ def windows(layer: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def per_weight(weight: Tensor, per_input: Tensor) -> Tensor:
-    """Return one value per input, [k] or [groups, k], laid out as the weight that reads these inputs.
+    """Return one value per input, [k] or [groups, k], laid out like the weight that reads these inputs.
 
     Raises:
-        ValueError: the values are not those of the inputs of such a weight.
+        ValueError: the number of values is not the number of inputs of the weight.
 
     >>> per_weight(torch.zeros(2, 1, 1, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]])).flatten(1)
     tensor([[1., 2.],

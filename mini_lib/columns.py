@@ -7,11 +7,11 @@ from mini_lib.require import of_type, whole
 
 
 def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Return `lines` of cells as text: columns two blanks apart, those in `left` flush left and all others flush right.
+    """Return `lines` of cells as text: columns two spaces apart, those in `left` flush left, the others flush right.
 
     Raises:
-        TypeError: a cell is not text, or `left` not whole numbers.
-        ValueError: there is no line, or the lines do not all have as many cells.
+        TypeError: a cell is not text, or `left` is not whole numbers.
+        ValueError: there is no line, or the lines differ in their number of cells.
 
     >>> print(aligned([("layer", "weights"), ("conv1", "72"), ("fc", "5,120")]))
     layer  weights
@@ -32,11 +32,11 @@ def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
 
 
 def as_html(lines: Sequence[Sequence[str]], caption: str) -> str:
-    """Return `lines` of cells as an HTML table: the first line names the columns, the first cell of each other its row.
+    """Return `lines` of cells as an HTML table: the first line names the columns, the first cell of any other its row.
 
     Raises:
         TypeError: a cell or the caption is not text.
-        ValueError: there is no line, or the lines do not all have as many cells.
+        ValueError: there is no line, or the lines differ in their number of cells.
 
     >>> as_html([("layer", "weights"), ("conv1", "72")], "Stored").partition("<tbody>")[2]
     '<tr><th scope="row">conv1</th><td>72</td></tr></tbody></table>'
@@ -52,11 +52,11 @@ def as_html(lines: Sequence[Sequence[str]], caption: str) -> str:
 
 
 def _cells(lines: object) -> list[list[str]]:
-    """The cells of a table, once they are text and every line has as many."""
+    """Return the cells of a table after checking that they are text and that all lines have equally many."""
     fix = "give lists of text, one for each line"
     lines = [[*of_type("each line", line, Sequence, fix=fix)] for line in of_type("lines", lines, Iterable, fix=fix)]
     if not lines or len({len(line) for line in lines}) > 1:
-        raise ValueError(f"lines must be one or more of as many cells, got {[len(line) for line in lines]} cells")
+        raise ValueError(f"lines must be one or more of equal length, got {[len(line) for line in lines]} cells")
     if not all(isinstance(cell, str) for line in lines for cell in line):
         raise TypeError("each cell must be text; use str(value), or an f-string")
     return lines

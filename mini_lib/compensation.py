@@ -1,7 +1,7 @@
 """Compensation: change a model's layers one after the other, and a layer's columns one after the other.
 
-What one column loses, the columns after it can partly give back, if their inputs go together; and what one layer does
-to its output, the next layer reads. Both orders are the same whether weights are pruned or rounded.
+The columns after a changed column can partly make up for its loss, if their inputs go together; and the next layer
+reads the changed output of the layer before it. Both orders are the same whether weights are pruned or rounded.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ def layer_by_layer(
 ) -> Iterator[tuple[str, nn.Module, Tensor]]:
     """Yield the name, the layer and its H = E[x x^T], layer by layer in the order in which they run.
 
-    H is taken when its layer's turn comes. So a caller that changes each layer in place gets, for the next one, the
-    second moments of what the changed layers give.
+    H is computed when its layer's turn comes. So a caller that changes each layer in place gets, for the next one, the
+    second moments of the outputs of the changed layers.
 
     Raises:
         TypeError, ValueError: as `second_moments_of`.
 
-    The first layer is doubled before the second has its turn, so what that reads is four times as strong, squared.
+    The first layer is doubled before the second has its turn, so the squares that the second reads are four times as
+    large.
 
     >>> model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).eval()
     >>> for name, layer, moments in layer_by_layer(model, torch.ones(3, 1), dict(model.named_children())):
@@ -64,22 +65,22 @@ def inverse_factor(moments: Tensor) -> Tensor:
 def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor], Tensor], *, block_size: int) -> Tensor:
     """Return the rows after each column in turn took its final value, and the columns after it made up for the change.
 
-    The columns after column i move by -e U_i,i+1: with e = (w - settle) / U_ii, and then e^2 is what the change of
-    column i adds to the squared output error.
+    The columns after column i move by -e U_i,i+1: with e = (w - settle) / U_ii; the change of column i adds e^2 to the
+    squared output error.
 
     Args:
         rows: [groups, rows, k], float64; the argument stays as it is.
         factor: U of `inverse_factor`, [groups, k, k].
         settle: gets a column's index and the rows as they are now, and returns the column's final values [groups,
             rows].
-        block_size: columns beyond the block of this many move once for all of it, as one matrix product. It changes
-            the time, and nothing else.
+        block_size: columns after a block of this many columns move once for the whole block, as one matrix product.
+            This changes the time and nothing else.
 
     Raises:
         TypeError: `rows` or `factor` is not a tensor, `settle` not a function, or `block_size` not a whole number.
         ValueError: the shapes do not fit, a number is not finite, or `block_size` is below 1.
 
-    U is [[1, -1], [0, 1]]. The first column goes from 1.5 to 1, and the second takes 0.5 over:
+    U is [[1, -1], [0, 1]]. The first column goes from 1.5 to 1, and the second takes over 0.5:
 
     >>> upper = torch.tensor([[[1.0, -1.0], [0.0, 1.0]]])
     >>> settle_columns(torch.tensor([[[1.5, 3.0]]]), upper, lambda at, rows: rows[..., at].floor(), block_size=128)
@@ -102,8 +103,8 @@ def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor],
             settled = settle(at, rows)
             error = (rows[..., at] - settled) / diagonal[..., at]
             rows[..., at:end] -= error[..., None] * factor[:, None, at, at:end]
-            rows[..., at] = settled  # exactly, where rounding leaves almost
+            rows[..., at] = settled  # exactly; the line above gives it up to rounding
             errors[..., at - start] = error
-        # the columns after the block move once for all of it: the same sum, as one matrix product
+        # the columns after the block move once for the whole block: the same sum, as one matrix product
         rows[..., end:] -= errors @ factor[:, start:end, end:]
     return rows

@@ -1,7 +1,8 @@
-"""Copy a model so that the copy computes with its own weights, or say why none can.
+"""Copy a model so that the copy computes with its own weights, or say why this is impossible.
 
-`deepcopy` copies modules and tensors, and nothing that a function holds on to: a forward put on a module from outside,
-a hook's closure, a lambda kept as an attribute go on working with the original. It also parts what shares one memory.
+`deepcopy` copies modules and tensors, but nothing that a function holds on to: a forward put on a module from outside,
+a hook's closure or a lambda kept as an attribute goes on working with the original. It also separates tensors that
+share memory.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from mini_lib.require import of_type
 
 
 def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Iterable[nn.Module] = ()) -> nn.Module:
-    """Return a copy that computes with its own weights; `known` says what to take for copies of the modules of an id.
+    """Return a copy that computes with its own weights; `known` maps the ids of some modules to ready copies of them.
 
-    but: modules that are not looked at, since others will take their place.
+    but: modules that are not checked, since others will take their place.
 
     Raises:
         TypeError: it is not a module that can be copied, see `need_module`; or `known` or `but` are of another kind.
         ValueError: a module was given another forward from outside, such as a lambda, or keeps a function that holds a
-            part of the model, which in the copy too would work with the weights of the original; a tensor is computed
-            from others, as old masks are, which torch cannot copy; or a parameter lies in the memory of another, or has
-            a gradient hook, which its copy would not.
+            part of the model, which even in the copy would work with the weights of the original; a tensor is computed
+            from others, as old masks are, which torch cannot copy; or a parameter shares the memory of another, or has
+            a gradient hook, and its copy would not.
 
     >>> layer = nn.Linear(2, 2)
     >>> layer.forward = lambda x: 2 * nn.functional.linear(x, layer.weight)
@@ -85,15 +86,15 @@ def need_module(model: object) -> None:
 
 
 def _need_ties_kept(modules: Mapping[str, nn.Module]) -> None:
-    """Refuse a parameter that lies in the memory of another tensor, or has a gradient hook: no copy of it would."""
-    # What is held under two names is one tensor, and stays one.
+    """Refuse a parameter that shares the memory of another tensor, or has a gradient hook: its copy would not."""
+    # A tensor that is held under two names is one tensor, and stays one.
     held: dict[int, tuple[str, torch.Tensor]] = {}
     for name, module in modules.items():
         for attribute, value in (*module._parameters.items(), *module._buffers.items(), *vars(module).items()):
             if isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta:
                 held.setdefault(id(value), (f"{name}.{attribute}".strip("."), value))
     places: dict[tuple, list[tuple[str, torch.Tensor]]] = {}
-    # Parameters first: buffers that lie in one memory with each other only are copied together.
+    # Parameters first: buffers that share memory only with each other are copied together.
     for name, tensor in sorted(held.values(), key=lambda one: not isinstance(one[1], nn.Parameter)):
         if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
             raise ValueError(f"{name!r} of the model has a gradient hook, which its copy would not; remove it first")
@@ -107,7 +108,7 @@ def _need_ties_kept(modules: Mapping[str, nn.Module]) -> None:
             place = used.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
             if place.any():
                 raise ValueError(
-                    f"{name!r} of the model lies in the memory of another of its parameters, and in a copy would not; "
+                    f"{name!r} of the model shares the memory of another of its parameters, and in a copy would not; "
                     "hold one parameter under both names, or clone() it"
                 )
             if isinstance(tensor, nn.Parameter):
@@ -115,7 +116,7 @@ def _need_ties_kept(modules: Mapping[str, nn.Module]) -> None:
 
 
 def _functions(value: object) -> Iterator[FunctionType]:
-    """Yield the functions that an attribute keeps; torch copies what they are bound to, and not what they hold."""
+    """Yield the functions that an attribute keeps; torch copies what they are bound to, but not what they hold."""
     if isinstance(value, FunctionType):
         yield value
     elif isinstance(value, MethodType):
@@ -131,13 +132,13 @@ def _functions(value: object) -> Iterator[FunctionType]:
 def held_by(things: Iterable[object]) -> Iterator[nn.Module | torch.Tensor]:
     """Yield the modules and tensors that things hold: in containers, in objects, or as what a function remembers.
 
-    What a module holds is not followed.
+    Modules are not searched in turn.
 
     >>> layer = nn.Linear(2, 2)
     >>> [found is layer for found in held_by([lambda x: 2 * layer(x)])]
     [True]
     """
-    seen: dict[int, object] = {}  # the things themselves too: the id of one that is gone may be given again
+    seen: dict[int, object] = {}  # the things themselves too: Python may reuse the id of one that is gone
     ahead = list(things)
     while ahead:
         thing = ahead.pop()

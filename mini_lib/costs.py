@@ -36,7 +36,7 @@ class LayerCost:
 
 
 def parameters(model: nn.Module) -> int:
-    """Return how many parameters a model has, a shared one counted once.
+    """Return how many parameters a model has; a shared parameter counts once.
 
     A layer that keeps its weights as packed codes says how many they are in an integer attribute
     `encoded_parameters`: a weight of 4 bits is still a weight.
@@ -90,15 +90,15 @@ def flops(macs: int) -> int:
 def macs(model: nn.Module, example: Example) -> int:
     """Return the multiply-accumulates of one forward pass over `example`.
 
-    `example` is one tensor, or a tuple of them for a model that takes several. Counted are
-    convolutions (zero padding included), matrix products, bilinear and recurrent layers, attention (a
-    causal mask saves nothing), and what is written by hand: sums of products, outer products.
-    Element-wise work such as a bias, ReLU, batch norm, pooling or resizing is not.
+    `example` is one tensor, or a tuple of them for a model that takes several. Convolutions count (zero padding
+    included), and so do matrix products, bilinear and recurrent layers, attention (a causal mask saves nothing), and
+    products written by hand: sums of products, outer products. Element-wise work such as a bias, ReLU, batch norm,
+    pooling or resizing does not.
 
     Raises:
         TypeError: `model` is not a module, or `example` is not made of tensors.
-        ValueError: a tensor of `example` is empty, the model cannot be run on it, or calls an operator that multiplies
-            and whose MACs are not known; the message names it.
+        ValueError: a tensor of `example` is empty, the model cannot be run on it, or it calls an operator that
+            multiplies but whose MACs are not known; the message names the operator.
 
     Each of the 8 * 8 * 8 outputs takes 3 * 3 * 3 products, 512 * 27 = 13824:
 
@@ -112,9 +112,9 @@ def macs(model: nn.Module, example: Example) -> int:
 def layer_costs(model: nn.Module, example: Example) -> list[LayerCost]:
     """Return the cost of every layer, in the order of `model.named_modules()`.
 
-    A layer is a module that has no children and runs, or that owns weights or MACs itself. So the
-    rows add up to `parameters(model)`, `macs(model, example)` and `stored_bytes(model)`. What two
-    layers share is counted for the first.
+    A layer is a module that has no children and runs, or that owns weights or MACs itself. So the rows add up to
+    `parameters(model)`, `macs(model, example)` and `stored_bytes(model)`. Tensors that two layers share count for the
+    first.
 
     Raises:
         TypeError, ValueError: as `macs`.
@@ -167,7 +167,7 @@ def _weight_bytes(model: nn.Module) -> Counter[str]:
     for key, value in model.state_dict(keep_vars=True).items():
         if not isinstance(value, Tensor):
             continue
-        # Tied tensors are the same elements of the same memory. A meta tensor has no memory: itself.
+        # Tied tensors are the same elements of the same memory. A meta tensor has no memory, so it stands for itself.
         place = value.data_ptr() or id(value)
         identity = (place, value.dtype, value.shape, value.stride())
         if identity not in seen:

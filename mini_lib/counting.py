@@ -3,7 +3,7 @@
 A convolution is a convolution whoever calls it, so a layer of your own counts as well as one of
 torch's. Each operator is charged to the module that is running when it is called. A layer that
 computes outside of torch has a method `own_macs(output)`, which says what it did there. An operator
-that multiplies and whose MACs we cannot tell is refused by name: it must not count as 0.
+that multiplies but whose MACs are not known is refused by name: it must not count as 0.
 """
 
 import re
@@ -41,12 +41,12 @@ _FIRST_FACTOR = {
 }
 
 
-# What multiplies, by its name: those of them that are not counted below are refused.
+# Operators that multiply, by name: those that are not counted below are refused.
 _MULTIPLIES = re.compile(
     "linalg|_fft|cdist|_mm|[bps]mm|addmm|matmul|dot|attention|transformer_|rnn|lstm|gru|convol|conv_|conv\\d|linear|bag"
     "|cholesky|triangular_solve|ormqr|geqrf|pdist|affine_grid|_foreach_addcmul"
 )
-# What adds up the numbers of its first argument, and what hands them on, each still by itself.
+# Operators that add up the numbers of their first argument, and operators that pass them on one by one.
 _ADDS_UP = (aten.sum, aten.mean, aten.nansum, aten.cumsum)
 _HANDS_ON = (
     *(aten.view, aten._unsafe_view, aten.unsqueeze, aten.squeeze, aten.permute, aten.transpose, aten.t, aten.expand),
@@ -97,7 +97,7 @@ def _is_outer(args: tuple, output: Tensor) -> bool:
 
 
 def _is_untold(func: object) -> bool:
-    """Return whether an operator that is not counted multiplies, or may: we do not know those that are not torch's."""
+    """Return whether an operator that is not counted multiplies, or may: operators from outside torch are unknown."""
     name = func.overloadpacket.__name__
     return func.namespace not in ("aten", "prim", "prims") or bool(
         _MULTIPLIES.search(name) and not name.startswith(_DOES_NOT)
@@ -119,8 +119,8 @@ class _MacCounter(TorchDispatchMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.tallies: dict[nn.Module, Tally] = defaultdict(Tally)
-        self._running = [model]  # and its hooks, before it is called itself
-        self._products = WeakIdKeyDictionary()  # of two tensors, number by number: multiply-accumulates once summed up
+        self._running = [model]  # from the start, for hooks that run before the model itself
+        self._products = WeakIdKeyDictionary()  # element-wise, of two tensors: multiply-accumulates once summed up
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self._running.append(module)
@@ -140,7 +140,7 @@ class _MacCounter(TorchDispatchMode):
             return output
         output = func(*args, **(kwargs or {}))
         macs = _operator_macs(func.overloadpacket, args, output)
-        tells = hasattr(self._running[-1], "own_macs")  # what it multiplies by hand
+        tells = hasattr(self._running[-1], "own_macs")  # it counts what it multiplies by hand
         if macs is None and _is_untold(func) and not tells:
             raise ValueError(
                 f"{type(self._running[-1]).__name__} calls {func.overloadpacket}, whose MACs are not known; give the "
@@ -153,9 +153,9 @@ class _MacCounter(TorchDispatchMode):
         return output
 
     def _summed_products(self, operator: object, args: tuple, output: object) -> int:
-        """Follow the products of two tensors, number by number, and return how many of them are added up here.
+        """Follow the element-wise products of two tensors, and return how many of them are added up here.
 
-        Whole numbers are not followed: they are indexes, or codes that are unpacked.
+        Integers are not followed: they are indexes, or codes being unpacked.
         """
         if not (args and isinstance(args[0], Tensor)) or not (args[0].is_floating_point() or args[0].is_complex()):
             return 0
@@ -169,12 +169,12 @@ class _MacCounter(TorchDispatchMode):
 
 
 def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
-    """Run `model` once on `example` and return what each module did, in a model left as it was.
+    """Run `model` once on `example` and return what each module did; the model is left as it was.
 
     Raises:
         TypeError: `model` is not a module, or `example` is not made of tensors.
-        ValueError: a tensor of `example` is empty, the model cannot be run on it, or calls an operator whose MACs we
-            cannot tell.
+        ValueError: a tensor of `example` is empty, the model cannot be run on it, or calls an operator whose MACs are
+            not known.
     """
     need_module(model)
     inputs = example_inputs(example)

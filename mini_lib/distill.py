@@ -1,4 +1,4 @@
-"""Knowledge distillation: a student learns what its teacher thinks of each picture, not its label alone.
+"""Knowledge distillation: a student learns what its teacher thinks of each picture, not only its label.
 
 A label says "shirt". A trained teacher says "shirt, though nearly a T-shirt, and no sandal at all": ten numbers per
 picture instead of one. The student's answer q is drawn towards the teacher's p, both softened by a temperature T,
@@ -7,13 +7,13 @@ picture instead of one. The student's answer q is drawn towards the teacher's p,
 
     loss = share * T^2 * KL(p || q) + (1 - share) * cross-entropy with the labels
 
-so that the small probabilities, which tell the classes apart that are alike, count as well. The gradient of KL(p || q)
-with respect to a logit is (q - p) / T, and q - p itself shrinks with 1 / T: T^2 keeps the two parts in balance when the
+so that the small probabilities, which say how alike the classes are, count as well. The gradient of KL(p || q) with
+respect to a logit is (q - p) / T, and q - p itself shrinks with 1 / T: T^2 keeps the two parts in balance when the
 temperature changes. For large T the first part tends to mean((z - v)^2) / 2, with z and v the logits of the two, each
 less their mean: the student copies logits.
 
-What a teacher gives must be compared with what costs no teacher: the same steps without one, and `label_smoothing`,
-which also keeps a student from being too sure, but knows nothing about the pictures.
+The gain from a teacher must be compared with methods that need none: the same number of steps without a teacher, and
+`label_smoothing`, which also keeps a student from being too sure, but knows nothing about the pictures.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,8 +38,8 @@ def distillation(teacher: nn.Module, *, temperature: float, share: float) -> Los
 
     Args:
         teacher: gives logits [N, classes], as many classes as the student.
-        temperature: T > 0; 1 leaves the probabilities as they are, a high one makes them alike.
-        share: of the teacher, in [0, 1]; 1 does without labels, 0 without the teacher.
+        temperature: T > 0; 1 leaves the probabilities as they are, a high temperature evens them out.
+        share: the weight of the teacher, in [0, 1]; 1 does without labels, 0 without the teacher.
 
     Raises:
         TypeError: the teacher is not a module or gives no tensor, or a setting is not a number.
@@ -75,7 +75,8 @@ def distillation(teacher: nn.Module, *, temperature: float, share: float) -> Los
 def label_smoothing(amount: float) -> Loss:
     """Return the cross-entropy with labels that are spread: each class gets amount / classes, the right one the rest.
 
-    It is a teacher that thinks the same of every picture of a class, and so the control for one that looks at them.
+    It is a teacher that thinks the same of every picture of a class, and so the control for a teacher that looks at
+    them.
 
     Raises:
         TypeError: the amount is not a number.
@@ -106,9 +107,9 @@ def mean_of(models: Sequence[nn.Module]) -> nn.Module:
     so at every temperature: softening the ensemble is the same as softening its members.
 
     Raises:
-        TypeError: one of them is not a module, or `models` is a single one.
-        ValueError: there is none, or one cannot be copied (`copying.copied`); and when it is called: their logits
-            differ in shape.
+        TypeError: one of them is not a module, or `models` is a single module.
+        ValueError: there is no model, or one cannot be copied (`copying.copied`); and, when the ensemble is called,
+            their logits differ in shape.
 
     >>> one, other = nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Threshold(9.0, 3.0))      # x, and 3 whatever x is
     >>> mean_of([one, other])(torch.tensor([[1.0, 5.0]]))
@@ -140,13 +141,13 @@ class _Mean(nn.Module):
 
 
 def _like(logits: Tensor, taught: Tensor) -> Tensor:
-    """Return the teacher's logits, once they can be compared with the student's."""
+    """Return the teacher's logits after checking that they can be compared with the student's."""
     if not isinstance(taught, Tensor):
         raise TypeError(f"the teacher must give a tensor of logits, got {type(taught).__name__}; wrap it in a module")
     if taught.shape != logits.shape:
         raise ValueError(
-            f"the teacher gives logits {list(taught.shape)} and the student {list(logits.shape)}; both must tell the "
-            "same classes apart, so give the one or the other another last layer"
+            f"the teacher gives logits {list(taught.shape)} and the student {list(logits.shape)}; both need the same "
+            "classes, so give one of them another last layer"
         )
     if not taught.isfinite().all():
         raise ValueError("the teacher's logits are not all finite; check its weights, and the images that it saw")

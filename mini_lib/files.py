@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and know when you read it whether a bit of it has changed since."""
+"""Write a file whole or not at all, and see on reading it whether a single bit has changed since."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def sealed(content: bytes) -> bytes:
     """Return a file's content with its seal, in the place of the first UNSEALED in it.
 
     The seal is the sha256 of the content with UNSEALED there, as 64 hexadecimal digits. So it covers all bytes, and the
-    content stays as long as it was. Write UNSEALED into the header, ahead of what others choose.
+    content stays as long as it was. Write UNSEALED into the header, ahead of any content that others choose.
 
     Raises:
         ValueError: the content has no place for a seal.
@@ -97,7 +97,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def seal_holds(content: bytes, seal: object) -> bool:
-    """Return whether this content, in which `seal` was found, is to the last bit what `sealed` returned."""
+    """Return whether this content, in which `seal` was found, equals to the last bit what `sealed` returned."""
     if not (isinstance(seal, str) and len(seal) == len(UNSEALED) and seal.isascii()):
         return False
     return seal.encode() in content and _sha256(content.replace(seal.encode(), UNSEALED.encode(), 1)) == seal.encode()

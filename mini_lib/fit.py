@@ -34,7 +34,7 @@ def cross_entropy(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
 
     Raises:
         TypeError: logits or labels are not tensors.
-        ValueError: torch cannot compare them: there is not a label for each row, say.
+        ValueError: torch cannot compare them: the numbers of labels and rows differ, for example.
 
     >>> cross_entropy(torch.zeros(1, 8), torch.zeros(1, 1), torch.tensor([3])) / math.log(2)     # 1 of 8: three bits
     tensor(3.)
@@ -99,16 +99,17 @@ def fit(
 
     AdamW lowers `loss(logits, images, labels)`, where the logits are `model(images)` [N, classes]: the cross-entropy
     unless another is given. The learning rate climbs to `learning_rate` over the first three tenths of the steps and
-    falls to nearly zero after (one cycle).
-    `augment(batch, generator)` changes each training batch before the model sees it, and no validation picture.
+    falls to nearly zero afterwards (one cycle).
+    `augment(batch, generator)` changes each training batch before the model sees it, but no validation picture.
     `seed` decides the order of the pictures, what `augment` draws and any dropout: the same seed gives the same weights
     on the same machine with the same number of threads, and the global random state is left as it was found. The order
     of the pictures does not depend on what `augment` draws.
-    The weights returned are those of the last epoch. `progress` is called after each epoch, to move a bar, say.
+    The weights returned are those of the last epoch. `progress` is called after each epoch, to move a progress bar, for
+    example.
 
     Raises:
         TypeError: a split is not a `Split`, a setting or the seed is not a number, `loss` is not a function that gives
-            a tensor, or `augment` not one that gives a `Batch`.
+            a tensor, or `augment` is not a function that gives a `Batch`.
         ValueError: `epochs` or `batch_size` is below 1, the learning rate not positive, the weight decay negative; the
             model cannot be copied (`copying.copied`), has no trainable parameters, cannot be run on the pictures or
             gives no logits [N, classes], or NaN; a label lies beyond its classes; the loss is not one finite number
@@ -182,7 +183,7 @@ def fit(
 
 @dataclass(frozen=True)
 class Spread:
-    """One figure measured several times, once for each seed.
+    """One figure measured several times, once per seed.
 
     Raises:
         TypeError: a value is not a number.
@@ -238,11 +239,11 @@ def over_seeds(measure: Callable[[int], float], seeds: Iterable[int] = (0, 1, 2)
 
 
 def _need_known(batch: Batch, logits: Tensor) -> None:
-    """Refuse an augmentation's labels that are not of the model's classes."""
+    """Refuse labels from an augmentation that do not fit the model's classes."""
     classes = batch.labels.shape[1] if batch.labels.ndim == 2 else int(batch.labels.max()) + 1
     if classes > logits.shape[1] or (batch.labels.ndim == 2 and classes < logits.shape[1]):
         raise ValueError(
-            f"augment gives labels of {classes} classes, but the model tells {logits.shape[1]} apart; keep the classes "
+            f"augment gives labels of {classes} classes, but the model has {logits.shape[1]}; keep the classes "
             "of the batch that it gets"
         )
 
@@ -271,13 +272,13 @@ def _check(
 
 
 def _another_generator(seed: int) -> torch.Generator:
-    """Return a generator that depends on the seed, and whose numbers are not those of the order of the pictures."""
+    """Return a generator that depends on the seed, but whose numbers differ from those that order the pictures."""
     (drawn,) = torch.randint(2**31, (1,), generator=torch.Generator().manual_seed(seed)).tolist()
     return torch.Generator().manual_seed(drawn)
 
 
 def _as_many(augmented: object, batch: Batch) -> Batch:
-    """Return what an augmentation gave, once it is a batch of as many pictures."""
+    """Return the result of an augmentation if it is a batch of as many pictures as before."""
     augmented = need_batch(augmented)
     if len(augmented) != len(batch):
         raise ValueError(f"augment made {len(augmented)} pictures of {len(batch)}; it must keep their number")
@@ -285,7 +286,7 @@ def _as_many(augmented: object, batch: Batch) -> Batch:
 
 
 def _one_number(loss: object) -> Tensor:
-    """Return what a loss gave, once it is something that can be lowered."""
+    """Return the result of a loss if it is a number that training can lower."""
     if not isinstance(loss, Tensor):
         raise TypeError(f"loss must give a tensor, got {type(loss).__name__}; leave out .item() in it")
     if loss.ndim or not loss.requires_grad:

@@ -1,6 +1,6 @@
-"""Folding batch norm into the layer before it, so that there is one weight to quantize and not two.
+"""Folding batch norm into the layer before it, so that there is one weight to quantize instead of two.
 
-In evaluation batch norm is a fixed line per channel, `y = gamma * (x - mean) / sqrt(var + eps) + beta`. After a
+In evaluation mode, batch norm is one fixed line per channel, `y = gamma * (x - mean) / sqrt(var + eps) + beta`. After a
 convolution or a linear layer `x = W a + b` it is one more linear step, and two linear steps are one:
 
     W' = W * gamma / sqrt(var + eps)                 b' = (b - mean) * gamma / sqrt(var + eps) + beta
@@ -27,9 +27,10 @@ LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class FoldedBatchNorm(nn.Identity):
-    """What is left where a batch norm was: it passes its input on and keeps the names of the other modules in place.
+    """The placeholder of a folded batch norm: it passes its input on and keeps the names of the other modules in place.
 
-    With `axes` it refuses an input with another number of axes, whose axis 1 is not the layer's output channels.
+    With `axes` it refuses an input with another number of axes, since its axis 1 would not be the layer's output
+    channels.
     """
 
     def __init__(self, axes: int | None = None) -> None:
@@ -37,7 +38,7 @@ class FoldedBatchNorm(nn.Identity):
         self.axes = axes
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.axes is not None and isinstance(x, Tensor) and x.dim() != self.axes:  # x is no tensor while tracing
+        if self.axes is not None and isinstance(x, Tensor) and x.dim() != self.axes:  # x is not a tensor while tracing
             raise ValueError(
                 f"the batch norm that was folded here normalised axis 1, so it can stand for {self.axes} axes only, "
                 f"got shape {list(x.shape)}; give the model a batch of the shape that its layers expect"
@@ -49,7 +50,7 @@ class FoldedBatchNorm(nn.Identity):
 def fold_pair(layer: nn.Module, norm: nn.Module) -> nn.Module:
     """Return a new layer that computes `norm(layer(x))`: a convolution or linear layer with a batch norm folded in.
 
-    The new layer has the weight shape of `layer` and always a bias, one value an output channel. The arithmetic is
+    The new layer has the weight shape of `layer` and always a bias, one value per output channel. The arithmetic is
     done in float64 and rounded once.
 
     Args:
@@ -93,10 +94,10 @@ def fold_pair(layer: nn.Module, norm: nn.Module) -> nn.Module:
 def fold_batch_norm(model: nn.Module) -> nn.Module:
     """Return a new model in eval mode that computes the same with every batch norm folded into the layer before it.
 
-    A batch norm can be folded where it alone reads the result of one convolution or linear layer. It leaves a
-    `FoldedBatchNorm` behind, so module names stay as they were and its parameters and buffers are gone. The result
-    is equal up to the rounding of the float type, not bit by bit: the multiplications happen in another order. A
-    model without batch norm is copied, so folding twice is folding once.
+    A batch norm can be folded where it alone reads the result of one convolution or linear layer. A `FoldedBatchNorm`
+    takes its place, so module names stay as they were, and its parameters and buffers are gone. The result is equal up
+    to the rounding of the float type, not bit by bit: the multiplications happen in another order. A model without
+    batch norm is copied, so folding twice is the same as folding once.
 
     Args:
         model: a model in eval mode; the argument stays as it is. It reads batches: [N, features] reach a batch norm
@@ -104,8 +105,8 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: `model` is not a module.
-        ValueError: the model is in training mode, its forward cannot be traced, or a batch norm cannot be folded: what
-            it reads is used elsewhere too, or it or its layer is not plain (a hook, a mask or a forward of its own).
+        ValueError: the model is in training mode, its forward cannot be traced, or a batch norm cannot be folded: its
+            input is used elsewhere too, or it or its layer is not plain (a hook, a mask or a forward of its own).
 
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> fold_batch_norm(model)
@@ -182,7 +183,7 @@ def _check_pair(layer: nn.Module, norm: nn.Module) -> None:
 
 
 def _layer_before(flow: Flow, norm_name: str, norm: nn.Module) -> str:
-    """Return the name of the layer that `norm` is to be folded into, or say why there is none."""
+    """Return the name of the layer to fold `norm` into, or say why there is none."""
     where = f"cannot fold batch norm '{norm_name}'"
     calls = [call for call in flow.calls if call.module is norm]
     if len(calls) != 1:
@@ -192,7 +193,7 @@ def _layer_before(flow: Flow, norm_name: str, norm: nn.Module) -> str:
         what = "the model's input or several tensors" if before is None else str(before)
         raise ValueError(
             f"{where}: it reads {what}, not the output of a convolution or linear layer; leave it out of "
-            "the model or move it behind one"
+            "the model or move it after one"
         )
     if flow.consumer(before) is None:
         raise ValueError(f"{where}: the output of {before} is used elsewhere too, and folding would change it there")

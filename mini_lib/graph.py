@@ -1,4 +1,4 @@
-"""Which layer feeds which: what folding, equalization and the removal of channels need of a model's data flow.
+"""Which layer feeds which: what folding, equalization and channel removal must know of a model's data flow.
 
 The flow is read by symbolic tracing (torch.fx): `forward` runs once on a stand-in for the input, and every call is
 written down. Tracing sees through custom `forward` methods, functional calls and nested modules. It cannot see
@@ -57,12 +57,12 @@ class Flow:
     constants: Mapping[str, Tensor] = field(default_factory=dict)  # the tensors that `forward` makes, by node target
 
     def producer(self, call: Call) -> Call | None:
-        """Return the call whose result is the only tensor that `call` reads, or None where there is no such one."""
+        """Return the call whose result is the only tensor that `call` reads, or None if there is none."""
         inputs = [self._by_node.get(node) for node in call.node.all_input_nodes]
         return inputs[0] if len(inputs) == 1 else None
 
     def consumer(self, call: Call) -> Call | None:
-        """Return the one call that reads the result of `call`, or None where none or several do."""
+        """Return the one call that reads the result of `call`, or None if no call or several read it."""
         users = [self._by_node.get(node) for node in call.node.users]
         return users[0] if len(users) == 1 else None
 
@@ -114,22 +114,18 @@ def data_flow(model: nn.Module) -> Flow:
 
 
 def _need_no_more_than_forward(what: str, module: nn.Module) -> None:
-    """Refuse a module with which something runs that tracing does not see. Torch's own hooks only make its weight."""
+    """Refuse a module that runs something that tracing does not see. Torch's own hooks only compute its weight."""
     if "forward" in vars(module):
-        raise ValueError(
-            f"cannot follow the forward of {what}, which was put in the place of its class's own; write it in a class"
-        )
+        raise ValueError(f"cannot follow the forward of {what}, which replaces that of its class; write it in a class")
     for kind, hooks in (("hook", module._forward_hooks), ("pre-hook", module._forward_pre_hooks)):
         for hook in hooks.values():
             home = getattr(hook, "__module__", None) or ""
             if not (isinstance(hook, BasePruningMethod) or home.startswith("torch.") or _sees_only_values(hook)):
-                raise ValueError(
-                    f"{what} has a forward {kind} of its own, and what that reads or changes is not known; remove it"
-                )
+                raise ValueError(f"{what} has a forward {kind} of its own, whose effect is not known; remove it")
 
 
 def _sees_only_values(hook: object) -> bool:
-    """Whether a hook is a function that reaches no module and no tensor but what goes in and comes out."""
+    """Whether a hook is a function that reaches no module and no tensor except the module's input and output."""
     if not isinstance(hook, FunctionType) or any(True for _ in held_by([hook])):
         return False
     module = hook.__code__.co_varnames[:1] if hook.__code__.co_argcount else ()
@@ -139,7 +135,7 @@ def _sees_only_values(hook: object) -> bool:
 
 
 def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.Module]:
-    """Yield the modules that hold their weight together with another, or whose tensors `forward` reads itself."""
+    """Yield the modules that share their weight with another one, or whose tensors `forward` reads itself."""
     places = {place for places in shared_parameters(model) for place in places}
     for name, module in model.named_modules():
         own = {f"{name}.{part}".strip(".") for part in module._parameters}
@@ -148,7 +144,7 @@ def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.M
 
 
 def _reached(leaf: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the modules that a leaf, which is not looked into, can reach in other ways than as its own children."""
+    """Yield the modules that a leaf, which is not traced inside, can reach in other ways than as its own children."""
     theirs = [vars(cls) for cls in type(leaf).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
     found = list(held_by([{**vars(leaf), "_modules": None, "_parameters": None}, *theirs]))
     own = set(leaf.modules())

@@ -3,8 +3,8 @@
 Each layer offers options: what it could become (a rank, bits, a density), what that costs, and the error that it makes.
 Exactly one option of each layer is taken, the costs must add up to no more than the budget, and the error should be as
 small as it can be. Where the errors of the layers add up, `exact` finds the best choice and `greedy` nearly always a
-good one. Where they do not, since a layer suffers from what was done to another one, only a measurement of the whole
-choice knows the error, and `evolutionary` searches by that.
+good one. Where they do not, because a change to one layer affects the error of another, only a measurement of the whole
+choice gives its error, and `evolutionary` searches by such measurements.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mini_lib.require import callable_, checked, finite, not_negative, of_type, 
 
 @dataclass(frozen=True)
 class Option:
-    """What one layer can become: its cost, its error, and the `value` that says what it is, such as bits or a rank.
+    """One choice for a layer: its cost, its error, and the `value` that names it, such as bits or a rank.
 
     Raises:
         TypeError: the cost is not a whole number, or the error is not a number.
@@ -42,7 +42,7 @@ Options = Mapping[str, Sequence[Option]]
 def exact(options: Options, budget: int) -> dict[str, Option]:
     """Return one option for each layer, such that the costs add up to at most `budget` and the total error is smallest.
 
-    Options of any kind will do, as long as their costs, and their errors, mean the same in all layers. It is an integer
+    Options of any kind will do, as long as costs and errors have the same meaning in all layers. It is an integer
     program, which `scipy.optimize.milp` solves: a few hundred options take well under a second.
 
     Args:
@@ -52,10 +52,10 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
     Raises:
         TypeError: the budget is not a whole number, or the options are not Options by name.
         ValueError: there is no layer, a layer has no option, the errors add up to infinity, or the budget cannot be
-            met; the message says what the least cost is.
+            met; the message gives the least cost.
         RuntimeError: the solver found no solution.
 
-    A budget of 6 does not buy the best of both layers; the second one gains more per unit of cost.
+    A budget of 6 cannot pay for the best options of both layers; the second layer gains more per unit of cost.
 
     >>> layers = {"a": [Option(1, 1, 3.0), Option(2, 4, 1.0)], "b": [Option(1, 2, 5.0), Option(2, 5, 0.5)]}
     >>> [(name, option.value) for name, option in exact(layers, 6).items()]
@@ -72,8 +72,8 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
 
     best = greedy(useful, budget)
     while known := excess(best):
-        # An option that alone is worse than a whole choice is left out, and with it an error of 10^12, beside which the
-        # solver would not see one of 1.
+        # An option that alone is worse than a whole choice is left out: next to an error of 10^12, the solver would not
+        # see an error of 1.
         few = {
             name: [option for option in choices if option.error - choices[-1].error <= known]
             for name, choices in useful.items()
@@ -139,13 +139,13 @@ def evolutionary(
 
     A child takes the option of each layer from one of two parents, then one layer or more change at random. A choice
     that costs too much is repaired: random layers take cheaper options until it fits. The best choices become the next
-    parents and stay alive, so the best one is never lost. How near it comes to the optimum is not known.
+    parents and stay alive, so the best one is never lost. How close it comes to the optimum is not known.
 
     Args:
         options, budget: those of `exact`.
         error_of: the error of a whole choice, such as a measured loss of accuracy; the sum of the options' errors
-            unless you say otherwise. It is asked once for each choice.
-        seed: of all that is random; the same seed finds the same choice.
+            unless you say otherwise. It is called once per choice.
+        seed: decides everything that is random; the same seed finds the same choice.
         population: the number of children per generation; the best choices, half as many, are their parents.
         generations: 0 takes the best of a random population.
 
@@ -206,7 +206,7 @@ def need_affordable(least: int, budget: int, what: str) -> None:
     """Refuse a budget that is below the least possible cost; `what` names it in the message.
 
     Raises:
-        ValueError: the budget is too small; the message says what is needed.
+        ValueError: the budget is too small; the message gives the least budget.
     """
     least, budget = (whole(name, one, fix="count in whole units") for name, one in (("least", least), (what, budget)))
     if budget < least:
@@ -217,7 +217,7 @@ def need_affordable(least: int, budget: int, what: str) -> None:
 
 
 def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], int, int]:
-    """The options as lists, the budget, and what is left of it once every layer has its cheapest option."""
+    """The options as lists, the budget, and what remains of it once every layer has its cheapest option."""
     budget = whole("budget", budget, fix="round it down with int()")
     if not of_type("options", options, Mapping, fix="give the options of each layer by name"):
         raise ValueError("options holds no layer; give at least one")
@@ -235,7 +235,7 @@ def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], in
 
 
 def _solved(options: Mapping[str, Sequence[Option]], budget: int, scale: float) -> dict[str, Option]:
-    """The best choice, as exactly as the solver sees: within 1e-10 of `scale`, an error that is known to be enough."""
+    """The best choice, as exactly as the solver can: within 1e-10 of `scale`, an error that a choice reaches."""
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -287,7 +287,7 @@ def _worth_considering(choices: Sequence[Option]) -> list[Option]:
 
 
 def _hull(front: Sequence[Option]) -> list[Option]:
-    """Of options that get dearer and better, those at which the gain per cost falls from step to step."""
+    """Of options with rising costs and falling errors, those at which the gain per cost falls from step to step."""
     hull: list[Option] = []
     for option in front:
         while len(hull) > 1 and _gain(hull[-1], option) >= _gain(hull[-2], hull[-1]):

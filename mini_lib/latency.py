@@ -10,11 +10,11 @@ import numpy as np
 
 from mini_lib.require import callable_, finite, not_negative, of_type, shown, whole
 
-# What a call finds in the caches is loaded anew within a few milliseconds, which a run of this length does not feel.
+# A call refills the caches within a few milliseconds, which hardly matter in a run of this length.
 _CACHES_MATTER_BELOW_S = 0.3
-# A clock with coarser ticks than this reads runs in bunches, each of this many ticks.
+# With a clock of coarser ticks than this, runs are timed in groups that last this many ticks.
 _FINE_TICK_S, _TICKS = 2e-6, 20
-_MOST_LOOKS = 200_000  # at a clock, until it is said to stand still: 20 ms or more
+_MOST_LOOKS = 200_000  # at a clock before it counts as standing still: 20 ms or more
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ def compare_latency(
 ) -> dict[str, Latency]:
     """Time several calls in turns, A B A B, so that a machine that slows down slows them all.
 
-    Each call runs once untimed at the start of its turn, unless it is long: it would find the caches full of what the
-    call before it used, and a fast call after a slow one would look several times slower than it is.
+    Each call runs once untimed at the start of its turn, unless it is long: otherwise it would find the caches full of
+    the data of the call before it, and a fast call after a slow one would look several times slower than it is.
 
-    clock: by default the clock on the wall. `time.thread_time` counts this thread's processor time alone, for work on
-    one thread on a machine that others use too. Where a clock is coarse, as this one is on Windows, as many runs as it
-    can tell apart are timed together, and their mean is taken.
+    clock: by default the wall clock. `time.thread_time` counts only this thread's processor time, for work on one
+    thread on a machine that others use too. Where a clock is coarse, as this one is on Windows, runs are timed together
+    in groups long enough for it to measure, and their mean is taken.
 
     Raises:
         TypeError: one of `calls` cannot be called, or a count is not a whole number.
@@ -133,7 +133,7 @@ def compare_by_clocks(
         raise ValueError(f"clocks must be at least one, got none; {fix}")
     repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
-    # the clock on the wall is fine on every system
+    # the wall clock has fine ticks on every system
     tick_s = max((clock_tick_s(clock) for clock in clocks if clock is not perf_counter), default=0.0)
     runs = {name: _runs_per_reading(call, clocks, tick_s) for name, call in calls.items()}
     read_s: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
@@ -156,12 +156,12 @@ def _read(call: Callable[[], object], clocks: Sequence[Callable[[], float]], run
 
 
 def _runs_per_reading(call: Callable[[], object], clocks: Sequence[Callable[[], float]], tick_s: float) -> int:
-    """How many runs the clocks need to see for a time that their ticks do not decide: one, where they are fine."""
+    """How many runs to time together so that the clocks' ticks do not decide the time: one where they are fine."""
     runs, seen_s = 1, [0.0]
     while tick_s > _FINE_TICK_S and seen_s[-1] < _TICKS * tick_s:
         seen_s.append(min(_read(call, clocks, runs)) * runs)
         if seen_s[-1] > 0 and seen_s[-3:] == 3 * seen_s[-1:]:
-            return 1  # it moves with each look at it, and not with time
+            return 1  # it moves with each look at it, not with time
         runs *= 2
     return max(1, runs // 2)
 
@@ -169,8 +169,8 @@ def _runs_per_reading(call: Callable[[], object], clocks: Sequence[Callable[[], 
 def clock_tick_s(clock: Callable[[], float]) -> float:
     """Return the step in which a clock moves, in seconds, as seen by reading it; 0 for one that stands still.
 
-    What the system says of its clocks is of no use: processor time on Windows moves in steps of 15.6 ms, and is said to
-    be good to a tenth of a microsecond.
+    What the system reports about its clocks is no help: processor time on Windows moves in steps of 15.6 ms, but is
+    reported to be accurate to a tenth of a microsecond.
 
     >>> clock_tick_s(perf_counter) < 1e-3
     True
@@ -189,7 +189,7 @@ def clock_tick_s(clock: Callable[[], float]) -> float:
 
 
 def milliseconds(median_s: float, low_s: float, high_s: float) -> str:
-    """Return a median and its spread in milliseconds, as fine as three digits of the median.
+    """Return a median and its spread in milliseconds, all to the decimals that show three digits of the median.
 
     >>> milliseconds(0.0125, 0.012, 0.0151)
     '12.5 (12.0-15.1)'

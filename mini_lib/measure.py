@@ -1,7 +1,7 @@
 """The cost of a model: what it holds, what it computes, what it stores, and how long it takes.
 
-This is the door to all measuring, and the home of the one table that every lesson uses.
-What is counted is in `costs.py`, what is timed in `latency.py`.
+All measuring starts here, and here is the one table that every lesson uses.
+The counting is in `costs.py`, the timing in `latency.py`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ class Row:
     where it was not measured.
 
     Raises:
-        TypeError: a number is none.
+        TypeError: a field is not a number.
         ValueError: a count or a time is negative, or `accuracy` is not between 0 and 1.
 
     >>> Row("tiny", 1000, 2_500_000, 4096, median_s=2e-3, low_s=1e-3, high_s=3e-3, accuracy=0.9).cells()
@@ -88,7 +88,7 @@ class Report:
     """The table of costs: plain text when printed, an HTML table in a notebook.
 
     Raises:
-        TypeError: a row is something else.
+        TypeError: a row is not a Row.
         ValueError: there is no row.
 
     >>> row = Row("tiny", parameters=10, macs=10, stored_bytes=2048, median_s=2e-3, low_s=1e-3, high_s=3e-3)

@@ -1,6 +1,6 @@
 """The C compiler of this machine: find it, compile a text, and call the result from Python.
 
-What is compiled lies in one temporary folder per process, which is removed when the process ends.
+Compiled files lie in one temporary folder per process, which is removed when the process ends.
 """
 
 import atexit
@@ -35,10 +35,10 @@ class NoCompiler(RuntimeError):
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler that was seen to work.
+    """A C compiler that was found to work.
 
-    `command` starts it, `version` is the first line that it says about itself, and `openmp` is
-    whether it can compile and link a program with OpenMP.
+    `command` starts it, `version` is the first line of its version message, and `openmp` is whether it can compile and
+    link a program with OpenMP.
 
     >>> Compiler(("gcc",), "gcc 12.2.0", openmp=True).command
     ('gcc',)
@@ -96,11 +96,11 @@ def _why_not(command: Sequence[str], source: str) -> str | None:
 def load(source: str, *, flags: Sequence[str] = ("-O2",), openmp: bool = False) -> ctypes.CDLL:
     """Compile a C source to a shared library and load it; the same source and flags compile once.
 
-    Say what a function takes and returns before you call it (`argtypes`, `restype`): ctypes takes
-    an int for everything else. A call lets other Python threads run.
+    Say what a function takes and returns before you call it (`argtypes`, `restype`): without these, ctypes assumes int.
+    A call lets other Python threads run.
 
     Raises:
-        NoCompiler: there is no C compiler, or OpenMP is asked for and this one cannot.
+        NoCompiler: there is no C compiler, or OpenMP is asked for and this compiler has none.
         TypeError: `flags` is one string.
         ValueError: the source does not compile; the message has the compiler's first lines.
 
@@ -126,7 +126,7 @@ def build_program(source: str, folder: Path, *, flags: Sequence[str] = ("-O2",),
 
 
 def has_flag(flag: str) -> bool:
-    """Say whether the compiler knows a flag, and means it: a warning that it is ignored is a no.
+    """Say whether the compiler knows a flag and obeys it: a warning that it is ignored counts as no.
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -140,7 +140,7 @@ def has_flag(flag: str) -> bool:
 def native_flags() -> tuple[str, ...]:
     """Flags for the fastest code that runs on this machine, such as ("-O3", "-march=native").
 
-    Where the CPU has 512-bit vectors, they are asked for: compilers stop at 256 bits by default.
+    Where the CPU has 512-bit vectors, the flags ask for them: compilers stop at 256 bits by default.
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -153,7 +153,7 @@ def native_flags() -> tuple[str, ...]:
 
 
 def has_instructions(name: str) -> bool:
-    """Say whether this processor has a set of instructions, by what the compiler defines for it: "__AVX2__".
+    """Say whether this processor has a set of instructions, by the macro that the compiler defines for it: "__AVX2__".
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -171,7 +171,7 @@ def _compiles(command: tuple[str, ...], flags: tuple[str, ...], source: str) -> 
 
 
 def flag_words(flags: Sequence[str]) -> tuple[str, ...]:
-    """Return flags for the compiler, one word each; a text by itself would fall apart into letters.
+    """Return flags for the compiler, one word each; a single text would fall apart into letters.
 
     Raises:
         TypeError: the flags are a single text, or no texts.
@@ -192,7 +192,7 @@ def flag_words(flags: Sequence[str]) -> tuple[str, ...]:
 
 
 def _need_text(name: str, value: object, fix: str) -> None:
-    """Refuse what is no text, or text that cannot be written as bytes."""
+    """Refuse anything but text, and text that cannot be written as bytes."""
     try:
         of_type(name, value, str, fix=fix).encode()
     except UnicodeEncodeError as error:
@@ -202,7 +202,7 @@ def _need_text(name: str, value: object, fix: str) -> None:
 
 
 def _build(source: str, flags: Sequence[str], openmp: bool, folder: Path, suffix: str) -> Path:
-    """Compile into a folder, under a name that is a digest of all that decides the result."""
+    """Compile into a folder, under a name that is a digest of everything that decides the result."""
     flags = flag_words(flags)
     _need_text("source", source, "give the text of a C program")
     of_type("openmp", openmp, bool, fix="True compiles with OpenMP")
@@ -235,7 +235,7 @@ def _compile(command: Sequence[str], source: str, path: Path, kind: Sequence[str
 
 
 def _complaint(command: Sequence[str], said: str, source: str) -> str:
-    """What the compiler said first, and the line of the source that it said it about."""
+    """The compiler's first message, and the line of the source that it is about."""
     lines = [line for line in said.splitlines() if line.strip()]
     first = next((at for at, line in enumerate(lines) if re.search("error|undefined", line)), 0)
     message = f"{' '.join(command)} does not compile this:\n" + "\n".join(lines[first : first + 6])
@@ -264,7 +264,7 @@ def _open_library(path: str, _process: int) -> ctypes.CDLL:
 
 
 def _folder() -> Path:
-    """This process's folder; a fork gets one of its own, since it may outlive its parent."""
+    """This process's folder; a fork gets its own, since it may outlive its parent."""
     return _folder_of(os.getpid())
 
 

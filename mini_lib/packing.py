@@ -1,8 +1,8 @@
 """Packed storage: codes of n bits, masks and trits, in no more bytes than they need.
 
-A machine addresses bytes, so a 3-bit code kept in a byte of its own saves nothing. Here the codes lie back to back
-as one long string of bits, lowest bit first, cut into bytes: n * count bits in exactly ceil(n * count / 8) bytes. Eight
-codes of 3 bits fill three bytes.
+A machine addresses bytes, so a 3-bit code kept in a byte of its own saves nothing. Here the codes are stored back to
+back as one long string of bits, lowest bit first, cut into bytes: n * count bits in exactly ceil(n * count / 8) bytes.
+Eight codes of 3 bits fill three bytes.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _count(count: int) -> int:
 
 
 def _whole_codes(codes: Tensor, highest: int, what: str) -> np.ndarray:
-    if isinstance(codes, Tensor) and codes.is_complex():  # said like the other types that are not whole
+    if isinstance(codes, Tensor) and codes.is_complex():  # the same message as for other types that are not whole
         raise TypeError(f"codes must be whole numbers, got {codes.dtype}; convert them with .to(torch.int32)")
     need_tensor("codes", codes, floating=False, empty=True, fix="give whole numbers, such as torch.tensor([1, 2])")
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:

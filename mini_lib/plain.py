@@ -1,8 +1,8 @@
-"""Plain layers: those whose parameters and class say all that they compute.
+"""Plain layers: layers whose class and parameters alone decide what they compute.
 
-Every technique of the course takes a layer's weight and writes another layer in its place. That keeps what a model
-computes only if nothing else decides what the old layer gives: no hook, no forward of its own, no mask that makes the
-weight anew. So a transformation looks for its layers here, and a layer that is not plain is refused by name.
+Every technique of the course takes a layer's weight and puts another layer in its place. That keeps what a model
+computes only if nothing else decides what the old layer gives: no hook, no forward of its own, no mask that computes
+the weight anew. So a transformation looks for its layers here, and a layer that is not plain is refused by name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mini_lib.surgery import Where, find, hook_of
 
 Kinds = tuple[type[nn.Module], ...]
 WEIGHT_LAYERS: Kinds = (nn.Linear, nn.Conv2d)
-# What a subclass may write anew without computing something else.
+# What a subclass may override without computing something else.
 _HARMLESS = {"__init__", "__repr__", "extra_repr", "reset_parameters", "train"}
 
 
 def is_called(module: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> bool:
     """Return whether a module is a layer of one of the `kinds` whose weight is used by calling it.
 
-    That of the output layer of nn.MultiheadAttention is not: attention reads it, and never calls the layer.
+    The weight of the output layer of nn.MultiheadAttention is not: attention reads it and never calls the layer.
 
     >>> is_called(nn.Linear(2, 2)), is_called(nn.MultiheadAttention(2, 1).out_proj), is_called(nn.ReLU())
     (True, False, False)
@@ -34,7 +34,7 @@ def is_called(module: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> bool:
 
 
 def why_not_plain(layer: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> str | None:
-    """Return what else decides what a layer of one of the `kinds` computes, and what to do about it, or None.
+    """Return the reason why a layer is not a plain layer of one of the `kinds`, and what to do about it, or None.
 
     >>> layer = nn.Linear(2, 2)
     >>> why_not_plain(layer) is None
@@ -93,7 +93,7 @@ def plain_layers(model: nn.Module, where: Where, kinds: Kinds = WEIGHT_LAYERS) -
 
     Raises:
         TypeError: `model` is not a module, `where` cannot be called, or it chooses a module of another kind.
-        ValueError: it chooses none, or one that is not plain.
+        ValueError: it chooses no layer, or one that is not plain.
 
     >>> list(plain_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), lambda name, module: name == "0"))
     ['0']
@@ -115,7 +115,7 @@ def plain_layers(model: nn.Module, where: Where, kinds: Kinds = WEIGHT_LAYERS) -
 def shared_parameters(model: nn.Module) -> list[list[str]]:
     """Return the names under which several modules hold one parameter, a list for each such parameter.
 
-    Two parameters that lie in the same memory count as one. A module that is used twice holds its own only once.
+    Two parameters that lie in the same memory count as one. A module that is used twice holds its parameters only once.
 
     >>> model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
     >>> shared_parameters(model)
@@ -135,13 +135,13 @@ def shared_parameters(model: nn.Module) -> list[list[str]]:
 def need_own(
     model: nn.Module,
     layers: Mapping[str, nn.Module],
-    why: str = "and what is done to the one would be missing in the other",
+    why: str = "and a change to one would be missing in the other",
     attributes: Container[str] = ("weight", "bias"),
 ) -> None:
-    """Refuse layers that hold one of these attributes together with something else; `why` says what that would break.
+    """Refuse layers that hold one of these attributes together with something else; `why` says what this would break.
 
     Raises:
-        ValueError: one does.
+        ValueError: a layer does.
 
     >>> model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
     >>> model[1].weight = model[0].weight
@@ -163,7 +163,7 @@ def need_own(
 def shared_places(model: nn.Module, layers: Mapping[str, nn.Module]) -> list[list[tuple[str, str]]]:
     """Return the places that hold one parameter, as (module, attribute), where one of the `layers` is among them.
 
-    A layer has the name here by which it was chosen, which may be its second.
+    A layer appears under the name by which it was chosen, which may be its second name.
     """
     names = {layer: name for name, layer in layers.items()}
     found = []
@@ -182,7 +182,7 @@ def _is_computed(layer: nn.Module, name: str, may_be_none: bool) -> bool:
 
 
 def _overridden(cls: type, kind: type[nn.Module]) -> str | None:
-    """Return the first method of `kind` that a class between it and `cls` writes anew."""
+    """Return the first method of `kind` that a class between it and `cls` overrides."""
     for between in cls.__mro__[: cls.__mro__.index(kind)]:
         for name, value in vars(between).items():
             anew = hasattr(kind, name) and (callable(value) or isinstance(value, (property, classmethod, staticmethod)))

@@ -1,8 +1,8 @@
 """Argument checks, worded alike in every topic: what was given, what is expected, and what to do about it.
 
-Each check returns its value as a plain Python number, so that it can stand where the value is used. A number of numpy
-passes, but whoever went on computing with it would wrap round at 64 bits, or round to 32: use what the check returns.
-`True` is an int to Python, but it is not a count: every check of a number refuses it.
+Each check returns its value as a plain Python number, so that it can stand where the value is used. A numpy number
+passes, but computing with it may wrap around at 64 bits, or round to 32: use the value that the check returns. `True`
+is an int to Python, but it is not a count: every check of a number refuses it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def one_of(name: str, value: object, choices: Sequence[object], *, fix: str) -> 
     """
     try:
         known = value in choices
-    except (TypeError, ValueError, RuntimeError):  # an array compares with each choice to more than one truth
+    except (TypeError, ValueError, RuntimeError):  # comparing an array with a choice gives more than one truth value
         known = False
     if not known:
         *others, last = map(repr, choices)
@@ -209,7 +209,7 @@ def _number(name: str, value: object, wanted: str, fix: str) -> float:
         float(value)
     except OverflowError:
         raise ValueError(f"{name} must be {wanted}, got {shown(value)}; {fix}") from None
-    return value.item() if hasattr(value, "item") else value  # a number of numpy
+    return value.item() if hasattr(value, "item") else value  # a numpy number
 
 
 def _whole_number(low: int | None, high: int | None) -> str:

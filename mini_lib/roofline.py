@@ -1,7 +1,7 @@
-"""The roofline: how fast a piece of work can be at best on a machine, and what holds it back.
+"""The roofline: the highest speed that a piece of work can reach on a machine, and what limits it.
 
-A machine computes at most so many FLOPs a second, and moves at most so many bytes a second. Work
-that does few FLOPs for each byte it moves waits for memory, however fast the arithmetic is.
+A machine has two limits: how many FLOPs it computes per second, and how many bytes it moves per second. Work that does
+few FLOPs for each byte it moves waits for memory, however fast the arithmetic is.
 
 Source: Williams, Waterman, Patterson, "Roofline: An Insightful Visual Performance Model for
 Multicore Architectures", CACM 2009.
@@ -47,11 +47,11 @@ class Machine:
 
     @property
     def ridge(self) -> float:
-        """The intensity, in FLOPs per byte, from which the arithmetic is the limit and no longer the memory."""
+        """The intensity, in FLOPs per byte, above which the arithmetic is the limit, not the memory."""
         return self.peak_flops_per_s / self.bandwidth_bytes_per_s
 
     def attainable_flops_per_s(self, intensity: float) -> float:
-        """Return the most FLOPs a second that work of `intensity` FLOPs per byte can reach here.
+        """Return the most FLOPs per second that work of `intensity` FLOPs per byte can reach here.
 
         Raises:
             TypeError: `intensity` is not a number.
@@ -79,7 +79,7 @@ def arithmetic_intensity(macs: int, moved_bytes: int) -> float:
     """Return the FLOPs that `macs` do for each byte moved between memory and processor.
 
     Raises:
-        TypeError: a number is none.
+        TypeError: `macs` or `moved_bytes` is not a number.
         ValueError: `macs` is negative or `moved_bytes` is not positive.
 
     >>> arithmetic_intensity(macs=1000, moved_bytes=500)
@@ -133,7 +133,7 @@ def matmul_intensity(m: int, n: int, k: int, *, element_bytes: float = 4) -> flo
 
 
 def measure_machine(dtype: torch.dtype = torch.float32) -> Machine:
-    """Measure this machine's two limits with torch's present number of threads, in about two seconds.
+    """Measure this machine's two limits with torch's current number of threads, in about two seconds.
 
     Raises:
         ValueError: `dtype` is not a floating-point type.
@@ -146,9 +146,9 @@ def measure_machine(dtype: torch.dtype = torch.float32) -> Machine:
 def measure_peak_flops_per_s(
     dtype: torch.dtype = torch.float32, *, sizes: tuple[int, ...] = (512, 1024, 1536), repeats: int = 4
 ) -> float:
-    """Return the most FLOPs a second that any run of any of these square matrix products reached.
+    """Return the most FLOPs per second that any run of any of these square matrix products reached.
 
-    The best run and not the median: a limit is what nothing exceeds, and noise only slows.
+    It takes the best run, not the median: nothing exceeds a limit, and noise only slows a run down.
 
     Raises:
         ValueError: `dtype` is not a floating-point type, a size is below 1 or there is none, or `repeats` is below 1.
@@ -169,7 +169,7 @@ def measure_peak_flops_per_s(
 
 
 def measure_bandwidth_bytes_per_s(*, buffer_bytes: int | None = None, repeats: int = 5) -> float:
-    """Return the most bytes a second that moved between memory and processor, reads and writes added.
+    """Return the most bytes per second that moved between memory and processor, reads and writes added.
 
     Every number of one buffer gets 1 added to it in place. So each byte is read once and written back once, and nothing
     else moves: had the result gone to a second buffer, most processors would also have fetched that buffer before
@@ -193,7 +193,7 @@ def measure_bandwidth_bytes_per_s(*, buffer_bytes: int | None = None, repeats: i
 def last_level_cache_bytes(root: Path = Path("/sys/devices/system/cpu")) -> int:
     """Return the size of all last-level caches together, 32 MiB where the system does not say.
 
-    Linux says so under `root`. 32 MiB is about what a large laptop has.
+    Linux gives the sizes under `root`. 32 MiB is about what a large laptop has.
 
     >>> last_level_cache_bytes(Path("no such folder")) // 2**20
     32

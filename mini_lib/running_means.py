@@ -43,5 +43,5 @@ class MeanAndProducts:
         self.mean, self.count = self.mean + step * (len(values) / total), total
 
     def result(self) -> tuple[Tensor, Tensor, int]:
-        """Return the mean, the covariance, and how many inputs they are of."""
+        """Return the mean, the covariance, and the number of inputs."""
         return self.mean, self.products / self.count, self.count

@@ -1,12 +1,12 @@
-"""What a layer reads, in one matrix: the second moments of its inputs, and the output error that they predict.
+"""The inputs of a layer in one matrix: their second moments, and the output error that these predict.
 
 A linear layer with the weights W of a row computes y = W x. Change the row by D and the output moves by D x, so on
 average over the inputs the squared error is
 
     E[(D x)^2] = E[D x x^T D^T] = D H D^T        with H = E[x x^T]
 
-H is all we need to know of the data, and it serves every row. H_jj says how strong input j is; the rest of H says which
-inputs go together, so that one weight can stand in for another. A convolution is the same layer, read once per
+H is all we need to know about the data, and it serves every row. H_jj says how strong input j is; the rest of H says
+which inputs go together, so that one weight can stand in for another. A convolution is the same layer, read once per
 window: x is what its kernel sees at one place.
 """
 
@@ -28,7 +28,7 @@ Layers = Mapping[str, nn.Module]  # layers of one model, by name
 
 
 def second_moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Tensor]:
-    """Return H = E[x x^T] of what each layer reads: the mean over all inputs, and over all places.
+    """Return H = E[x x^T] of the inputs of each layer: the mean over all inputs, and over all places.
 
     Args:
         model: a model in eval mode.
@@ -57,7 +57,7 @@ def second_moments_of(model: nn.Module, calibration: Calibration, layers: Layers
 
 
 def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Tensor]:
-    """Return the diagonal of H alone, E[x_j^2]: k numbers for a layer instead of k * k, float64 [k] or [groups, k].
+    """Return only the diagonal of H, E[x_j^2]: k numbers for a layer instead of k * k, float64 [k] or [groups, k].
 
     Raises:
         TypeError, ValueError: as `second_moments_of`.
@@ -70,7 +70,7 @@ def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) 
 
 
 def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Moments]:
-    """Return the mean and the covariance of what each layer reads, over all inputs and all places.
+    """Return the mean and the covariance of the inputs of each layer, over all inputs and all places.
 
     Raises:
         TypeError, ValueError: as `second_moments_of`; or a layer is a convolution in groups, or reads a single input.
@@ -94,10 +94,10 @@ def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> di
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """The mean [k] and covariance [k, k] of what a layer reads, in float64, over `count` inputs (or windows).
+    """The mean [k] and covariance [k, k] of a layer's inputs, in float64, over `count` inputs (or windows).
 
-    The covariance is divided by `count`, not by `count - 1`: it is that of the calibration data themselves, so that
-    errors predicted from it are those measured on it. With `count` of k or fewer it is singular.
+    The covariance is divided by `count`, not by `count - 1`: it describes the calibration data themselves, so that
+    errors predicted from it are those measured on these data. With `count` of k or fewer it is singular.
 
     Raises:
         TypeError: the moments are not tensors, or the count is not a whole number.
@@ -158,7 +158,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
 
 
 def need_finite(second_moments: Tensor) -> Tensor:
-    """Return H if all of it is finite: no comparison holds for NaN, so what looks for the best would keep the first.
+    """Return H if all of it is finite: no comparison with NaN is true, so a search for the best would keep the first.
 
     Raises:
         TypeError: it is not a tensor.
@@ -179,7 +179,7 @@ def cholesky(moments: Tensor) -> Tensor:
 
     Raises:
         TypeError: they are not tensors of float32 or float64.
-        ValueError: one is singular, or as good as singular in its float type.
+        ValueError: one is singular, or nearly so at the precision of its float type.
 
     >>> cholesky(torch.tensor([[4.0, 2.0], [2.0, 2.0]]))
     tensor([[2., 0.],
@@ -188,7 +188,8 @@ def cholesky(moments: Tensor) -> Tensor:
     if need_finite(moments).itemsize < 4:
         raise TypeError(f"second moments must be of float32 or float64, got {moments.dtype}; use moments.double()")
     factor, failed = torch.linalg.cholesky_ex(moments)
-    # A pivot is what an input has of its own, beyond those before it. Rounding leaves k * eps of nothing.
+    # A pivot is the part of an input that those before it do not explain. Of nothing, rounding leaves k *
+    # eps.
     pivots, strongest = factor.diagonal(dim1=-2, dim2=-1).square(), moments.diagonal(dim1=-2, dim2=-1).amax(-1)
     if failed.any() or (pivots.amin(-1) <= moments.shape[-1] * torch.finfo(moments.dtype).eps * strongest).any():
         raise ValueError(
@@ -217,7 +218,7 @@ def by_group(weight: Tensor, second_moments: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         TypeError: one of the two is not a tensor.
-        ValueError: H is not that of a layer with such a weight.
+        ValueError: H does not fit the weight.
 
     >>> rows, moments = by_group(torch.ones(6, 1, 3, 3), torch.ones(2, 9, 9))
     >>> rows.shape, moments.shape
@@ -239,12 +240,12 @@ def by_group(weight: Tensor, second_moments: Tensor) -> tuple[Tensor, Tensor]:
 def output_error(before: Tensor, after: Tensor, second_moments: Tensor) -> float:
     """Return the squared error of a layer's output, relative to the output: tr(D H D^T) / tr(W H W^T), D = after - W.
 
-    0 is the same output, and 1 is what a layer of zeros gets. The bias is ignored. `before` is the weight W [out,
-    in] or [out, in / groups, kernel...], and `after` what became of it.
+    0 means the same output, and 1 is the error of a layer of zeros. The bias is ignored. `before` is the weight W [out,
+    in] or [out, in / groups, kernel...], and `after` is the changed weight.
 
     Raises:
         TypeError: an argument is not a tensor.
-        ValueError: the shapes do not fit, a number is not finite, or the output is zero before.
+        ValueError: the shapes do not fit, a number is not finite, or the output before the change is zero.
 
     Inputs twice as strong on the left: losing the 1 on the left costs 4, on the right 1, of 5 in all.
 
@@ -269,7 +270,7 @@ def output_error(before: Tensor, after: Tensor, second_moments: Tensor) -> float
 
 
 def _in_one_pass(model: nn.Module, calibration: Calibration, layers: Layers, start: Callable) -> dict:
-    """Begin a sum for each layer with `start(layer)`, add all of its windows to it, and return what came of each."""
+    """Begin a sum for each layer with `start(layer)`, add all of its windows to it, and return the results."""
     for name, layer in of_type("layers", layers, Mapping, fix="give some layers of the model by name").items():
         if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             raise TypeError(

@@ -1,7 +1,7 @@
 """Nets of one shape, stacked: their weights lie side by side, so that one step trains all of them.
 
-A small net leaves a processor waiting for the next small piece of work. A dozen of them, as one batched computation,
-do not. The nets differ in their weights and in what they see, and nothing passes from one to another.
+A small net leaves a processor waiting for the next small piece of work. A dozen of them, as one batched computation, do
+not. The nets differ in their weights and in the data they see, and nothing passes from one to another.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +21,10 @@ Stack = dict[str, Tensor]  # parameters (and buffers, where a net has some) of a
 
 
 def stack(states: Sequence[Mapping[str, Tensor]]) -> Stack:
-    """Return what several nets hold, by name, as one: tensors [nets, ...] without a gradient.
+    """Return the tensors of several nets stacked, by name: [nets, ...] each, without a gradient.
 
     Raises:
-        TypeError: a state is not tensors by name.
+        TypeError: a state is not a mapping from names to tensors.
         ValueError: there is none, or they differ in names or shapes.
 
     >>> both = stack([{"bias": torch.tensor([1.0, 2.0])}, {"bias": torch.tensor([3.0, 4.0])}])
@@ -46,11 +46,14 @@ def stack(states: Sequence[Mapping[str, Tensor]]) -> Stack:
 
 
 def unstack(stacked: Stack, net: int) -> dict[str, Tensor]:
-    """Return a copy of what one of the nets holds, by name.
+    """Return a copy of the tensors of one of the nets, by name.
 
     Raises:
-        TypeError: `stacked` is no such mapping, or `net` not a whole number.
+        TypeError: `stacked` is not such a mapping, or `net` is not a whole number.
         ValueError: there is no such net.
+
+    >>> unstack({"weight": torch.tensor([[1.0], [2.0]])}, net=1)
+    {'weight': tensor([2.])}
     """
     net = whole("net", net, low=0, high=_nets(stacked) - 1, fix="nets count from 0")
     return {name: tensor[net].detach().clone() for name, tensor in stacked.items()}
@@ -67,7 +70,14 @@ def losses_together(model: nn.Module, stacked: Stack, images: Tensor, labels: Te
 
     Raises:
         TypeError: `model` is not a module, or the others are not tensors.
-        ValueError: there is not a batch for each net, or the nets cannot be run on theirs.
+        ValueError: some net has no batch, or the nets cannot be run on theirs.
+
+    Net 0 gives the logits (0, 0), so each class has the probability 1/2; net 1 gives (ln 3, 0), so class 0 has 3/4:
+
+    >>> stacked = {"weight": torch.tensor([[[1.0], [1.0]], [[3.0], [1.0]]]).log()}
+    >>> losses = losses_together(nn.Linear(1, 2, bias=False), stacked, torch.ones(2, 1, 1), torch.tensor([[0], [0]]))
+    >>> losses.neg().exp()
+    tensor([0.5000, 0.7500])
     """
     need_module(model)
     for name, tensor in (("images", images), ("labels", labels)):
@@ -88,6 +98,11 @@ def accuracies_together(model: nn.Module, stacked: Stack, split: Split) -> list[
     Raises:
         TypeError: `model` is not a module, or `split` not a Split.
         ValueError: the nets cannot be run on the pictures, or one gives NaN.
+
+    >>> dots = Split(torch.tensor([[-1.0], [1.0], [2.0]]), torch.tensor([0, 1, 1]))
+    >>> left_and_right = {"weight": torch.tensor([[[-1.0], [1.0]], [[1.0], [-1.0]]])}     # net 1 answers the opposite
+    >>> accuracies_together(nn.Linear(1, 2, bias=False), left_and_right, dots)
+    [1.0, 0.0]
     """
     need_module(model)
     of_type("split", split, Split, fix="use data.Split(images, labels)")
@@ -108,7 +123,7 @@ def _nets(stacked: Stack) -> int:
     fix = "stack(states) gives it"
     first, *others = (_count(name, one, fix) for name, one in stacked.items())
     if any(count != first for count in others):
-        raise ValueError(f"stacked must hold as many nets in each tensor, got {sorted({first, *others})}; {fix}")
+        raise ValueError(f"stacked must hold equally many nets in each tensor, got {sorted({first, *others})}; {fix}")
     return first
 
 
@@ -120,7 +135,7 @@ def _count(name: str, tensor: Tensor, fix: str) -> int:
 
 
 def _told(call: Callable[[], Tensor]) -> Tensor:
-    """What torch refuses of many nets at once, as a ValueError: other shapes or names, or a forward that draws."""
+    """Make it a ValueError where torch cannot run many nets at once: other shapes or names, or a forward that draws."""
     try:
         return call()
     except (AttributeError, IndexError, RuntimeError, ValueError) as error:

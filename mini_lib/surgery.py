@@ -25,7 +25,7 @@ def find(model: nn.Module, where: Where) -> list[tuple[str, nn.Module]]:
     need_module(model)
     callable_("where", where, fix="pass a function such as lambda name, module: isinstance(module, nn.Linear)")
     found: dict[nn.Module, str] = {}
-    # A module with two names is asked about under both, and found under the first that holds.
+    # A module with two names is tested under both, and found under the first for which `where` holds.
     for name, module in model.named_modules(remove_duplicate=False):
         if module not in found and where(name, module):
             found[module] = name
@@ -35,14 +35,14 @@ def find(model: nn.Module, where: Where) -> list[tuple[str, nn.Module]]:
 def replace(model: nn.Module, where: Where, build: Callable[[nn.Module], nn.Module]) -> nn.Module:
     """Return a copy of `model` in which each module that `where(name, module)` chooses is rebuilt.
 
-    `build` gets the copy of a chosen module and returns what stands in its place, which is put in
-    eval mode if the old one was. A module that is used in several places is built once and stays
-    shared. What lies inside a chosen module is left to `build`. The argument is untouched.
+    `build` gets the copy of a chosen module and returns the module to put in its place, which is set to eval mode if
+    the old one was. A module that is used in several places is built once and stays shared. What lies inside a chosen
+    module is left to `build`. The argument is untouched.
 
     Raises:
         TypeError: `model` is not a module, `where` or `build` cannot be called, or `build` does not
             return a module.
-        ValueError: a module that goes has a hook or a forward of its own, which would be lost without a word.
+        ValueError: a module that is replaced has a hook or a forward of its own, which would be lost silently.
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> replace(model, lambda name, module: isinstance(module, nn.ReLU), lambda relu: nn.Tanh())
@@ -75,8 +75,8 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
 
     Raises:
         TypeError: `model` is not a module, or `new` not modules by name.
-        ValueError: the model has no module of such a name; or one that goes has a hook or a forward of its own, which
-            would be lost without a word.
+        ValueError: the model has no module of one of these names; or one that is replaced has a hook or a forward of
+            its own, which would be lost silently.
 
     >>> swap(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), {"1": nn.Tanh()})
     Sequential(
@@ -117,7 +117,7 @@ def hook_of(module: nn.Module) -> str | None:
 
 
 def _need_nothing_lost(name: str, old: nn.Module, new: nn.Module) -> None:
-    """Refuse to put `new` in the place of `old` if a hook or a patched forward goes with what does not stay."""
+    """Refuse to put `new` in the place of `old` if a hook or a patched forward would be lost."""
     stay = set(new.modules())
     for inner, module in old.named_modules():
         lost = "forward of its own" if "forward" in vars(module) else hook_of(module)
@@ -138,5 +138,5 @@ def _rebuild(old: nn.Module, build: Callable[[nn.Module], nn.Module], name: str)
             "return the module to put in its place"
         )
     _need_nothing_lost(name, old, new)
-    # A fresh module is in training mode: between evaluated ones it would be the only one that drops out.
+    # A fresh module is in training mode: among modules in eval mode, it alone would apply dropout.
     return new if training else new.eval()

@@ -1,4 +1,4 @@
-"""Checks of tensors that are given to a public function, worded as those of `require`."""
+"""Checks of tensors that are given to a public function, worded like those of `require`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def need_tensor(
     """Return `value` if it is a dense tensor of real numbers, with values in memory.
 
     Args:
-        dims: the number of its axes, or those that are possible; any without it.
+        dims: the number of its axes, or the allowed numbers; without it, any number.
         floating: its numbers must be of a floating-point type.
         finite: it must hold neither NaN nor infinity.
         empty: it may hold nothing at all.
-        fix: how to get it right; the message ends with it.
+        fix: what to do instead; the message ends with it.
 
     Raises:
-        TypeError: it is something else than a tensor, or of another type of number.
+        TypeError: it is not a tensor, or holds another type of number.
         ValueError: it is sparse, quantized by torch, or on the meta device; or has other axes, no element, NaN or
             infinity.
 
@@ -41,7 +41,7 @@ def need_tensor(
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, got {shown(value)}; {fix}")
-    small = value.is_floating_point() and value.itemsize < 2  # torch hardly computes with floats of 8 bits
+    small = value.is_floating_point() and value.itemsize < 2  # torch has little arithmetic for 8-bit floats
     if value.is_quantized or value.is_complex() or small or (floating and not value.is_floating_point()):
         kind = "floating-point" if floating else "real"
         raise TypeError(f"{name} must be a tensor of {kind} numbers, got {value.dtype}; {fix}")

@@ -48,9 +48,9 @@ def small_cnn(seed: int = 0) -> nn.Sequential:
 def depthwise_cnn(seed: int = 0) -> nn.Sequential:
     """Return an untrained small MobileNet: a stem, four depthwise-separable blocks, then one linear layer.
 
-    A block is a depthwise 3x3 convolution (each channel by itself) and a pointwise 1x1 one (the channels mixed), each
-    with batch norm and ReLU. Takes images [N, 1, 28, 28], gives logits [N, 10].
-    `seed` decides the initial weights; the global random state is left as it was found.
+    A block is a depthwise 3x3 convolution (each channel on its own) and a pointwise 1x1 convolution (the channels
+    mixed), each with batch norm and ReLU. Takes images [N, 1, 28, 28], gives logits [N, 10]. `seed` decides the initial
+    weights; the global random state is left as it was found.
 
     By hand: stem 9*16 = 144, depthwise 9 * (16 + 32 + 64 + 64) = 1,584, pointwise 16*32 + 32*64 + 64*64 + 64*128 =
     14,848, batch norms 2 * (16 + 16+32 + 32+64 + 64+64 + 64+128) = 960, linear 128*10 + 10 = 1,290:
@@ -102,7 +102,7 @@ def lenet_300_100(seed: int = 0) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Trained weights of one model: who builds it, which file holds them, how well they do on `data.fashion()`."""
+    """Trained weights of one model: its builder, the file that holds them, and their accuracy on `data.fashion()`."""
 
     build: Callable[[int], nn.Sequential]
     seed: int
@@ -163,7 +163,7 @@ def restore(checkpoint: Checkpoint, folder: Path = CHECKPOINT_FOLDER) -> nn.Sequ
     """Return the model of `checkpoint` with the weights that its file in `folder` holds, in evaluation mode.
 
     Raises:
-        TypeError: `checkpoint` is none, or `folder` not a path.
+        TypeError: `checkpoint` is not a Checkpoint, or `folder` not a path.
         ValueError: the file is missing, damaged or made for another shape.
     """
     of_type("checkpoint", checkpoint, Checkpoint, fix="take one of CHECKPOINTS")
@@ -220,7 +220,7 @@ def _conv(
 
 
 def _separable(number: str, inputs: int, outputs: int, *, stride: int = 1) -> dict[str, nn.Module]:
-    """A depthwise-separable block: each channel by itself in space, then all channels mixed at each place."""
+    """A depthwise-separable block: each channel on its own in space, then all channels mixed at each place."""
     return {
         **_conv(f"depthwise{number}", inputs, inputs, stride=stride, groups=inputs),
         **_conv(f"pointwise{number}", inputs, outputs, kernel=1),

@@ -664,7 +664,9 @@ check("1.7")
 # </details>
 
 # %%
-print(f"If all layers with MACs took no time at all, depthwise_cnn would be {1 / share:.1f} times as fast, and never faster.")
+print(
+    f"If all layers with MACs took no time at all, depthwise_cnn would be {1 / share:.1f} times as fast, and never faster."
+)
 
 # %% [markdown]
 # > **Takeaway.** The part that you leave alone limits the speedup: a share of 50% allows a factor of two at most.

@@ -1,5 +1,5 @@
-"""Experiments that run for minutes and are recorded: how they run and resume, and what they found.
+"""Experiments that run for minutes and are recorded: how they run and resume, and their results.
 
-The techniques that they study are in `mini_lib`, which knows nothing of them. `records/` holds what is shipped; the
-scripts in `tools/` regenerate it.
+The techniques that they study are in `mini_lib`, which does not depend on them. `records/` holds the shipped results;
+the scripts in `tools/` regenerate them.
 """

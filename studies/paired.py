@@ -1,7 +1,7 @@
 """Is one thing better than another, seed by seed? Paired differences, their interval, a permutation test, and Holm.
 
-Two arms of one seed share their pictures and their initial weights. What a seed does to both drops out of the
-difference, and the test asks about the differences alone.
+Two arms of one seed share their pictures and their initial weights. The effect of the seed on both cancels in the
+difference, and the test uses only the differences.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import stats
 from mini_lib.fit import Spread
 from mini_lib.require import share
 
-EXACT_UP_TO = 14  # 2^14 = 16,384 ways to choose the signs; beyond, scipy draws some of them
+EXACT_UP_TO = 14  # 2^14 = 16,384 ways to choose the signs; for more seeds, scipy samples them
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Paired:
             raise ValueError(
                 f"a paired test needs at least two differences, got {len(self.differences)}; run another seed"
             )
-        Spread(self.differences)  # says which value is not finite
+        Spread(self.differences)  # this names the value that is not finite
 
     @property
     def mean(self) -> float:
@@ -53,7 +53,7 @@ class Paired:
         """Return the ends of the t interval of the mean difference.
 
         Raises:
-            ValueError: `confidence` does not lie between 0 and 1.
+            ValueError: `confidence` is not between 0 and 1.
         """
         confidence = share("confidence", confidence, one=False, fix="0.95 is common")
         error = Spread(self.differences).std / math.sqrt(len(self.differences))
@@ -62,9 +62,9 @@ class Paired:
 
     @property
     def p_value(self) -> float:
-        """How often a mean is as far from 0 if each difference could as well have had the other sign; two-sided.
+        """How often a mean is at least as far from 0 if the sign of each difference is random; two-sided.
 
-        With n seeds it is at least 2 / 2^n: five seeds cannot say less than .0625, ten not less than .002.
+        With n seeds it is at least 2 / 2^n: .0625 for five seeds, .002 for ten.
 
         Source: R. A. Fisher, "The Design of Experiments", 1935, section 21.
         """
@@ -83,7 +83,7 @@ class Paired:
 
 
 def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Paired:
-    """Return by how much `one` exceeds `other`, for each seed.
+    """Return by how much `one` exceeds `other`, seed by seed.
 
     Raises:
         ValueError: the two have different seeds, or fewer than two.
@@ -100,7 +100,7 @@ def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Paired:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return p-values corrected for how many were asked: who asks twenty times finds one below .05 by chance.
+    """Return p-values corrected for the number of tests: of twenty tests, one falls below .05 by chance.
 
     The smallest of n is multiplied by n, the next by n - 1, and so on; none may be smaller than one before it.
 

@@ -1,4 +1,4 @@
-"""A folder that holds a study part by part, in JSON: opened with the settings of before, and read back.
+"""A folder that holds a study part by part, in JSON: opened again with the same settings, and read back.
 
 Each file holds the sha256 of its content, so that a single changed bit is noticed. A file without one was written by an
 earlier version, and is read as it is.
@@ -19,10 +19,11 @@ _UNREADABLE = (ValueError, TypeError, AttributeError, RecursionError)
 
 
 def open_parts(folder: Path, settings: Mapping[str, object], what: str = "study", file: str = _SETTINGS) -> None:
-    """Make the folder, or make sure that its parts were made with these settings, given as plain values.
+    """Make the folder, or check that its parts were made with these settings, given as plain values.
 
     Raises:
-        ValueError: they were made with others (the first that differs is named), or the file that says so is damaged.
+        ValueError: they were made with others (the message names the first that differs), or the settings file is
+            damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file
@@ -45,12 +46,12 @@ def open_parts(folder: Path, settings: Mapping[str, object], what: str = "study"
 
 
 def write_part(path: Path, part: object) -> None:
-    """Write a part, plain values, in one step."""
+    """Write a part, which is plain values, in one step."""
     _write(path, part)
 
 
 def read_part(path: Path, build: Callable[..., Part]) -> Part:
-    """Return what `build` makes of the part in a file.
+    """Return the object that `build` makes from the part in a file.
 
     Raises:
         ValueError: the file is damaged, or holds something else.
@@ -62,12 +63,12 @@ def read_part(path: Path, build: Callable[..., Part]) -> Part:
 
 
 def read_record(text: str, build: Callable[..., Part], what: str, how_to_get_it: str) -> Part:
-    """Return what `build` makes of a record's text; `what` it should be and `how_to_get_it` are for the message.
+    """Return the object that `build` makes from a record's text; `what` and `how_to_get_it` are for the message.
 
-    Where a dataclass that `build` makes has a number, a text or a truth, the record must have one too.
+    Where a dataclass that `build` makes has a number, a string or a bool, the record must have one too.
 
     Raises:
-        ValueError: the text is no JSON, is nested too deeply, or holds something else.
+        ValueError: the text is not JSON, is nested too deeply, or holds something else.
     """
     try:
         found = build(json.loads(text, parse_constant=_no_number))
@@ -82,7 +83,7 @@ def _no_number(name: str) -> float:
 
 
 def _need_plain_fields(value: object) -> None:
-    """Make sure that numbers, texts and truths stand where the dataclasses in `value` say so."""
+    """Check that there are numbers, strings and bools where the dataclasses in `value` declare them."""
     if isinstance(value, Mapping):
         value = tuple(value.values())
     if isinstance(value, (list, tuple)):
@@ -101,7 +102,7 @@ _PLAIN = {int: (int,), float: (float, int), str: (str,), bool: (bool,)}  # JSON 
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Settings of settings by names such as "plan.epochs"."""
+    """Nested settings under names such as "plan.epochs"."""
     flat: dict[str, object] = {}
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {prefix + name: value}
@@ -116,7 +117,7 @@ def _read(path: Path) -> object:
     text = path.read_bytes()
     values = json.loads(text)
     if not isinstance(values, dict) or not {"sha256", "content"} & values.keys():
-        return values  # of an earlier version
+        return values  # from an earlier version
     if not seal_holds(text, values.get("sha256")):
         raise ValueError("its content is not what was written: the sha256 in it differs")
     return values["content"]

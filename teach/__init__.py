@@ -4,6 +4,7 @@ from teach.check import check
 from teach.claim import claim
 from teach.explore import explore
 from teach.figures import show, use_style
+from teach.hold import hold
 from teach.ledger import ledger
 from teach.predict import predict, reveal
 from teach.progress import progress

@@ -16,6 +16,8 @@ from teach.plain import Opaque
 from teach.words import a, number, pair, value
 
 FLOAT32_EPS = 2.0**-23
+LAZY = ("generator", "map", "zip", "filter", "enumerate", "reversed", "islice", "chain", "accumulate")
+FUNCTIONS = ("function", "method", "builtin_function_or_method", "method-wrapper", "method_descriptor")
 NAN_SAYS = "NaN comes from 0 / 0 or from infinity minus infinity"
 
 
@@ -31,7 +33,7 @@ def difference(got: Any, expected: Any, *, rtol: float = FLOAT32_TOLERANCE, atol
     >>> difference([1, 2], torch.tensor([1.0, 2.0])) is None
     True
     >>> difference(None, 1.0)
-    'you returned None, expected 1.0: did you forget `return`?'
+    'you returned None, expected 1.0'
     """
     return _Comparison(rtol, atol, where="").clause(got, expected)
 
@@ -46,10 +48,9 @@ class _Comparison:
 
     def clause(self, got: Any, expected: Any) -> str | None:
         if got is None and expected is not None:
-            return self._plainly(got, expected) + ("" if self.where else ": did you forget `return`?")
+            return self._plainly(got, expected)
         if isinstance(got, Opaque) and got != expected:
-            reason = f", which cannot be used as the answer: {got.why}" if got.why else f", expected {_kind(expected)}"
-            return f"{self.where}you returned {a(got.kind)}{reason}"
+            return f"{self.where}you returned {unreadable(got, expected)}"
         if isinstance(expected, bool):
             return None if got is expected else self._plainly(got, expected)
         if isinstance(expected, (int, float)):
@@ -67,6 +68,8 @@ class _Comparison:
         return "{}you returned {}, expected {}".format(self.where, *pair(got, expected))
 
     def _another_kind(self, got: Any, expected: Any) -> str:
+        if isinstance(expected, tuple) and isinstance(got, (bool, int, float, str)):
+            return f"{self.where}you returned one value, {value(got)}; expected {len(expected)}: {value(expected)}"
         return f"{self.where}you returned {_kind(got)}, {value(got)}; expected {_kind(expected)}, {value(expected)}"
 
     def _inside(self, where: str) -> "_Comparison":
@@ -122,7 +125,15 @@ class _Comparison:
 
     def _of_sequences(self, got: Any, expected: list | tuple) -> str | None:
         if isinstance(got, torch.Tensor):
-            got = got.tolist()
+            row = got.tolist()
+            if isinstance(expected, tuple) and (
+                got.ndim != 1 or len(row) != len(expected) or not _all_numbers(expected)
+            ):
+                # Its rows may be the values that are wanted. Where they are not, they are not called so.
+                same = len(row) == len(expected) and self._of_sequences(list(got), list(expected)) is None
+                said = f"you returned one value, {_kind(got)}; expected {len(expected)}: {value(expected)}"
+                return None if same else self.where + said
+            got = row
         if not isinstance(got, (list, tuple)):
             return self._another_kind(got, expected)
         if len(got) != len(expected):
@@ -173,6 +184,28 @@ def identical(one: Any, other: Any) -> bool:
     if isinstance(one, (bool, int, float, str, bytes, set, frozenset, type(None))):
         return one == other or one != one
     return True  # functions, generators, files: no way to tell, and no harm
+
+
+def unreadable(got: Opaque, expected: Any) -> str:
+    """Return what was returned instead of plain data, and what to do about it.
+
+    >>> unreadable(Opaque("map"), (1, 2))
+    'a map, which holds no values yet: make a tuple of it with `tuple(...)`'
+    """
+    if got.kind in LAZY:
+        kind = "tuple" if isinstance(expected, tuple) else "list"
+        return f"{a(got.kind)}, which holds no values yet: make a {kind} of it with `{kind}(...)`"
+    if got.kind in FUNCTIONS:
+        return "a function, not what it gives: call it, with `(...)`"
+    return (
+        f"{a(got.kind)}, which cannot be used as the answer: {got.why}"
+        if got.why
+        else f"{a(got.kind)}, expected {_kind(expected)}"
+    )
+
+
+def _all_numbers(row: tuple) -> bool:
+    return all(isinstance(item, (bool, int, float)) for item in row)
 
 
 def _as_tensor(rows: list | tuple) -> torch.Tensor | None:

@@ -2,31 +2,25 @@
 
 The order of judgement, for an answer that does not pass:
 1. It called mini_lib's own answer: that is not yet an answer, even where the values are right.
-2. A listed mistake gives the same outcome in *every* case: its sentence, and the smallest case it gets wrong.
-3. The same value is returned whatever the arguments.
-4. A listed mistake gives the same outcome in every case (two at least) that this mistake gets wrong:
-   the answer has that mistake and another one as well.
-5. A symptom shows in every failing case, and these are enough.
-6. None of these: the smallest failing case, with got and expected, or with the exception and its line.
-7. All values are right, but an argument was modified.
+2. The stub's line still ends it: that line.
+3. What explains it, where something does (see `explain`), with the smallest case that shows it and can be typed.
+4. Nothing does: that case alone, with got and expected, or with the exception and its line.
+5. All values are right, but an argument was modified.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from teach import words
-from teach.compare import difference
-from teach.exercise import Exercise, Mistake, Symptom
+from teach.exercise import Exercise
+from teach.explain import Own, Trial, agrees, clause, explain
 from teach.outcome import Outcome
-from teach.run import code_of, run
+from teach.run import run
 from teach.verdict import Verdict
+from teach.written import code_of, parameters_of
 
-_Own = Callable[[Callable[..., Any]], Sequence[Outcome]]  # what a function of the exercise itself gives in its cases
 
-
-def judge(exercise: Exercise, answer: Callable[..., Any] | None, own: _Own | None = None) -> Verdict:
+def judge(exercise: Exercise, answer: Callable[..., Any] | None, own: Own | None = None) -> Verdict:
     """Run `answer` on the exercise's cases and return what came of it; `None` stands for no answer yet.
 
     `own` as in `verdict`.
@@ -45,17 +39,20 @@ def judge(exercise: Exercise, answer: Callable[..., Any] | None, own: _Own | Non
         message = f"`{exercise.function}` is {words.value(answer)}; expected a function: run the exercise's cell again."
         return Verdict(exercise.id, exercise.title, "not yet", message)
     if code_of(answer) is not None and code_of(answer) is code_of(exercise.reference):
-        return _borrowed(exercise, exercise.function)
+        message = f"`{exercise.function}` is the library's own function here: write it yourself."
+        return Verdict(exercise.id, exercise.title, "not yet", message)
     return verdict(exercise, run(exercise, answer), own)
 
 
-def undefined(exercise: Exercise) -> Verdict:
-    """Return the verdict where the learner's function does not exist."""
+def undefined(exercise: Exercise, instead: str = "") -> Verdict:
+    """Return the verdict where the learner's function does not exist; `instead` is one that may be meant."""
     message = f"There is no function `{exercise.function}` yet: run the exercise's cell first, then this one."
+    if instead:
+        message = f"There is no function `{exercise.function}`. If you mean `{instead}`, call it `{exercise.function}`."
     return Verdict(exercise.id, exercise.title, "not attempted", message)
 
 
-def verdict(exercise: Exercise, outcomes: Sequence[Outcome], own: _Own | None = None) -> Verdict:
+def verdict(exercise: Exercise, outcomes: Sequence[Outcome], own: Own | None = None) -> Verdict:
     """Return what the outcomes of a learner's function amount to: one outcome a case, as `run` gives them.
 
     `own` gives the outcomes of the reference and of the mistakes, where they are known; by default these are run.
@@ -76,7 +73,7 @@ def verdict(exercise: Exercise, outcomes: Sequence[Outcome], own: _Own | None = 
     right = own(exercise.reference)
     failing = [at for at in range(len(outcomes)) if not agrees(exercise, outcomes[at], right[at])]
     if failing:
-        return _not_yet(exercise, outcomes, right, failing, own)
+        return _not_yet(Trial(exercise, outcomes, right, failing, own))
     changing = [at for at, outcome in enumerate(outcomes) if set(outcome.changed) - set(right[at].changed)]
     if changing:
         return _changing(exercise, outcomes, right, changing[0])
@@ -87,138 +84,89 @@ def verdict(exercise: Exercise, outcomes: Sequence[Outcome], own: _Own | None = 
     return Verdict(exercise.id, exercise.title, "passed", message, points=exercise.points)
 
 
-def agrees(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
-    """Return whether two outcomes say the same: equal values, or exceptions of one type."""
-    if one.kind == "returned" and other.kind == "returned":
-        return _clause(exercise, one.value, other.value) is None
-    if one.kind == "raised" and other.kind == "raised":
-        return one.raised.type == other.raised.type
-    return one.kind == other.kind
+def _not_yet(trial: Trial) -> Verdict:
+    exercise, outcomes = trial.exercise, trial.outcomes
+    if outcomes[0].kind == "raised" and outcomes[0].raised.leftover:
+        return Verdict(exercise.id, exercise.title, "not yet", _leftover(outcomes[0]))
+    found = explain(trial)
+    said = words.sentence(found.says) if found.says else ""
+    typed = [at for at in found.cases if words.can_be_typed(exercise, exercise.cases[at])]
+    at = (typed or found.cases)[0]
+    example = _counter_example(exercise, at, outcomes[at], trial.right)
+    return Verdict(exercise.id, exercise.title, "not yet", said, example, found.mistake)
 
 
-def _clause(exercise: Exercise, got: Any, expected: Any) -> str | None:
-    if exercise.compare is not None:
-        try:
-            return exercise.compare(got, expected)
-        except Exception:  # written for answers of the right kind: a wrong one may break it in any way
-            return "you returned {}, expected {}".format(*words.pair(got, expected))
-    return difference(got, expected, rtol=exercise.rtol, atol=exercise.atol)
+def _leftover(outcome: Outcome) -> str:
+    """What to do where the stub's line ends a function that has more than it."""
+    says = f"line {outcome.raised.line_number} of your cell still says `{outcome.raised.line}`"
+    if outcome.raised.leftover == "above":
+        return words.sentence(f"{says}, and nothing below it is run: take that line out")
+    return words.sentence(f"{says}, and your function comes to it: put `return` with your result in its place")
 
 
-def _not_yet(
-    exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], failing: list[int], own: _Own
-) -> Verdict:
-    mistake, at = _explanation(exercise, outcomes, right, failing, own)
-    said = mistake.says if mistake else ""
-    if not mistake and _constant(exercise, outcomes, right):
-        said = "It returns the same value whatever you pass."
-    said = words.sentence(said) if said else ""
-    example = _counter_example(exercise, at, outcomes[at], right[at])
-    return Verdict(exercise.id, exercise.title, "not yet", said, example, mistake)
-
-
-def _explanation(
-    exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], failing: list[int], own: _Own
-) -> tuple[Mistake | Symptom | None, int]:
-    """The mistake or symptom that explains the answer, if one does, and the case that shows it."""
-    cases = range(len(outcomes))
-    partly = None
-    for mistake in exercise.mistakes:
-        wrong = own(mistake.wrong)
-        shared = [at for at in cases if _same_failure(exercise, outcomes[at], wrong[at])]
-        if len(shared) == len(outcomes):
-            return mistake, failing[0]
-        differs = [at for at in cases if not agrees(exercise, wrong[at], right[at])]
-        returned = all(outcomes[at].kind == "returned" for at in differs)
-        if partly is None and returned and len(differs) >= 2 and set(differs) <= set(shared):
-            partly = mistake, differs[0]
-    if _constant(exercise, outcomes, right):
-        return None, failing[0]
-    if partly is not None:
-        return partly
-    if not enough(right, failing):
-        return None, failing[0]
-    for symptom in exercise.symptoms:
-        if all(shows(exercise, symptom, at, outcomes[at], right[at]) for at in failing):
-            return symptom, failing[0]
-    return None, failing[0]
-
-
-def enough(right: Sequence[Outcome], failing: Sequence[int]) -> bool:
-    """Return whether the failing cases can tell a slip from a coincidence: three of them, all, or rich ones.
-
-    A value is rich where it holds four different numbers or more.
-    """
-    return len(failing) >= min(3, len(right)) or all(_rich(right[at].value) for at in failing)
-
-
-def _rich(value: Any) -> bool:
-    return len(set(_leaves(value))) >= 4
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, torch.Tensor):
-        return value.flatten().tolist()
-    if isinstance(value, (list, tuple, dict)):
-        parts = value.values() if isinstance(value, dict) else value
-        return [leaf for part in parts for leaf in _leaves(part)]
-    return [value] if isinstance(value, (bool, int, float, str)) else []
-
-
-def shows(exercise: Exercise, symptom: Symptom, at: int, got: Outcome, expected: Outcome) -> bool:
-    """Return whether a symptom shows in the value that case number `at` gave; never where an exception was raised."""
-    if got.kind != "returned" or expected.kind != "returned":
-        return False
-    try:
-        return bool(symptom.shows(got.value, expected.value, exercise.arguments(exercise.cases[at])))
-    except Exception:  # written for values of the right kind: a wrong one may break it in any way
-        return False
-
-
-def _same_failure(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
-    """As `agrees`, but exceptions must also say the same: many different slips raise a TypeError."""
-    if not agrees(exercise, one, other):
-        return False
-    return one.kind != "raised" or one.raised.message == other.raised.message
-
-
-def _constant(exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome]) -> bool:
-    """Whether the answer ignores its arguments although the right answer does not."""
-    # None and NaN are the same everywhere too, but there the counter-example says more.
-    values = [outcome.value for outcome in outcomes if outcome.kind == "returned"]
-    telling = [value for value in values if value is not None and not (isinstance(value, float) and value != value)]
-    if len(telling) < len(outcomes):
-        return False
-    ignores = all(agrees(exercise, outcome, outcomes[0]) for outcome in outcomes)
-    return ignores and not all(agrees(exercise, outcome, right[0]) for outcome in right)
-
-
-def _counter_example(exercise: Exercise, at: int, got: Outcome, expected: Outcome) -> str:
-    case = exercise.cases[at]
+def _counter_example(exercise: Exercise, at: int, got: Outcome, right: Sequence[Outcome]) -> str:
+    case, expected = exercise.cases[at], right[at]
     for_case = f"For {words.arguments(exercise, case)}"
     printed = f" It printed `{' '.join(got.printed.split())[:80]}`." if got.printed.strip() else ""
-    if got.kind == "unwritten":
+    ran = f" The function that was run is `{got.wrote}`." if got.wrote else ""
+    if got.kind == "raised" and got.raised.leftover:
         return f"{for_case} it still says `raise NotImplementedError`." + printed
     if got.kind == "raised":
         return _exception(exercise, at, got) + printed
     if expected.kind == "raised":
-        clause = f"you returned {words.value(got.value)}, expected {words.a(expected.raised.type)}"
+        differs = f"you returned {words.value(got.value)}, expected {words.a(expected.raised.type)}"
     else:
-        clause = _clause(exercise, got.value, expected.value)
-    return words.sentence(f"{for_case} {clause}") + printed
+        differs = clause(exercise, got.value, expected.value)
+    return words.sentence(f"{for_case} {differs}{_without_return(got, right)}") + ran + printed
+
+
+def _without_return(got: Outcome, right: Sequence[Outcome]) -> str:
+    """What to look at where nothing was returned, and something should have been."""
+    if got.value is not None or got.returns == "always":
+        return ""
+    if got.returns == "sometimes":
+        return ": one path through your function ends without `return`"
+    legal = any(outcome.kind == "returned" and outcome.value is None for outcome in right)
+    return "" if legal else ": did you forget `return`?"
 
 
 def _exception(exercise: Exercise, at: int, got: Outcome) -> str:
     """The exception's type, its line in the learner's cell, and the call that raised it."""
     raised = got.raised
-    what = f"{words.call(exercise, exercise.cases[at])} raised {raised.type}"
+    what = f"{words.call(exercise, exercise.cases[at], got.wrote)} raised {raised.type}"
     what += f": {raised.message}" if raised.message else ""
+    if raised.parameters is not None:
+        return f"{words.sentence(what)} The call itself failed: {_signature(exercise, raised.parameters)}."
     if raised.line_number is None:
-        signature = ", ".join(exercise.parameters)
-        keep = f"keep the signature `def {exercise.function}({signature})`"
-        return f"{words.sentence(what)} The call itself failed: {keep}."
+        return words.sentence(what)
     where = f"It is line {raised.line_number} of your cell"
     return f"{words.sentence(what)} {where}: `{raised.line}`." if raised.line else f"{words.sentence(what)} {where}."
+
+
+def _signature(exercise: Exercise, written: Sequence[str]) -> str:
+    """What is to be put right in the parameters of a function, so that it can be called as the exercise calls it."""
+    wanted = _with_defaults(exercise)
+    keep = f"keep the signature `def {exercise.function}({', '.join(wanted)})`"
+    mine, names = ([one.split("=")[0].strip() for one in row] for row in (written, wanted))
+    missing, added = [name for name in names if name not in mine], [name for name in mine if name not in names]
+    if len(missing) == len(added) == 1:
+        return f"the parameter `{missing[0]}` is called `{added[0]}` in yours; {keep}"
+    if len(missing) > 1:
+        return f"the parameters `{', '.join(missing)}` are missing; {keep}"
+    if missing:
+        return f"the parameter `{missing[0]}` is missing; {keep}"
+    lost = [full for full, name in zip(wanted, names) if "=" in full and name in written]
+    if lost:
+        return f"the default `{lost[0]}` is missing; {keep}"
+    return f"the parameter `{added[0]}` is not passed; {keep}" if added else keep
+
+
+def _with_defaults(exercise: Exercise) -> list[str]:
+    """The parameters that the learner's function is given, with the defaults of the reference."""
+    defaults = [one.partition("=")[2].strip() for one in parameters_of(exercise.reference)]
+    if len(defaults) != len(exercise.parameters):
+        return list(exercise.parameters)
+    return [f"{name}={default}" if default else name for name, default in zip(exercise.parameters, defaults)]
 
 
 def _changing(exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], at: int) -> Verdict:

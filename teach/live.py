@@ -25,6 +25,20 @@ def is_static() -> bool:
     return os.environ.get("COURSE_STATIC") == "1"
 
 
+def is_strict() -> bool:
+    """Return whether a check that is not passed is an error: COURSE_STRICT=1, or nbgrader runs the notebook.
+
+    nbgrader gives the points of a check cell to all whose check raises nothing.
+    """
+    graded = ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING")  # set while it grades or validates
+    return os.environ.get("COURSE_STRICT") == "1" or any(os.environ.get(name) for name in graded)
+
+
+def can_wait() -> bool:
+    """Return whether a measurement may wait for a learner: there is one, and the notebook can move."""
+    return has_kernel() and not is_strict()
+
+
 def has_kernel() -> bool:
     """Return whether the cell's output goes to a notebook that can move."""
     if is_static() or "IPython" not in sys.modules:

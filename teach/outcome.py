@@ -30,23 +30,32 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception: its type, its message, and the line of the learner's code that it came from."""
+    """An exception: its type, its message, and the line of the learner's code that it came from.
+
+    line_number  counted within the learner's cell; None where it came from elsewhere
+    leftover     the stub's `raise NotImplementedError` in a function that has more: "last", or "above" other lines
+    parameters   those of the function, as written, where they do not take the arguments: the call itself failed
+    """
 
     type: str
     message: str
-    line_number: int | None = None  # counted within the learner's cell; None where the call itself failed
+    line_number: int | None = None
     line: str = ""
+    leftover: Literal["", "last", "above"] = ""
+    parameters: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One call of the learner's function on one case.
 
-    kind      "returned", "raised", or "unwritten": the function is still the stub
+    kind      "returned", "raised", or "unwritten": the function is the stub and nothing else
     value     what was returned, as plain data
     changed   names of the arguments that the call modified
     borrowed  name of the forbidden function that it called, if any
     printed   the beginning of what the call printed
+    returns   whether the paths through the function return a value
+    wrote     name under which the function was written, where it is not the exercise's
     """
 
     kind: Literal["returned", "raised", "unwritten"]
@@ -55,6 +64,8 @@ class Outcome:
     changed: tuple[str, ...] = ()
     borrowed: str | None = None
     printed: str = ""
+    returns: Literal["always", "sometimes", "never"] = "always"
+    wrote: str = ""
 
 
 def to_json(outcomes: list[Outcome]) -> str:
@@ -67,6 +78,7 @@ def to_json(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         row = {"kind": outcome.kind, "value": _encode(outcome.value), "changed": list(outcome.changed)}
         row |= {"borrowed": outcome.borrowed, "printed": outcome.printed, "raised": None}
+        row |= {"returns": outcome.returns, "wrote": outcome.wrote}
         if outcome.raised is not None:
             row["raised"] = vars(outcome.raised)
         rows.append(row)
@@ -92,12 +104,23 @@ def _read_outcome(row: dict[str, Any]) -> Outcome:
     if raised is not None:
         number = raised["line_number"]
         number = None if number is None else int(number)
-        raised = Raised(_short(raised["type"]), _short(raised["message"]), number, _short(raised["line"]))
+        parameters = None if raised["parameters"] is None else _texts(raised["parameters"])
+        if raised["leftover"] not in ("", "last", "above"):
+            raise ValueError(f"leftover {raised['leftover']!r}")
+        words = (_short(raised[name]) for name in ("type", "message"))
+        raised = Raised(*words, number, _short(raised["line"]), raised["leftover"], parameters)
     if (row["kind"] == "raised") != (raised is not None):
         raise ValueError("an exception that does not fit its kind")
     borrowed = None if row["borrowed"] is None else _short(row["borrowed"])
-    changed = tuple(_short(name) for name in row["changed"])
-    return Outcome(row["kind"], _decode(row["value"]), raised, changed, borrowed, _short(row["printed"]))
+    if row["returns"] not in ("always", "sometimes", "never"):
+        raise ValueError(f"returns {row['returns']!r}")
+    printed, wrote = _short(row["printed"]), _short(row["wrote"])
+    value, changed = _decode(row["value"]), _texts(row["changed"])
+    return Outcome(row["kind"], value, raised, changed, borrowed, printed, row["returns"], wrote)
+
+
+def _texts(texts: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(_short(text) for text in texts)
 
 
 def _short(text: Any) -> str:

@@ -3,7 +3,8 @@
     predict("2.a", "How much accuracy is lost at 4 bits?", unit="points")      # one cell
     reveal("2.a", measured)                                                     # a later one
 
-A committed guess is locked and remembered. Where none was committed, `reveal` shows the measurement all the same.
+A committed guess is locked and remembered. Where none was committed, `reveal` waits for one, or for "Show me"; on a
+page that is only read it shows the measurement all the same. A guess made after that is marked.
 """
 
 import re
@@ -13,15 +14,20 @@ from html import escape
 from typing import Any
 
 from teach import store
-from teach.live import bundle, is_static
+from teach.live import bundle, can_wait, is_static, is_strict
 from teach.panel import code, panel, tone
+from teach.waiting import Waiting, release
 
 KIND = "predictions"
 BLUE, PALE_BLUE = tone("blue")
+AFTERWARDS = "guessed after the measurement was shown"
 
 
 class Prediction:
-    """A question, and the guess where one was committed: a choice (str) or a number (float)."""
+    """A question, and the guess where one was committed: a choice (str) or a number (float).
+
+    `shown`: the measurement was shown before there was a guess; `late`: the guess came after that.
+    """
 
     def __init__(self, id: str, question: str, choices: tuple[str, ...], unit: str, guess: str | float | None) -> None:
         self.id = id
@@ -29,6 +35,7 @@ class Prediction:
         self.choices = choices
         self.unit = unit
         self.guess = guess
+        self.shown = self.late = False
 
     def commit(self, answer: str | float) -> None:
         """Lock and remember the guess; the first one counts.
@@ -40,18 +47,21 @@ class Prediction:
         if self.guess is not None:
             return
         guess = _read_choice(answer, self.choices) if self.choices else _read_number(answer, self.unit)
+        self.shown = self.late = self.shown or _remembered(self.id).shown
         self._save(guess)
         self.guess = guess
+        release(self.id, False)
 
     def _save(self, guess: str | float | None) -> None:
         entry = {"question": self.question, "choices": self.choices, "unit": self.unit, "guess": guess}
-        store.save(KIND, self.id, entry)
+        store.save(KIND, self.id, entry | {"shown": self.shown, "late": self.late})
 
     @property
     def said(self) -> str:
         """What was committed, or a word to the reader of a page without a form."""
         if self.guess is not None:
-            return f"You said {quantity(self.guess, self.unit)}. The next cells tell."
+            said = f"You said {quantity(self.guess, self.unit)}"
+            return f"{said}, {AFTERWARDS}." if self.late else f"{said}. The next cells tell."
         return f"Decide before you read on{' (in ' + self.unit + ')' if self.unit else ''}."
 
     def __repr__(self) -> str:
@@ -106,11 +116,12 @@ class Prediction:
 
 
 class Revealed:
-    """The measurement beside the guess."""
+    """The measurement next to the guess, and under it `then`, where there is one."""
 
-    def __init__(self, prediction: Prediction, measured: str | float) -> None:
+    def __init__(self, prediction: Prediction, measured: str | float, then: Any = None) -> None:
         self.prediction = prediction
         self.measured = measured
+        self.then = then
 
     @property
     def parts(self) -> list[tuple[str, str]]:
@@ -127,17 +138,20 @@ class Revealed:
 
     @property
     def remark(self) -> str:
-        """One closing sentence: a nudge where there is no guess, a word on a choice."""
+        """A closing word: a nudge where there is no guess, a word on a choice, a mark on a guess that came late."""
         guess = self.prediction.guess
         if guess is None:
             return "" if is_static() else "You have not committed a guess: the next one is worth more if you do."
-        if isinstance(self.measured, str):
-            return "As you said." if guess == self.measured else "Not as you said: find out why before you go on."
-        return ""
+        late = f"{AFTERWARDS.capitalize()}." if self.prediction.late else ""
+        if not isinstance(self.measured, str):
+            return late
+        said = "As you said." if guess == self.measured else "Not as you said: find out why before you go on."
+        return f"{said} {late}".strip()
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name} {what}" for name, what in self.parts)
-        return f"Prediction {self.prediction.id}: {said}. {self.remark}".strip()
+        more = "" if self.then is None else f"\n{self.then}"
+        return f"Prediction {self.prediction.id}: {said}. {self.remark}".strip() + more
 
     def _repr_html_(self) -> str:
         cells = "".join(
@@ -146,7 +160,10 @@ class Revealed:
             for name, what in self.parts
         )
         question = f"<div>{code(self.prediction.question)}</div>" if self.prediction.question else ""
-        return panel(_head(self.prediction.id), f"{question}{cells}<div>{self.remark}</div>", BLUE, PALE_BLUE)
+        words = panel(_head(self.prediction.id), f"{question}{cells}<div>{self.remark}</div>", BLUE, PALE_BLUE)
+        if isinstance(self.then, str):
+            return f"{words}<pre>{escape(self.then)}</pre>"
+        return words if self.then is None else words + self.then._repr_html_()
 
 
 def predict(id: str, question: str, *, choices: Sequence[str] = (), unit: str = "") -> Prediction:
@@ -164,28 +181,50 @@ def predict(id: str, question: str, *, choices: Sequence[str] = (), unit: str = 
     prediction = Prediction(id, question, choices, unit, None)
     earlier = _remembered(id)
     if (earlier.choices, earlier.unit) == (choices, unit):  # a guess is one at this question only
-        prediction.guess = earlier.guess
+        prediction.guess, prediction.shown, prediction.late = earlier.guess, earlier.shown, earlier.late
     with suppress(OSError):  # a read-only folder: the question is still worth asking
         prediction._save(prediction.guess)
     return prediction
 
 
-def reveal(id: str, measured: str | float) -> Revealed:
-    """Show what was measured beside what was guessed, as a cell's output. Never raises for want of a guess.
+def reveal(id: str, measured: str | float, *, then: Any = None) -> Revealed | Waiting:
+    """Show what was measured next to what was guessed, as a cell's output. Never raises for want of a guess.
+
+    Without a guess, a live page waits for one, or for the button "Show me". What gives the answer away waits too where
+    it is `then`: a text, or a figure as `show` returns it.
 
     Raises:
         ValueError: the id is not like "2.a", or a measured choice is none of the question's choices.
+        TypeError: `then` is neither a text nor shown as HTML.
     """
     _check_id(id)
+    if not (then is None or isinstance(then, str) or hasattr(then, "_repr_html_")):
+        raise TypeError(f"then is a {type(then).__name__}, expected a text, or a figure such as show(...) returns")
     asked = _remembered(id)
     measured = measured if isinstance(measured, str) else float(measured)
     if asked.choices and measured not in asked.choices:
         raise ValueError(
             f"prediction {id}: measured is {measured!r}, expected one of {list(asked.choices)}; reveal one of them"
         )
+    if is_open(id):
+        if can_wait():
+            return Waiting(id, lambda shown: _revealed(_seen(id) if shown else _remembered(id), measured, then))
+        if not is_static() and not is_strict():
+            asked = _seen(id)
+    return _revealed(asked, measured, then)
+
+
+def is_open(id: str) -> bool:
+    """Return whether prediction `id` has no guess, and its measurement was not shown either."""
+    _check_id(id)
+    asked = _remembered(id)
+    return asked.guess is None and not asked.shown
+
+
+def _revealed(asked: Prediction, measured: str | float, then: Any) -> Revealed:
     if isinstance(measured, str) != isinstance(asked.guess, str):  # the question has changed since
         asked.guess = None
-    return Revealed(asked, measured)
+    return Revealed(asked, measured, then)
 
 
 def _remembered(id: str) -> Prediction:
@@ -195,7 +234,18 @@ def _remembered(id: str) -> Prediction:
     choices = tuple(map(str, choices)) if isinstance(choices, list) else ()
     guess = entry.get("guess")
     fits = guess in choices if choices else isinstance(guess, (int, float))
-    return Prediction(id, question, choices, unit, guess if fits else None)
+    remembered = Prediction(id, question, choices, unit, guess if fits else None)
+    remembered.shown, remembered.late = entry.get("shown") is True, entry.get("late") is True
+    return remembered
+
+
+def _seen(id: str) -> Prediction:
+    """The question kept under this id; from now on it is known that its measurement was shown."""
+    asked = _remembered(id)
+    asked.shown = True
+    with suppress(OSError):  # a read-only folder: it is shown all the same
+        asked._save(asked.guess)
+    return asked
 
 
 def number_text(number: float) -> str:

@@ -28,11 +28,12 @@ NAMES = {
     11: "augmentation",
     12: "AutoAugment",
     13: "cost of tokens",
-    14: "small language models",
+    14: "small LLMs",
     15: "capstone",
 }
 GREEN, _ = tone("green")
-CELL = "text-align:left;padding:0.15em 0.8em;white-space:nowrap;font-weight:normal"
+CELL = "text-align:left;padding:0.15em 0.6em;white-space:nowrap;font-weight:normal"
+LAST = CELL.replace("nowrap", "normal")  # the exercises that are open: rather on two lines than beyond the page
 _checked: list[int] = []  # the lesson of each verdict in this kernel, in order
 
 
@@ -56,10 +57,10 @@ class LessonProgress:
 
     @property
     def still_open(self) -> str:
-        """What is left to do, in a few words."""
+        """Which exercises are left, in a few words."""
         if not self.open:
-            return "complete"
-        return "all open" if not self.passed and self.count > 1 else f"open: {', '.join(self.open)}"
+            return "none"
+        return "all" if not self.passed and self.count > 1 else ", ".join(self.open)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Progress:
 
     >>> Progress((LessonProgress(1, ("1.1", "1.2"), ()), LessonProgress(2, ("2.1",), ("2.2", "2.3"))))
     3 of 5 exercises
-    Lesson 1 measuring: 2 of 2, complete
-    Lesson 2 few bits: 1 of 3, open: 2.2, 2.3
+    Lesson 1 measuring: 2 of 2, still open: none
+    Lesson 2 few bits: 1 of 3, still open: 2.2, 2.3
     """
 
     lessons: tuple[LessonProgress, ...]
@@ -78,11 +79,13 @@ class Progress:
     def __repr__(self) -> str:
         lines = [_of(self.lessons)]
         for lesson in self.lessons:
-            lines.append(f"Lesson {lesson.name}: {len(lesson.passed)} of {lesson.count}, {lesson.still_open}")
+            lines.append(
+                f"Lesson {lesson.name}: {len(lesson.passed)} of {lesson.count}, still open: {lesson.still_open}"
+            )
         return "\n".join(lines + ([self.note] if self.note else []))
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th scope='col' style='{CELL}'>{title}</th>" for title in ("Lesson", "Passed", "Still to do"))
+        head = "".join(f"<th scope='col' style='{CELL}'>{title}</th>" for title in ("Lesson", "Passed", "Still open"))
         rows = "".join(map(_row, self.lessons))
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
         return (
@@ -111,7 +114,7 @@ def record(verdict: Verdict) -> None:
         OSError: the folder cannot be written.
     """
     _checked.append(int(verdict.id.partition(".")[0]))
-    if verdict.state == "not attempted":
+    if verdict.state not in ("passed", "not yet"):
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
     store.save(PASSED if verdict.state == "passed" else TRIED, verdict.id, {"when": when})
@@ -130,9 +133,9 @@ def _of(lessons: Iterable[LessonProgress]) -> str:
 def _row(lesson: LessonProgress) -> str:
     share = 100 * len(lesson.passed) // lesson.count if lesson.count else 0
     bar = (  # for the eye alone: its number stands next to it
-        f"<span style='display:inline-block;width:5em;height:0.7em;border:1px solid {GREEN};margin-right:0.6em'>"
+        f"<span style='display:inline-block;width:3.5em;height:0.7em;border:1px solid {GREEN};margin-right:0.6em'>"
         f"<span style='display:block;width:{share}%;height:100%;background:{GREEN}'></span></span>"
     )
-    cells = (f"{bar}{len(lesson.passed)} of {lesson.count}", escape(lesson.still_open))
-    data = "".join(f"<td style='{CELL}'>{cell}</td>" for cell in cells)
-    return f"<tr><th scope='row' style='{CELL}'>{escape(lesson.name)}</th>{data}</tr>"
+    passed = f"<td style='{CELL}'>{bar}{len(lesson.passed)} of {lesson.count}</td>"
+    still_open = f"<td style='{LAST}'>{escape(lesson.still_open)}</td>"
+    return f"<tr><th scope='row' style='{CELL}'>{escape(lesson.name)}</th>{passed}{still_open}</tr>"

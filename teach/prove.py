@@ -5,7 +5,8 @@ from functools import cache
 from typing import Any
 
 from teach.exercise import Exercise, Mistake, Symptom
-from teach.judge import judge, shows, verdict
+from teach.explain import shows
+from teach.judge import judge, verdict
 from teach.outcome import Outcome
 from teach.plain import Opaque
 from teach.run import run

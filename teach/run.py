@@ -7,22 +7,31 @@ judges the outcomes elsewhere.
 import contextlib
 import copy
 import dis
-import functools
-import inspect
 import io
 import linecache
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 
 from teach.compare import identical
+from teach.deadline import counted
 from teach.exercise import Case, Exercise
 from teach.outcome import LONGEST, Outcome, Raised
 from teach.plain import Opaque, plain
+from teach.written import (
+    another_name,
+    can_be_called,
+    code_of,
+    ends_in_raise,
+    innermost,
+    is_stub,
+    parameters_of,
+    returns,
+)
 
 
 def run(exercise: Exercise, answer: Callable[..., Any], *, watch: bool = True) -> list[Outcome]:
@@ -47,12 +56,14 @@ def _run_case(exercise: Exercise, answer: Callable[..., Any], case: Case, watch:
     kind, value, raised = "returned", None, None
     with _repeatable_random_state(), contextlib.redirect_stdout(printed):
         try:
-            with _watched(forbidden, borrowed):
-                value = answer(*args, **kwargs)
-            value = _as_plain(exercise, value)
+            with counted(case) if watch else contextlib.nullcontext():
+                with _watched(forbidden, borrowed, answer):
+                    value = answer(*args, **kwargs)
+                value = _as_plain(exercise, value)
         except (Exception, SystemExit) as error:  # a KeyboardInterrupt is the learner's own: let it through
-            kind, value = ("unwritten" if _is_stub(error, answer) else "raised"), None
-            raised = _describe(error, answer) if kind == "raised" else None
+            of_stub = _is_of_stub(error, answer)
+            kind, value = ("unwritten" if of_stub and is_stub(answer) else "raised"), None
+            raised = _describe(error, answer, Case(*args, **kwargs)) if kind == "raised" else None
     return Outcome(
         kind=kind,
         value=value,
@@ -60,6 +71,8 @@ def _run_case(exercise: Exercise, answer: Callable[..., Any], case: Case, watch:
         changed=_changed(exercise, case, Case(*args, **kwargs)),
         borrowed=borrowed[0] if borrowed else None,
         printed=printed.getvalue()[:LONGEST],
+        returns=returns(answer),
+        wrote=another_name(answer, exercise.function)[:LONGEST],
     )
 
 
@@ -86,19 +99,21 @@ def _repeatable_random_state() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watched(forbidden: Sequence[Callable[..., Any]], borrowed: list[str]) -> Iterator[None]:
-    """Notes in `borrowed` the name of each forbidden function that is called inside."""
+def _watched(
+    forbidden: Sequence[Callable[..., Any]], borrowed: list[str], answer: Callable[..., Any]
+) -> Iterator[None]:
+    """Notes in `borrowed` each call that reaches a forbidden function, under the name that `answer` called."""
     if not forbidden:
         yield
         return
     functions = [innermost(function) for function in forbidden]
     # By identity: two functions that are written alike, on the same line of two files, have equal code.
-    names = {id(code_of(function)): function.__name__ for function in functions if code_of(function)}
+    known = {id(code_of(function)): function for function in functions if code_of(function)}
     builtins = [function for function in functions if not code_of(function)]
 
     def watch(frame: Any, event: str, builtin: Any) -> None:
-        if event == "call" and id(frame.f_code) in names:
-            borrowed.append(names[id(frame.f_code)])
+        if event == "call" and id(frame.f_code) in known:
+            borrowed.append(_called(frame, known[id(frame.f_code)], answer))
         elif event == "c_call" and any(builtin is function for function in builtins):
             borrowed.append(builtin.__name__)
 
@@ -110,22 +125,21 @@ def _watched(forbidden: Sequence[Callable[..., Any]], borrowed: list[str]) -> It
         sys.setprofile(before)
 
 
-def innermost(function: Any) -> Any:
-    """Return the function under its decorators and partial applications."""
-    function = inspect.unwrap(function)
-    return innermost(function.func) if isinstance(function, functools.partial) else function
+def _called(frame: FrameType, forbidden: Callable[..., Any], answer: Callable[..., Any]) -> str:
+    """The function that the learner's own code called, of the package that the forbidden one is in."""
+    package, own = (forbidden.__module__ or "").split(".")[0], code_of(answer)
+    name = forbidden.__name__
+    while (frame := frame.f_back) and frame.f_code is not _run_case.__code__:
+        if own is not None and frame.f_code.co_filename == own.co_filename:
+            return name
+        called = frame.f_code.co_qualname.removesuffix(".__init__").removesuffix(".__call__")
+        if frame.f_globals.get("__name__", "").split(".")[0] == package and "<" not in called:
+            name = called
+    return forbidden.__name__
 
 
-def code_of(function: Any) -> Any:
-    """Return the code of a function, or of a class's `__init__`; None if it is built in."""
-    function = innermost(function)
-    if isinstance(function, type):
-        function = function.__init__
-    return getattr(getattr(function, "__func__", function), "__code__", None)
-
-
-def _is_stub(error: BaseException, answer: Callable[..., Any]) -> bool:
-    """Whether the learner's own function says `raise NotImplementedError`.
+def _is_of_stub(error: BaseException, answer: Callable[..., Any]) -> bool:
+    """Whether it is the learner's own function that says `raise NotImplementedError`.
 
     Torch raises the same type for what it cannot compute, hence the look at the instruction.
     """
@@ -138,16 +152,18 @@ def _is_stub(error: BaseException, answer: Callable[..., Any]) -> bool:
     return any(step.offset == last.tb_lasti and step.opname == "RAISE_VARARGS" for step in steps)
 
 
-def _describe(error: BaseException, answer: Callable[..., Any]) -> Raised:
+def _describe(error: BaseException, answer: Callable[..., Any], case: Case) -> Raised:
     message = " ".join(traceback.format_exception_only(error)[-1].split())
     message = message.removeprefix(type(error).__name__).removeprefix(":").strip()[:LONGEST]
     code = code_of(answer)
     file = code.co_filename if code else None
     own = [step for step in _frames(error.__traceback__) if step.tb_frame.f_code.co_filename == file]
     if not own:
-        return Raised(type(error).__name__, message)
+        taken = can_be_called(answer, case.args, case.kwargs)
+        return Raised(type(error).__name__, message, parameters=None if taken else parameters_of(answer))
     line = linecache.getline(file, own[-1].tb_lineno).strip()[:LONGEST]
-    return Raised(type(error).__name__, message, own[-1].tb_lineno, line)
+    leftover = ("last" if ends_in_raise(answer) else "above") if _is_of_stub(error, answer) else ""
+    return Raised(type(error).__name__, message, own[-1].tb_lineno, line, leftover)
 
 
 def _frames(step: TracebackType | None) -> list[TracebackType]:

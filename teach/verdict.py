@@ -4,12 +4,18 @@ import html
 from dataclasses import dataclass
 from typing import Literal
 
+from teach.changed import unless_edited
 from teach.exercise import Mistake, Symptom
 from teach.panel import code, panel, tone
 
-State = Literal["not attempted", "passed", "not yet"]
+State = Literal["not attempted", "not judged", "passed", "not yet"]
 # the tone of its panel, and its label
-LOOKS = {"passed": ("green", "Passed"), "not yet": ("brown", "Not yet"), "not attempted": ("grey", "Not attempted yet")}
+LOOKS = {
+    "passed": ("green", "Passed"),
+    "not yet": ("brown", "Not yet"),
+    "not attempted": ("grey", "Not attempted yet"),
+    "not judged": ("grey", "Not judged"),
+}
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,7 @@ class Verdict:
     """What a check says: a sentence that helps, and the counter-example. Backticks in both mark code.
 
     `mistake` is the listed mistake or symptom that explains the answer, if one does; `points` is what was earned.
+    `watched` names the function whose cell a live page watches for changes; "" where the page cannot.
     """
 
     id: str
@@ -26,6 +33,7 @@ class Verdict:
     example: str = ""
     mistake: Mistake | Symptom | None = None
     points: int = 0
+    watched: str = ""
 
     @property
     def message(self) -> str:
@@ -51,4 +59,6 @@ class Verdict:
         return self.text
 
     def _repr_html_(self) -> str:
-        return self.html
+        if not self.watched:
+            return self.html
+        return unless_edited(self.html, self.id, self.watched, keep=self.state != "passed")

@@ -1,6 +1,7 @@
 """Values and calls in words, short enough for one line of a message."""
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -8,16 +9,21 @@ import torch
 from teach.exercise import Case, Exercise
 
 MOST_SHOWN = 8  # elements of a tensor or list that a message prints in full
+MOST_WHOLE = 1e15  # below it, a float is printed with all the digits of a whole number
 DEEPEST = 4  # lists within lists that a message prints
 
 
 def number(value: float, digits: int = 6) -> str:
     """Return a number as Python would write it, to `digits` significant digits.
 
-    >>> number(1.0), number(2 / 7), number(61024), number(True)
-    ('1.0', '0.285714', '61024', 'True')
+    A whole number keeps all its digits.
+
+    >>> number(1.0), number(2 / 7), number(61024), number(20971520.0), number(True)
+    ('1.0', '0.285714', '61024', '20971520.0', 'True')
     """
     if not isinstance(value, float):
+        return str(value)
+    if value.is_integer() and abs(value) < MOST_WHOLE:
         return str(value)
     text = format(value, f".{digits}g")
     return text + ".0" if text.lstrip("-").isdigit() else text
@@ -74,15 +80,49 @@ def arguments(exercise: Exercise, case: Case) -> str:
     """
     if case.name:
         return case.name
-    return "`" + ", ".join(f"{name} = {value(item)}" for name, item in exercise.arguments(case).items()) + "`"
+    given = exercise.arguments(case)
+    shown = ", ".join(f"{name} = {value(item)}" for name, item in given.items() if not _is_long(item))
+    long = [f"`{name}` of {_size(item)}" for name, item in given.items() if _is_long(item)]
+    return " and ".join((f"`{shown}`", *long) if shown else long)
 
 
-def call(exercise: Exercise, case: Case) -> str:
-    """Return a case as the call that it is: `scale([-1.0, 0.5], bits=2)`."""
+def can_be_typed(exercise: Exercise, case: Case) -> bool:
+    """Return whether a message shows all of a case's arguments, so that a learner can type the call.
+
+    >>> from teach.exercise import Exercise, Case
+    >>> asked = Exercise("2.1", "Scale", lambda w: 0, [Case(torch.ones(8))], [], function="scale")
+    >>> can_be_typed(asked, asked.cases[0]), can_be_typed(asked, Case(torch.ones(64)))
+    (True, False)
+    """
+    return not case.name and all(map(is_whole, exercise.arguments(case).values()))
+
+
+def is_whole(thing: Any) -> bool:
+    """Return whether `value` prints every number of a thing."""
+    if isinstance(thing, (dict, list, tuple)):
+        parts = thing.values() if isinstance(thing, dict) else thing
+        return not _is_long(thing) and all(map(is_whole, parts))
+    simple = isinstance(thing, (bool, int, float, str, type(None))) or hasattr(thing, "shape")
+    return simple and not _is_long(thing)
+
+
+def call(exercise: Exercise, case: Case, name: str = "") -> str:
+    """Return a case as the call that it is: `scale([-1.0, 0.5], bits=2)`; `name` is that of the function called."""
+    name = name or exercise.function
     if case.name:
-        return f"`{exercise.function}(...)` for {case.name}"
-    inside = [value(item) for item in case.args] + [f"{name}={value(item)}" for name, item in case.kwargs.items()]
-    return f"`{exercise.function}({', '.join(inside)})`"
+        return f"`{name}(...)` for {case.name}"
+    inside = [value(item) for item in case.args] + [f"{key}={value(item)}" for key, item in case.kwargs.items()]
+    return f"`{name}({', '.join(inside)})`"
+
+
+def _is_long(thing: Any) -> bool:
+    if hasattr(thing, "shape"):  # a tensor, or numpy's
+        return math.prod(thing.shape) > MOST_SHOWN
+    return isinstance(thing, (dict, list, tuple)) and len(thing) > MOST_SHOWN
+
+
+def _size(thing: Any) -> str:
+    return f"shape {tuple(thing.shape)}" if hasattr(thing, "shape") else f"{len(thing)} items"
 
 
 def sentence(clause: str) -> str:

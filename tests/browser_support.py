@@ -60,7 +60,7 @@ class Lab:
 @contextmanager
 def jupyterlab(served: Path, private: Path) -> Iterator[Lab]:
     """JupyterLab on this machine's own address, serving `served`, with every setting and log under `private`."""
-    lab = Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16))
+    lab = Lab(f"http://127.0.0.1:{free_port()}", secrets.token_hex(16))
     folders = {
         f"JUPYTER{name}": str(private / name.strip("_").lower())
         for name in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
@@ -90,7 +90,8 @@ def jupyterlab(served: Path, private: Path) -> Iterator[Lab]:
         _stop(server)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return taken.getsockname()[1]
 

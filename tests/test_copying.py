@@ -41,11 +41,11 @@ class TiedByView(nn.Module):
 
 
 def test_a_copy_is_refused_where_it_would_untie_what_lies_in_one_memory():
-    with pytest.raises(ValueError, match="^'d.weight' of the model lies in the memory of another of its parameters"):
+    with pytest.raises(ValueError, match="^'d.weight' of the model shares the memory of another of its parameters"):
         copied(TiedByView())
     with_view = nn.Linear(2, 2)
     with_view.register_buffer("seen", with_view.weight.detach()[:1])
-    with pytest.raises(ValueError, match="^'seen' of the model lies in the memory of another"):
+    with pytest.raises(ValueError, match="^'seen' of the model shares the memory of another"):
         copied(with_view)
     # side by side in one memory, as optimizers lay weights out; a parameter held twice; buffers that lie in one memory
     memory = torch.arange(32.0).view(4, 8)

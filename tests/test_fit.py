@@ -252,7 +252,7 @@ def test_a_spread_of_nothing_is_refused(values, message):
         ({"learning_rate": math.nan}, "learning_rate must be a finite number above 0, got nan; 0.003 is"),
         ({"weight_decay": -0.1}, "weight_decay must be a finite number of 0 or more, got -0.1; 0 leaves"),
         ({"model": nn.ReLU()}, "no trainable parameter, so there is nothing to fit"),
-        ({"model": nn.Linear(2, 1)}, r"highest label is 1, but the model tells 1 classes apart"),
+        ({"model": nn.Linear(2, 1)}, r"highest label is 1, but the model has 1 classes"),
         ({"model": nn.Sequential(nn.Linear(2, 4), nn.Unflatten(1, (2, 2)))}, r"logits \[N, classes\], got \[1, 2, 2\]"),
     ],
 )

@@ -136,7 +136,7 @@ def test_shared_weights_are_found_whoever_holds_them():
     model[2].weight = model[0].weight
     assert shared_parameters(model) == [["0.weight", "2.weight"]]
     for name, other in (("2", "0"), ("0", "2")):
-        with pytest.raises(ValueError, match=f"^layer '{name}' shares its weight with '{other}', and what is done to"):
+        with pytest.raises(ValueError, match=f"^layer '{name}' shares its weight with '{other}', and a change to one"):
             need_own(model, {name: model.get_submodule(name)})
     need_own(model, {"1": layer})
     model[2].weight = nn.Parameter(model[1].weight.data.t())  # another parameter in the same memory

@@ -3,22 +3,22 @@
     python tools/augment_speed.py                            # about two minutes, on one thread
     python tools/augment_speed.py --batch 1024 --repeats 50
 
-All contestants get the same batch, and run in turns: the machine slows down or speeds up for all of them alike. A cell
-is the median of thousands of pictures per second, with the 10th and 90th percentile. "each" has a strength for each
-picture, "one" has one strength for the whole batch; auto_contrast, equalize, invert and flip have none. torchvision can
-only do the latter with a batch; for a strength per picture it takes them one by one ("loop"). Each gets strengths as it
-works with them: ours in double precision, as policies draw them, torchvision Python numbers, kornia single precision.
-kornia gets its pictures as floating point in [0, 1], as it wants them, and leaves them so: the way from whole numbers
-and back, a large part of our brightness and contrast, is not counted for it. Where results differ,
-tests/augment/test_operations_others.py says so. kornia's auto_contrast stretches all channels of a picture together.
-color changes nothing in a grey picture: ours returns a copy, torchvision the very same tensor, with nothing done, and
-kornia, which wants three channels, gets the grey one as three.
+All contestants get the same batch and run in turns, so that a change in the machine's speed affects all of them alike.
+A cell is the median of thousands of pictures per second, with the 10th and 90th percentile. "each" has a strength for
+each picture, "one" has one strength for the whole batch; auto_contrast, equalize, invert and flip have none.
+With a batch, torchvision can only use one strength; for a strength per picture it takes the pictures one by one
+("loop"). Each library gets strengths in its own form: ours in double precision, as policies draw them, torchvision
+Python numbers, kornia single precision. kornia takes and returns pictures as floating point in [0, 1]: the conversion
+from whole numbers and back, a large part of the time of our brightness and contrast, is not counted for it. Where
+results differ, tests/augment/test_operations_others.py says so. kornia's auto_contrast stretches all channels of a
+picture together. color changes nothing in a grey picture: ours returns a copy, torchvision returns the same tensor
+without doing anything, and kornia, which needs three channels, gets the grey channel three times.
 
-The last rows are whole policies. Ours draws all of it for each picture. With a batch, torchvision draws the operations
-and their direction once for all pictures, kornia the operations; for grey pictures kornia has no color, hence no
-policy. Each turn calls a contestant once for nothing and then 20 times (a policy 10 times, the loop once and no more),
-so that what the one before it left in the cache does not count: without, invert seemed a third slower where it followed
-kornia. The process starts itself again with settings that let the allocator keep its memory
+The last rows are whole policies. Ours draws everything for each picture. With a batch, torchvision draws the operations
+and their direction once for all pictures, and kornia the operations; for grey pictures kornia has no color, hence no
+policy. Each turn calls a contestant once without timing it and then 20 times (a policy 10 times; the loop is called
+only once), so that the cache contents left by the previous contestant do not count: otherwise invert seemed a third
+slower after kornia. The process starts itself again with settings that let the allocator keep its memory
 (studies/factorize/clean_process.py says why).
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
     clock = thread_time if given.processor_time else perf_counter
     torch.set_num_threads(1)
-    torch.manual_seed(0)  # what torchvision and kornia draw from
+    torch.manual_seed(0)  # the random state of torchvision and kornia
     for sides in SIDES:
         images = torch.randint(256, (given.batch, *sides), dtype=torch.uint8, generator=_generator())
         print(f"\n{given.batch} pictures of {' x '.join(map(str, sides))}, thousands of pictures per second")
@@ -73,7 +73,7 @@ def main() -> None:
         contests |= {name: (_policy_calls(name, images), 10) for name in ("RandAugment", "AutoAugment CIFAR-10")}
         for name, (calls, times) in contests.items():
             timed = {}
-            for one, call in calls.items():  # first once for nothing, to have its pictures in the cache
+            for one, call in calls.items():  # first once untimed, to have its pictures in the cache
                 timed |= {f"warm {one}": call} if one not in SLOW else {}
                 timed[one] = partial(_often, call, 1 if one in SLOW else times)
             latencies = compare_latency(timed, repeats=given.repeats, warmup=1, clock=clock)
@@ -89,7 +89,8 @@ SLOW = ("torchvision, loop",)  # called once per turn
 
 
 def _calls(operation: Operation, images: Tensor) -> dict[str, Callable[[], object]]:
-    """Return what is timed: the operation at a third of its scale, with a drawn sign where each picture has its own."""
+    """Return the timed calls: the operation at a third of its scale, with a random sign where each picture has its
+    own."""
     one = float(operation.strength(1 / 3))
     signs = 1 - 2 * torch.randint(2, (len(images),), generator=_generator()) if operation.signed else 1
     each = torch.full((len(images),), one, dtype=torch.float64) * signs
@@ -108,7 +109,7 @@ def _calls(operation: Operation, images: Tensor) -> dict[str, Callable[[], objec
 
 
 def _policy_calls(name: str, images: Tensor) -> dict[str, Callable[[], object]]:
-    """Return what is timed of a policy; there is no "one": ours always draws for each picture."""
+    """Return the timed calls of a policy; there is no "one", since ours always draws for each picture."""
     generator, floats = _generator(), images / 255
     if name == "RandAugment":
         ours, theirs = RandAugment(2, 9), v2.RandAugment(2, 9)
@@ -130,12 +131,12 @@ def _often(call: Callable[[], object], times: int) -> None:
 
 
 def by_torchvision(name: str, images: Tensor, strength: float) -> Tensor:
-    """Return what torchvision v2 makes of a batch, called as its AutoAugment calls it."""
+    """Return torchvision v2's result for a batch, called as its AutoAugment calls it."""
     return TORCHVISION[name](images, strength)
 
 
 def by_kornia(name: str, images: Tensor, strengths: Tensor) -> Tensor:
-    """Return what kornia makes of a batch with a strength per picture; nearest, as the others."""
+    """Return kornia's result for a batch with a strength per picture; interpolation is nearest, as for the others."""
     return KORNIA[name](images, strengths)
 
 

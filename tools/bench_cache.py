@@ -4,13 +4,13 @@
     python tools/bench_cache.py --size 32 --turns 3
 
 All run the same 4 * size**3 accesses (load C, load A, load B, store C in the order i j k, at the addresses that the
-program has under cachegrind) through the same two levels, and what they count stands side by side. They are timed in
-turns, and a ratio is the median of the ratios of one turn each, with the least and the greatest.
+program has under cachegrind) through the same two levels, and their counts are shown side by side. They are timed in
+turns; a ratio is the median of the ratios within each turn, with the least and the greatest.
 
-Cachegrind runs a program, not a trace: its time is that of many products less that of one, so that its start does not
-count, and it simulates the instructions' cache as well. pycachesim is called once per access, as its manual shows;
-there a store that hits does not make its line recent, and a write-back does, in the level below: for this trace,
-which loads what it stores just before, that is the same.
+Cachegrind runs a program, not a trace: its time is that of many products minus that of one, so that its start does not
+count. It also simulates the instruction cache. pycachesim is called once per access, as in its manual. There a store
+that hits does not make its line recent, but a write-back does so in the level below. For this trace, which loads each
+element just before it stores it, the counts are the same.
 """
 
 import argparse
@@ -94,7 +94,7 @@ class Cachegrind:
         return tuple(int(word, 16) for word in done.stdout.split())
 
     def counts(self) -> Counts:
-        """What the function of the last run counted."""
+        """The counts of the function in the last run."""
         counted, inside = np.zeros(9, dtype=int), False
         for line in self.out.read_text().splitlines():
             if line.startswith("fn="):
@@ -116,7 +116,7 @@ def matrix_product(size: int, bases: tuple[int, ...]) -> Trace:
 
 
 def pycachesim(trace: Trace) -> Callable[[], Counts]:
-    """A call that runs the trace through pycachesim; its lists are made beforehand."""
+    """A call that runs the trace through pycachesim; its lists are made in advance."""
     import cachesim
 
     accesses = list(zip(trace.addresses.tolist(), trace.writes.tolist(), strict=True))
@@ -167,7 +167,7 @@ def of_stats(stats: tuple) -> Counts:
 
 
 def per_second(accesses: int, time_s: Latency) -> str:
-    """Millions of accesses a second, with the 10th and the 90th percentile."""
+    """Millions of accesses per second, with the 10th and the 90th percentile."""
     rates = [accesses / time / 1e6 for time in (time_s.median_s, time_s.high_s, time_s.low_s)]
     return "{:8.3g} ({:.3g}-{:.3g})".format(*rates)
 

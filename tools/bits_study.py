@@ -1,12 +1,12 @@
-"""How few bits a CNN can live on, and what a teacher gives: as recorded, or trained again.
+"""How few bits a CNN needs, and how much a teacher helps: as recorded, or trained again.
 
     python tools/bits_study.py                         # the tables of studies/records/bits.json
     python tools/bits_study.py --record DIR            # everything again, about twenty-five minutes on one core
-    python tools/bits_study.py --record DIR --seeds 0  # one seed alone, to share the work among processes
+    python tools/bits_study.py --record DIR --seeds 0 # only one seed, to share the work among processes
 
---record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again.
+--record keeps each part in DIR as it is done, and continues where it was when it is called with the same folder again.
 With all seeds it writes the file and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. Settings
-were chosen on validation data; test data chose nothing. On another machine accuracies differ by a little.
+were chosen on validation data; test data chose nothing. On another machine accuracies differ slightly.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, metavar="DIR", help="make the study again")
-    parser.add_argument("--seeds", type=int, nargs="+", default=Settings().seeds, help="with --record: these alone")
+    parser.add_argument("--seeds", type=int, nargs="+", default=Settings().seeds, help="with --record: only these")
     given = parser.parse_args()
     if given.record:
         record(given.record, tuple(given.seeds))

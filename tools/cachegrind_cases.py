@@ -1,4 +1,4 @@
-"""The kernels and schedules that are held against cachegrind: each kernel in six or more."""
+"""The kernels and schedules that are compared with cachegrind: each kernel in six or more."""
 
 from collections.abc import Iterator
 

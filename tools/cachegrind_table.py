@@ -1,21 +1,19 @@
-"""Hold the simulated caches against valgrind's cachegrind: every supplied kernel, several
-schedules, three machines.
+"""Compare the simulated caches with valgrind's cachegrind: every supplied kernel, several schedules, three machines.
 
     python -m tools.cachegrind_table                   # the whole table
     python -m tools.cachegrind_table matmul jacobi     # some kernels
 
-Each nest becomes a C function over static arrays whose addresses the program prints, with every
-access a volatile one, so that it is one instruction. Before each function a large buffer is walked
-over, so that the caches hold nothing of use. The simulation runs with the real addresses. The
-counts of a function are its own: cachegrind attributes references and misses to the function that
-makes them.
+Each nest becomes a C function over static arrays whose addresses the program prints. Every access is volatile, so that
+it is one instruction. Before each function a large buffer is read, so that the caches hold nothing useful. The
+simulation runs with the real addresses. The counts of a function are its own: cachegrind attributes references and
+misses to the function that makes them.
 
 Every access of the nest is in the function, but a compiler that runs out of registers adds loads
-and stores of its own on the stack. So each function is compiled in three ways, and the one with the
-fewest references is taken: the others hold strictly more than the nest.
+and stores of its own on the stack. So each function is compiled in three ways, and the one with the fewest references
+is used: the others contain more than the nest.
 
-Allowed are 16 references and 4 misses, or 0.1 %: entering and leaving a function touches the stack,
-and instructions share the last level with data.
+A difference of 16 references and 4 misses, or 0.1 %, is allowed: entering and leaving a function touches the stack, and
+instructions share the last level with data.
 
 Source: Nethercote 2004, "Dynamic Binary Analysis and Instrumentation", section 3.3 (cachegrind's
 caches).
@@ -63,7 +61,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Row:
-    """One kernel under one schedule on one machine: what we simulate, and what cachegrind counts.
+    """One kernel under one schedule on one machine: our simulated counts, and those of cachegrind.
 
     `level` is how the function was compiled.
     """
@@ -77,7 +75,7 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether each count is as near as is allowed."""
+        """Whether each count is within the allowed difference."""
         pairs = (
             (self.simulated.references, self.counted.references, REFERENCES_OFF),
             (self.simulated.d1_misses, self.counted.d1_misses, MISSES_OFF),
@@ -137,8 +135,7 @@ def source(nests: Sequence[tuple[str, str, Nest]]) -> str:
         [
             "#include <stdio.h>",
             *header_lines(prelude),
-            # a function of its own would touch the stack and its tables; the value does not matter
-            # here
+            # a real function would touch the stack and its tables; the value does not matter here
             "#define expf(x) (1.0f + (x))",
             "#define exp(x) (1.0 + (x))",
             f"static volatile char bath[{WASH_BYTES}];",
@@ -158,7 +155,7 @@ def source(nests: Sequence[tuple[str, str, Nest]]) -> str:
 
 
 def cachegrind(program: Path, machine: tuple[Cache, Cache], folder: Path) -> tuple[dict[str, int], dict[str, Counts]]:
-    """The addresses that a program prints, and what cachegrind counts in each of its functions."""
+    """The addresses that a program prints, and cachegrind's counts for each of its functions."""
     report = folder / "cachegrind.out"
     shapes = [
         f"--{name}={cache.size_bytes},{cache.ways},{cache.line_bytes}"
@@ -175,7 +172,7 @@ def cachegrind(program: Path, machine: tuple[Cache, Cache], folder: Path) -> tup
 
 
 def read_report(text: str) -> dict[str, Counts]:
-    """The counts of each function of a cachegrind.out file, without those of what it calls."""
+    """The counts of each function in a cachegrind.out file, without those of the functions that it calls."""
     events: list[str] = []
     sums: dict[str, dict[str, int]] = {}
     function = ""
@@ -192,7 +189,7 @@ def read_report(text: str) -> dict[str, Counts]:
 
 
 def table(found: Sequence[Row]) -> str:
-    """The rows as text, ours beside cachegrind's, one line for each machine."""
+    """The rows as text, our counts next to cachegrind's, one line per machine."""
     lines = [
         f"{'kernel':<17} {'schedule':<16} {'cc':<3} {'D1':>6} {'LL':>7} | "
         f"{'references':>10} {'cachegrind':>10} | "
@@ -217,7 +214,7 @@ def table(found: Sequence[Row]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Print the table; 1 if a row is off."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("kernels", nargs="*", help="only these kernels; all without")
+    parser.add_argument("kernels", nargs="*", help="only these kernels; the default is all")
     wanted = parser.parse_args(arguments).kernels
     found = rows([case for case in cases() if not wanted or case[0] in wanted])
     print(table(found))

@@ -1,13 +1,13 @@
-"""What decomposition costs and gives: accuracy, bytes, MACs and milliseconds, as recorded, or measured again.
+"""The costs and gains of decomposition: accuracy, bytes, MACs and milliseconds, as recorded, or measured again.
 
     python tools/factorize_study.py                    # the tables of studies/records/factorize.json
-    python tools/factorize_study.py --time             # the times alone, measured on this machine: about two minutes
+    python tools/factorize_study.py --time             # only the times, measured on this machine: about two minutes
     python tools/factorize_study.py --record DIR       # everything again, about twenty minutes on one free core
 
---record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again. It
-writes the file and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. Times are taken last, in
+--record keeps each part in DIR as it is done, and continues where it was when it is called with the same folder again.
+It writes the file and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. Times are taken last, in
 processes of their own with an allocator that keeps its memory (clean_process.py says why), on one thread, in turns;
-they are processor time. Test data chose nothing. On another machine accuracies differ by a little, and times by a lot.
+they are processor times. Test data chose nothing. On another machine accuracies differ slightly, and times a lot.
 """
 
 import argparse
@@ -49,7 +49,7 @@ SMALL = Sweep()
 WIDE_SWEEP = Sweep(methods=("data-aware svd", "tucker-2"), fractions=(0.125, 0.25, 0.375))
 WIDE_RECIPE = Recipe(epochs=4)
 TRAP = "depthwise_alone"
-# What is shown of the contests: where time does not follow the MACs, and where it does.
+# The contests that are shown: where time does not follow the MACs, and where it does.
 SHOWN = {
     "small_layer": ("16 -> 16 channels at 14 x 14", ((1, "NCHW"), (32, "NCHW"), (32, "channels_last"))),
     "large_layer": ("128 -> 128 channels at 14 x 14", ((32, "NCHW"), (32, "channels_last"))),
@@ -62,7 +62,7 @@ SHOWN = {
 
 
 def parts() -> dict[str, Callable[[data.Splits, Callable], list]]:
-    """Return what is recorded before the times, by name: a part is one model with one seed."""
+    """Return the parts recorded before the times, by name: a part is one model with one seed."""
     made = {}
     for seed in SEEDS:
         made[f"small-{seed}"] = partial(_small, seed)
@@ -125,12 +125,12 @@ def record(folder: Path) -> None:
 
 
 def timed(repeats: int) -> tuple[list[Timed], list[Timed], dict[str, object]]:
-    """Return all contests, timed, the one of the trap with memory given back, and what it was measured on."""
+    """Return all timed contests, the contest of the trap with memory given back, and a description of the machine."""
     rows, machine = [], {}
     for name in tqdm(CONTESTS, desc="timing", unit="contest"):
         more, machine = in_clean_process([name], repeats=repeats)
         rows += more
-    # One batch and layout alone: larger tensors before would teach the allocator to keep the memory of smaller ones.
+    # Only one batch and layout: larger tensors before it would make the allocator keep the memory of smaller ones.
     trap, _ = in_clean_process([TRAP], batches=(32,), layouts=("NCHW",), repeats=repeats, keep_memory=False)
     return rows, trap, machine
 

@@ -1,12 +1,12 @@
-"""When augmentation hurts, and what a guard repairs: as recorded, or trained again.
+"""When augmentation hurts, and how a guard helps: as recorded, or trained again.
 
     python tools/harm_study.py                         # the tables of studies/records/augment.json
     python tools/harm_study.py --record DIR            # everything again, about fifteen minutes on one core
 
---record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again.
+--record keeps each part in DIR as it is done, and continues where it was when it is called with the same folder again.
 Once all parts are there it writes the file and prints its hash, for record.RECORD_SHA256 and studies/records/README.md.
 Settings were chosen on training and validation data. Which guards and which longer controls are shown was decided
-after a first run, with its test figures seen. On another machine accuracies differ by a little.
+after a first run, with its test figures seen. On another machine accuracies differ slightly.
 """
 
 import argparse
@@ -62,11 +62,11 @@ def show_tables(study: Study) -> None:
     for cell in cells_of(study.turning):
         print(f"\ndigits, {said(cell)}: test accuracy in percent, mean ± standard deviation over seeds\n")
         print(turning_table(study, cell))
-        print(f"\nwhat turning adds to the accuracy of each upright digit, in points\n\n{class_table(study, cell)}")
-        print(f"\nwhat turned test digits are taken for, in percent\n\n{shortcut_table(study, cell)}")
-    print("\ntest accuracy without augmentation, in percent, and what augmentation adds, in points (95% interval)\n")
+        print(f"\ngain of turning in the accuracy of each upright digit, in points\n\n{class_table(study, cell)}")
+        print(f"\nclasses that turned test digits are recognised as, in percent\n\n{shortcut_table(study, cell)}")
+    print("\ntest accuracy without augmentation, in percent, and the gain by augmentation, in points (95% interval)\n")
     print(width_table(study))
-    print("\nwhat an operation on half of the pictures adds, in points (95% interval); kept classes, %\n")
+    print("\ngain by an operation on half of the pictures, in points (95% interval); kept classes, %\n")
     print(operation_table(study))
     print(f"\nhelps or harms where the interval lies on one side of 0\n\n{effect_table(study)}")
     print(f"\nthe same with more labels and longer training, in points (95% interval)\n\n{control_table(study)}")

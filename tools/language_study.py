@@ -1,13 +1,13 @@
-"""What compression costs a language model: as recorded, or computed again.
+"""The loss of a language model by compression: as recorded, or computed again.
 
     python tools/language_study.py                                        # the tables of studies/records/language.json
     python tools/language_study.py --record DIR                           # everything again, an hour on one core
-    python tools/language_study.py --record DIR --parts float gptq-3      # these parts alone
+    python tools/language_study.py --record DIR --parts float gptq-3      # only these parts
 
---record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again. It
-writes the file with the parts that are there and prints its hash, for record.RECORD_SHA256 and
-studies/records/README.md. On another machine perplexities differ by a little. --model FILE names the model's file where
-it is not installed.
+--record keeps each part in DIR as it is done, and continues where it was when it is called with the same folder again.
+It writes the file with the parts that are there and prints its hash, for record.RECORD_SHA256 and
+studies/records/README.md. On another machine perplexities differ slightly. --model FILE names the model's file if it is
+not installed.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, metavar="FILE", help="with --record: the model's GGUF file")
     parser.add_argument("--record", type=Path, metavar="DIR", help="make the study again")
-    parser.add_argument("--parts", nargs="+", help="with --record: these alone")
+    parser.add_argument("--parts", nargs="+", help="with --record: only these")
     parser.add_argument("--quick", type=Path, metavar="FILE", help="with --record: two windows, written to this file")
     given = parser.parse_args()
     if given.record:

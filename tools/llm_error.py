@@ -1,10 +1,10 @@
 """Print how far the LLM calculator is from published speeds, by generation of engines: `python tools/llm_error.py`.
 
-The constants of the engines are fitted on one half of the rows of their generation (a hash of what was run decides
-which); the errors that count are those of the other half. `--rows FILE` compares further rows of your own, in the
-columns of one of the tables in mini_lib/assets/llm, with the constants as they are. `--fit` fits the constants anew
-and prints them (two minutes for 2025, whose rows under full load are simulated). `--exchange` fits them on the half
-that is else held out. `--generation` prints one of the two.
+The constants of the engines are fitted to one half of the rows of their generation (a hash of the run decides which
+half); the errors that count are those of the other half. `--rows FILE` compares further rows of your own, in the
+columns of one of the tables in mini_lib/assets/llm, with the present constants. `--fit` fits the constants again and
+prints them (two minutes for 2025, whose rows under full load are simulated). `--exchange` fits them to the half that is
+otherwise held out. `--generation` prints only one of the two.
 """
 
 import argparse
@@ -49,7 +49,7 @@ GROUPS = (
 
 
 def summary(halves_checked: Mapping[str, tuple[ComparedRow, ...]]) -> str:
-    """Return the median absolute error of each group of rows, a column pair for each half."""
+    """Return the median absolute error of each group of rows, with a pair of columns per half."""
     rows = [("median error", *(text for name in halves_checked for text in (name, "rows")))]
     for name, where in GROUPS:
         cells = []
@@ -62,7 +62,7 @@ def summary(halves_checked: Mapping[str, tuple[ComparedRow, ...]]) -> str:
 
 
 def worst(checks: tuple[ComparedRow, ...], count: int) -> str:
-    """Return the rows that are furthest off."""
+    """Return the rows with the largest errors."""
     rows = [("off by", "measured", "predicted", "at best", "what was run")]
     for one in sorted(checks, key=lambda one: -abs(one.error))[:count]:
         r = one.row
@@ -77,7 +77,7 @@ def worst(checks: tuple[ComparedRow, ...], count: int) -> str:
 
 
 def report(checked: Mapping[str, tuple[ComparedRow, ...]], engines: Mapping[str, Efficiency], most: int) -> None:
-    """Print the constants, the errors, how many rows the ideal bounds, and the worst."""
+    """Print the constants, the errors, how many rows the ideal roofline bounds, and the worst rows."""
     names = [field.name for field in fields(Efficiency)]
     heads = ("", *engines)
     print(aligned([heads, *((name, *(f"{getattr(e, name):.3g}" for e in engines.values())) for name in names)]))
@@ -92,9 +92,9 @@ def main() -> None:
     """Read the arguments and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, help="a CSV of further rows, in the columns of a shipped table")
-    parser.add_argument("--generation", type=int, choices=tuple(GENERATIONS), help="print this one alone")
-    parser.add_argument("--fit", action="store_true", help="fit the constants anew, and print them")
-    parser.add_argument("--exchange", action="store_true", help="exchange the halves, and fit the constants anew")
+    parser.add_argument("--generation", type=int, choices=tuple(GENERATIONS), help="print only this one")
+    parser.add_argument("--fit", action="store_true", help="fit the constants again, and print them")
+    parser.add_argument("--exchange", action="store_true", help="exchange the halves, and fit the constants again")
     parser.add_argument("--worst", type=int, default=8, help="how many of the worst rows to name")
     arguments = parser.parse_args()
     if arguments.rows:
@@ -112,14 +112,14 @@ def main() -> None:
         engines = {engine.name: engine for engine in profiles}
         if arguments.fit or arguments.exchange:
             engines = fit_engines(calibration, constants)
-        print(f"Engines of {generation}: {len(constants)} constants, fitted on {len(calibration)} rows\n")
+        print(f"Engines of {generation}: {len(constants)} constants, fitted to {len(calibration)} rows\n")
         checked = {"held out": compare(held_out, engines), "fitted": compare(calibration, engines)}
         report(checked, engines, arguments.worst)
         if generation == 2025:
             older = {name: BEFORE.get(name, find_engine("llama.cpp 2024")) for name in engines}
             before = compare(held_out, older)
             said = (f"{kind} {median_error(before, _of(kind=kind)):.0%}" for kind in ("queued", "decode"))
-            print(f"\nwith the engines of 2023, the rows held out are off by: {', '.join(said)} (median)")
+            print(f"\nwith the engines of 2023, the held-out rows are off by: {', '.join(said)} (median)")
         print()
 
 

@@ -1,11 +1,11 @@
 """Time decoding of SmolLM2-135M on this machine: ours at several widths, torch's int4 product in the same plan, and
-llama.cpp on the same file, in turns and in one run; next to what the calculator predicts.
+llama.cpp on the same file, in turns and in one run; next to the calculator's predictions.
 
     python tools/llm_speed.py [--threads 1] [--context 64] [--turns 15] [--tokens 16]
 
-llama.cpp is the package xllamacpp (of the test group). A turn is `--tokens` tokens by each contestant, one contestant
-after the other; the table has the median of the turns, their 10th and 90th percentile, and the ratio to llama.cpp turn
-by turn. Run it on a machine that does nothing else.
+llama.cpp is the package xllamacpp (of the test group). In a turn each contestant decodes `--tokens` tokens, one
+contestant after the other; the table has the median of the turns, their 10th and 90th percentile, and the ratio to
+llama.cpp turn by turn. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--context", type=int, default=64, help="tokens before the first that is timed")
     parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--tokens", type=int, default=16, help="tokens of a turn")
+    parser.add_argument("--tokens", type=int, default=16, help="tokens per turn")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
 
@@ -64,7 +64,7 @@ def main() -> None:
     for turn in range(chosen.turns + 1):
         for name, run in turns.items():
             took = run()
-            if turn:  # the first warms
+            if turn:  # the first turn warms up
                 times[name].append(took)
     print(limits)
     print(

@@ -24,9 +24,9 @@ PER_CLASS = {"train": 1600, "validation": 200, "test": 400}
 
 
 def choose(labels: np.ndarray, counts: list[int], random: np.random.RandomState) -> list[np.ndarray]:
-    """Return one index array for each count: that many pictures of each class, no picture twice.
+    """Return one index array per count: that many pictures of each class, and no picture twice.
 
-    The classes come in turn (0, 1, ... 9, 0, 1, ...), so that every first 10 * k pictures are class-balanced.
+    The classes take turns (0, 1, ... 9, 0, 1, ...), so that the first 10 * k pictures are always class-balanced.
     """
     shuffled = [random.permutation(np.flatnonzero(labels == label)) for label in range(CLASSES)]
     bounds = np.cumsum([0, *counts])
@@ -35,7 +35,7 @@ def choose(labels: np.ndarray, counts: list[int], random: np.random.RandomState)
 
 def subset(folder: Path) -> dict[str, np.ndarray]:
     """Return the arrays to store: images, labels and the place of each picture in its original file."""
-    # RandomState's numbers are frozen for ever; those of numpy's newer generators may change with its version.
+    # RandomState's numbers never change; those of numpy's newer generators may change with its version.
     random = np.random.RandomState(SEED)
     sources = {}
     for part in ("train", "t10k"):
@@ -62,7 +62,7 @@ def compress(arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write the arrays and print what has to be noted: bytes and hash, and how bright the training pictures are."""
+    """Write the arrays and print the figures to note: bytes and hash, and the brightness of the training pictures."""
     content = compress(arrays)
     path.write_bytes(content)
     pixels = arrays["train_images"] / 255

@@ -1,18 +1,19 @@
-"""Which layer deserves which bits? Searches against the true optimum, mixed against its controls, three machines.
+"""Which layer deserves which bits? Searches compared with the true optimum, mixed bits with controls, three machines.
 
     python tools/mixed_precision.py                  # all parts, three seeds: about 15 minutes on a quiet machine
     python tools/mixed_precision.py --parts arms ranks --seeds 0
     python tools/mixed_precision.py --parts machines # half a minute
 
-arms: 2 bits everywhere against mixed bits of at most 10% more bytes, and 4 bits everywhere against mixed bits of at
-most as many; each also with batch norm re-estimated, and at 2 bits after a short training. Bits are chosen by KL
-divergence on validation pictures; test pictures are asked once, at the end.
-searches: all 4^5 allocations of small_cnn are measured, which gives the true optimum; then how far from it exact and
-greedy allocation end (their errors add up), and evolution, the agent and random search (they measure), by evaluations.
+arms: 2 bits everywhere against mixed bits of at most 10% more bytes, and 4 bits everywhere against mixed bits of no
+more bytes; each also with batch norm re-estimated, and at 2 bits after a short training. Bits are chosen by KL
+divergence on validation pictures; test pictures are used once, at the end.
+searches: all 4^5 allocations of small_cnn are measured, which gives the true optimum. The table shows how far from it
+exact and greedy allocation end (they add up errors), and evolution, the agent and random search (they measure), by
+evaluations.
 ranks: Spearman's rank correlation of each sensitivity with the measured loss and accuracy of 100 random allocations, on
 pictures that no sensitivity has seen.
-machines: the costs on this machine and on two described ones, what each buys for half of its latency, and the measured
-latency of this machine's choice.
+machines: the costs on this machine and on two described ones, the bits that each chooses for half of its latency, and
+the measured latency of this machine's choice.
 """
 
 import argparse
@@ -60,7 +61,7 @@ ROUNDS = 25
 
 
 def main() -> None:
-    """Print the parts that are asked for."""
+    """Print the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"arms": arms, "searches": searches, "ranks": ranks, "machines": machines}
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def byte_table(model: nn.Module, splits: data.Splits) -> CostTable:
-    """What the layers store at each width: the bytes are the same on every machine that stores all widths."""
+    """The bytes of the layers at each width, which are the same on every machine that stores all widths."""
     return accelerator_costs(model, splits.validation.images[:1], WIDTHS, BIT_SERIAL)
 
 
@@ -116,14 +117,14 @@ def arms(splits: data.Splits, seeds: list[int], pictures: int) -> None:
         lines.append((name, "-".join({sizes[0]: 0, sizes[-1]: 0}), *(shown(row[way]) for way in WAYS)))
     print(aligned(lines))
     gains = [m - u for m, u in zip(found["mixed, 2-bit bytes + 10%"][WAYS[0]], found["2 everywhere"][WAYS[0]])]
-    print(f"mixed less 2 everywhere, post-training: {', '.join(f'{100 * gain:.1f}' for gain in gains)} points")
+    print(f"mixed minus 2 everywhere, post-training: {', '.join(f'{100 * gain:.1f}' for gain in gains)} points")
 
 
 WAYS = ("post-training", "batch norm re-estimated", "trained (2 epochs)")
 
 
 def shown(values: list[float]) -> str:
-    """A mean with its spread, or a dash where nothing was measured."""
+    """A mean with its spread, or a dash if nothing was measured."""
     if not values:
         return "-"
     return f"{100 * Spread(tuple(values)).mean:.1f}" + (
@@ -162,7 +163,7 @@ def searches(splits: data.Splits, seeds: list[int], pictures: int) -> None:
         def error_of(bits: dict[str, int], truth=truth, layers=layers) -> float:
             return truth[tuple(bits[name] for name in layers)]
 
-        # Each layer alone: one more evaluation for each width, counted as the searches' are.
+        # Each layer alone: one more evaluation per width, counted like those of the searches.
         sensitivity = {name: {bits: kl({name: bits}) for bits in WIDTHS} for name in layers}
         spent = len(layers) * len(WIDTHS)
         few = table.total(dict.fromkeys(layers, 2)).stored_bytes
@@ -185,7 +186,7 @@ def searches(splits: data.Splits, seeds: list[int], pictures: int) -> None:
                 found = allocate(table, sensitivity, budget_bytes=budget, method=method)
                 line(method, str(spent), [gap(found.bits)])
             for limit in (spent, 50, 100):
-                if limit > spent:  # what is left measures the allocations that the sum calls best
+                if limit > spent:  # the remaining evaluations measure the allocations with the best sums
                     ranked = sorted(fits, key=lambda bits: sum(sensitivity[n][b] for n, b in zip(layers, bits)))
                     line(
                         "exact, then measure",
@@ -200,7 +201,7 @@ def searches(splits: data.Splits, seeds: list[int], pictures: int) -> None:
                         counts.append(evaluate.count)
                     line(method, f"{min(counts)}-{max(counts)}" if min(counts) < max(counts) else str(limit), gaps)
     print(aligned(lines, left=(0, 1, 2)))
-    print("ten seeds of each search; fewer evaluations than allowed: nothing new was left to ask, or nothing was asked")
+    print("ten seeds of each search; a search with fewer evaluations than allowed had nothing new left to measure")
 
 
 # --- ranks ---------------------------------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ def ranks(splits: data.Splits, seeds: list[int], pictures: int) -> None:
 
 
 def machines(splits: data.Splits, seeds: list[int], pictures: int) -> None:
-    """Print three cost tables and what each machine buys; and this machine's choice, predicted and measured."""
+    """Print three cost tables and each machine's choice; and this machine's choice, predicted and measured."""
     model, example = fold_batch_norm(zoo.load("small_cnn", seeds[0])), splits.validation.images[:1]
     every = (32, 8, 6, 5, 4, 3, 2)
     sensitivity = sensitivity_by_kl(model, every, splits.validation.images[:pictures], observer=mse)

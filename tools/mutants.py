@@ -3,15 +3,15 @@
     python tools/mutants.py                                          # ten mutants of each module in TESTS
     python tools/mutants.py mini_lib/prune/keep.py --count 15 --seed 3
 
-A *mutant* is the module with one change: `<` becomes `<=`, `+` becomes `-`, a 0 becomes a 1, two arguments trade
-places, a condition is negated, a line is dropped. The module's tests, its own file in tests/ and its doctests, should
-fail then: the mutant is *killed*. A survivor shows a line that the tests do not hold, or it is *equivalent*: it does
-the same thing in another way. Whether it does, a person decides and says why in tools/mutants_judged.toml. The share is
-killed / (mutants - equivalent).
+A *mutant* is the module with one change: `<` becomes `<=`, `+` becomes `-`, a 0 becomes a 1, two arguments swap places,
+a condition is negated, a line is dropped. The module's tests, its own file in tests/ and its doctests, should then
+fail: the mutant is *killed*. A survivor shows a line that the tests do not check, or it is *equivalent*: it does the
+same thing in another way. A person decides whether it does, and gives the reason in tools/mutants_judged.toml. The
+share is killed / (mutants - equivalent).
 
 Everything happens in a copy of the course in a temporary folder. Each mutant has a process of its own, forked from this
-one, which has by then imported what the tests need from elsewhere (torch takes seconds to import), but nothing of the
-course. It needs a system that can fork: Linux or macOS.
+one. By then this process has imported everything that the tests need from other packages (torch takes seconds to
+import), but nothing of the course. It needs a system that can fork: Linux or macOS.
 
 Source: DeMillo, Lipton, Sayward 1978, "Hints on Test Data Selection: Help for the Practicing Programmer".
 """
@@ -40,9 +40,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 JUDGED = Path(__file__).with_name("mutants_judged.toml")
-MEMORY_BYTES = 12 * 2**30  # of address space: a loop without an end may fill a list
+MEMORY_BYTES = 12 * 2**30  # of address space: an endless loop may fill a list
 
-# The modules of the table, with the files that test them besides the one called like the module.
+# The modules of the table, with the files that test them in addition to the file named after the module.
 TESTS = {
     "mini_lib/quantize/affine.py": (),
     "mini_lib/quantize/observers.py": ("tests/quantize/test_observers_search.py",),
@@ -107,7 +107,7 @@ OTHER_NAME = {**dict(PAIRS), **{b: a for a, b in PAIRS if b not in ("list", "sum
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with one change: the first line that is another, the kind, the lines as they were and as they are.
+    """A module with one change: the first line that differs, the kind, the lines as they were and as they are.
 
     `after` is the line before these, which tells one `break` from another.
     """
@@ -146,7 +146,7 @@ def mutants(source: str, changes: Callable[[ast.Module], Iterable[Change]] | Non
 
 
 def stands_alone(source: bytes, first: int, last: int) -> bool:
-    """Whether an expression needs no parentheses: it has some, or it is the end of an assignment or a return."""
+    """Whether an expression needs no parentheses: it has them, or it is the end of an assignment or a return."""
     before, after = source[:first].rstrip(b" "), source[last : last + 1]
     return before.endswith((b"return", b" =", b"if", b"elif", b"while", b"(", b"[", b",")) and after in b"\n:)],"
 
@@ -162,7 +162,7 @@ def difference(before: str, after: str) -> tuple[str, str, str]:
 
 
 def every_change(tree: ast.Module) -> Iterator[Change]:
-    """Each node that can be changed, the kind of change, and what stands there instead."""
+    """Each node that can be changed, the kind of change, and its replacement."""
     for node in reachable(tree):
         if isinstance(node, ast.stmt):
             yield from changed_statement(node)
@@ -174,7 +174,7 @@ def every_change(tree: ast.Module) -> Iterator[Change]:
 
 
 def reachable(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that compute: not annotations, decorators, imports and the texts of messages."""
+    """The nodes that compute: not annotations, decorators, imports or the texts of messages."""
     yield node
     if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
         return
@@ -187,7 +187,7 @@ def reachable(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def changed_statement(node: ast.stmt) -> Iterator[Change]:
-    """A statement is dropped, or goes elsewhere."""
+    """A statement is dropped, or moved."""
     match node:
         case ast.Raise() | ast.AugAssign() | ast.Expr(value=ast.Call()) | ast.Assign(targets=[ast.Subscript()]):
             yield node, "statement dropped", "pass"
@@ -262,7 +262,7 @@ def changed_call(node: ast.Call) -> Iterator[Change]:
 
 
 def assigned_again(function: ast.FunctionDef) -> Iterator[ast.Assign]:
-    """Assignments to a name that has a value by then, so that the function runs without them."""
+    """Assignments to a name that already has a value, so that the function runs without them."""
     known = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -272,7 +272,7 @@ def assigned_again(function: ast.FunctionDef) -> Iterator[ast.Assign]:
 
 
 def remade(node: ast.AST, **parts: object) -> ast.AST:
-    """A copy of a node with other parts."""
+    """A copy of a node with some parts replaced."""
     other = copy.copy(node)
     for name, value in parts.items():
         setattr(other, name, value)
@@ -280,7 +280,7 @@ def remade(node: ast.AST, **parts: object) -> ast.AST:
 
 
 def chosen(source: str, count: int, seed: str) -> list[Mutant]:
-    """`count` mutants by chance: first the kind is drawn, then one of that kind, so that rare kinds are among them."""
+    """`count` random mutants: first the kind is drawn, then one of that kind, so that rare kinds are among them."""
     by_kind, draw, taken = defaultdict(list), random.Random(seed), []
     for one in mutants(source):
         by_kind[one.kind].append(one)
@@ -297,7 +297,7 @@ def chosen(source: str, count: int, seed: str) -> list[Mutant]:
 
 @dataclass(frozen=True)
 class Tried:
-    """A mutant, what became of it (`killed`, `too slow`, `survived` or `equivalent`), and why it is equivalent."""
+    """A mutant, its outcome (`killed`, `too slow`, `survived` or `equivalent`), and why it is equivalent."""
 
     mutant: Mutant
     outcome: str
@@ -305,7 +305,7 @@ class Tried:
 
 
 def tests_of(module: str, root: Path = ROOT) -> list[str]:
-    """What tests a module: its doctests, the file of tests that is called like it, and those of the table.
+    """The tests of a module: its doctests, the file of tests that is named after it, and those of the table.
 
     Raises:
         ValueError: there is no file of tests.
@@ -318,7 +318,7 @@ def tests_of(module: str, root: Path = ROOT) -> list[str]:
 
 
 def run_tests(folder: Path, files: Sequence[str], limit_s: float, *, first: bool = False) -> tuple[str, list[str]]:
-    """Run tests in a process of its own until one fails: what became of them, and the modules that they imported."""
+    """Run tests in a process of its own until one fails: their outcome, and the modules that they imported."""
     said = folder / "said.txt"
     gc.freeze()  # a child that collects garbage would otherwise copy the memory of this process
     child = os.fork()
@@ -339,7 +339,7 @@ def run_tests(folder: Path, files: Sequence[str], limit_s: float, *, first: bool
             return "too slow", []
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)  # what a test has left running
+        os.killpg(child, signal.SIGKILL)  # processes that a test has left running
     imported = json.loads((folder / "imported.json").read_text()) if first else []
     return ("survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"), imported
 
@@ -354,9 +354,9 @@ def in_the_child(folder: Path, files: Sequence[str], said: Path, first: bool) ->
     os.chdir(folder)
     sys.path[:0] = [str(folder)]
     os.environ["PYTHONPATH"] = str(folder)
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for plugins takes longer than many a test
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for plugins takes longer than many tests
     before = set(sys.modules)
-    sys.dont_write_bytecode = not first  # compiled code of the course is kept once, never that of a mutant
+    sys.dont_write_bytecode = not first  # the course's compiled code is kept once; that of a mutant never
     import pytest
 
     plugins = ["-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--hypothesis-seed=0"]
@@ -368,14 +368,14 @@ def in_the_child(folder: Path, files: Sequence[str], said: Path, first: bool) ->
 
 
 class QuickestFirst:
-    """Has pytest begin with the quickest tests of each file, and stop at the first counterexample."""
+    """Makes pytest begin with the quickest tests of each file, and stop at the first counterexample."""
 
     def __init__(self, path: Path, first: bool) -> None:
         self.path, self.first = path, first
         self.seconds: Counter[str] = Counter({} if first else json.loads(path.read_text()))
 
     def pytest_collection(self) -> None:
-        """Tell hypothesis not to look for a smaller counterexample, which takes long, and to remember none."""
+        """Tell hypothesis not to look for a smaller counterexample, which takes long, and not to remember any."""
         from hypothesis import Phase, settings
 
         phases = (Phase.explicit, Phase.generate)
@@ -383,12 +383,12 @@ class QuickestFirst:
         settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list) -> None:
-        """Sort the tests; those of a file stay together, since they share what they have set up."""
+        """Sort the tests; those of a file stay together, since they share their set-up."""
         files = list(dict.fromkeys(item.path for item in items))
         items.sort(key=lambda item: (files.index(item.path), self.seconds[item.nodeid]))
 
     def pytest_runtest_logreport(self, report: object) -> None:
-        """Add up what a test took."""
+        """Add up the time of a test."""
         self.seconds[report.nodeid] += report.duration
 
     def pytest_sessionfinish(self) -> None:
@@ -398,16 +398,16 @@ class QuickestFirst:
 
 
 def warm(imported: Sequence[str], folder: Path) -> None:
-    """Import in this process what the tests have imported, but nothing of the course: each child has it then."""
+    """Import the modules that the tests have imported, except those of the course; each child then has them."""
     ours = {path.stem for path in folder.iterdir()} | {path.stem for path in (folder / "tests").rglob("*.py")}
     for name in imported:
-        if name.split(".")[0] not in ours | {"conftest", "torchvision"}:  # the tests prepare torchvision's import
+        if name.split(".")[0] not in ours | {"conftest", "torchvision"}:  # the tests prepare the import of torchvision
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
 
 def try_module(folder: Path, module: str, files: Sequence[str], taken: Sequence[Mutant]) -> Iterator[Tried]:
-    """Run the tests on the module in `folder` as it is, then on each mutant of it; the module is put back.
+    """Run the tests on the module in `folder` as it is, then on each mutant of it; then restore the module.
 
     Raises:
         ValueError: the tests fail without any mutant.
@@ -428,19 +428,19 @@ def try_module(folder: Path, module: str, files: Sequence[str], taken: Sequence[
             outcome, _ = run_tests(folder, files, limit_s)
         finally:
             path.write_text(source, encoding="utf-8")
-            os.utime(path, times)  # so that its compiled code is still that of this file
+            os.utime(path, times)  # so that its compiled code still belongs to this file
         why = reasons.get((one.after, one.was, one.now)) or reasons.get(("", one.was, one.now), "")
         survived = outcome == "survived"
         yield Tried(one, "equivalent" if survived and why else outcome, why if survived else "")
 
 
 def limit_of(seconds: float) -> float:
-    """How long a mutant's tests may take, where those of the module as it is take `seconds`."""
+    """How long a mutant's tests may take if those of the unchanged module take `seconds`."""
     return 20 + 3 * seconds
 
 
 def judged(module: str, path: Path = JUDGED) -> dict[tuple[str, str, str], str]:
-    """The changes of a module that do not change what it does, each with the reason.
+    """The changes of a module that do not change its behaviour, each with the reason.
 
     A change is the line before it, "" where the lines themselves are enough, the lines as they were, and as they are.
     """
@@ -462,7 +462,7 @@ def row_of(name: str, tried: Sequence[Tried]) -> tuple[str, ...]:
 
 
 def table(tried: dict[str, list[Tried]]) -> str:
-    """All modules, and a line for all together."""
+    """A line per module, and one for all together."""
     from mini_lib.columns import aligned
 
     head = ("module", "mutants", "killed", "equivalent", "survived", "share")
@@ -471,7 +471,7 @@ def table(tried: dict[str, list[Tried]]) -> str:
 
 
 def shown(module: str, one: Tried) -> str:
-    """A survivor: where, what kind, the lines before and after, and why it is equivalent if it is."""
+    """A survivor: its place and kind, the lines before and after, and the reason if it is equivalent."""
     lines = [f"{module}:{one.mutant.line}  {one.outcome}, {one.mutant.kind}"]
     lines += [f"  - {line}" for line in one.mutant.was.splitlines()]
     lines += [f"  + {line}" for line in one.mutant.now.splitlines()]
@@ -481,11 +481,11 @@ def shown(module: str, one: Tried) -> str:
 def main() -> None:
     """Print the table and the survivors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("modules", nargs="*", default=list(TESTS), help="files, as mini_lib/prune/keep.py")
+    parser.add_argument("modules", nargs="*", default=list(TESTS), help="files, such as mini_lib/prune/keep.py")
     parser.add_argument("--count", type=int, default=10, help="mutants of each module")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the copy is cleared away
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the copy is removed
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.path.insert(0, str(ROOT))
@@ -503,7 +503,7 @@ def main() -> None:
                     tried[module].append(one)
                     if one.outcome in ("survived", "equivalent"):
                         print(shown(module, one), flush=True)
-            except ValueError as error:  # the other modules still have their rows
+            except ValueError as error:  # the other modules still get their rows
                 print(error, flush=True)
             print(*row_of(module, tried[module]), flush=True)
     print(f"\n{table(tried)}")

@@ -3,12 +3,12 @@
     python tools/packed_kernels.py                # both tables: about a minute, on one thread
     python tools/packed_kernels.py --only matrix --repeats 100
 
-The first table multiplies one vector by a matrix of 4096 x 4096, with cold weights: each contestant has copies of its
-matrix, twice the last-level cache together, and takes the next one at each call. With one matrix, the formats that
-fit in the cache would be timed from there, and the others from memory; in a model, which calls other layers in
-between, all come from memory. "read only" reads 64 MiB and does nothing with it: its GB/s are the limit. "x torch
-int4" is the median of the ratios of one turn each. Ours round the activations to 8 bits; torch's int4 and int8 keep
-them in bf16.
+The first table multiplies one vector by a matrix of 4096 x 4096, with cold weights: each contestant has several copies
+of its matrix, together twice the last-level cache, and takes the next one at each call. With a single matrix, formats
+that fit in the cache would be timed from the cache, and the others from memory; in a model, which calls other layers in
+between, all come from memory. "read only" reads 64 MiB and does nothing with it: its GB/s are the limit. "x torch int4"
+is the median of the ratios within each turn. Ours round the activations to 8 bits; torch's int4 and int8 keep them in
+bf16.
 
 The second table times whole models at batch 1 and 32: weights in groups or per channel, activations rounded to 8 bits.
 torch's dynamic int8 takes linear layers only. "x fp32" below 1 is slower. The process starts itself again with settings

@@ -1,10 +1,10 @@
-"""How long the calculator's panel takes to answer when a control moves: the numbers, the words and the picture.
+"""How long the calculator's panel takes to respond when a control moves: the numbers, the words and the picture.
 
     python tools/panel_speed.py                # every control over all its values, 20 times: about 20 seconds
     python tools/panel_speed.py --repeats 5 --model DeepSeek-V3 --device B200
 
-Each control is moved over its values while the others stay. A time is what Python needs from the position of the
-controls to the text that is sent to the browser. The bound is 50 ms; more is felt as a delay.
+Each control is moved over its values while the others stay. A time is that of Python, from the position of the controls
+to the text that is sent to the browser. The bound is 50 ms; a longer time is noticed as a delay.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="how often each value is set")
     given = parser.parse_args()
     panel = calculator(model=given.model, device=given.device)
-    panel.answer({})  # the first one imports and compiles
+    panel.answer({})  # the first answer imports and compiles
 
     print(f"{'control':<10} {'values':>6} {'answers':>8} {'median ms':>10} {'95 % ms':>8} {'slowest ms':>10}")
     everything = []

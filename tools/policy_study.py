@@ -1,14 +1,14 @@
-"""Searched policies beside their controls, on few labels: as recorded, or searched and trained again.
+"""Searched policies compared with their controls, on few labels: as recorded, or searched and trained again.
 
     python tools/policy_study.py                         # the tables of studies/records/policies.json
     python tools/policy_study.py --policies 0            # and the winners of one seed, as tables of steps
     python tools/policy_study.py --record DIR            # everything again, three quarters of an hour on one core
     python tools/policy_study.py --record DIR --jobs 2   # two processes; for several machines see run_contest
 
---record keeps each search and each arm's nets in DIR as they are done, and goes on where it was when it is called with
-the same folder again. It writes the file and prints its hash, for contest_record.RECORD_SHA256 and
-studies/records/README.md. Test data chose nothing. On another machine accuracies differ by a little, and so they do
-from the record that is shipped, which is older than a correction of `auto_contrast` by one grey level.
+--record keeps each search and each arm's nets in DIR as they are done, and continues where it was when it is called
+with the same folder again. It writes the file and prints its hash, for contest_record.RECORD_SHA256 and
+studies/records/README.md. Test data chose nothing. On another machine accuracies differ slightly. They also differ
+slightly from the shipped record, which is older than a correction of `auto_contrast` by one grey level.
 """
 
 import argparse
@@ -57,8 +57,8 @@ def record(folder: Path, jobs: int) -> None:
 
 def show_tables(results: Results) -> None:
     """Print all tables."""
-    print(f"what a search took, mean over seeds\n\n{cost_table(results)}")
-    print(f"\nwhat the winner of a search was promised to be worth, and is worth, in percent\n\n{luck_table(results)}")
+    print(f"cost of a search, mean over seeds\n\n{cost_table(results)}")
+    print(f"\nreward of the winner of a search, and its accuracies trained again, in percent\n\n{luck_table(results)}")
     print(f"\nfinal nets: accuracies in percent, mean ± standard deviation over seeds\n\n{accuracy_table(results)}")
     for over in (NONE, JOINED, AFFINE, ALL_LABELS + NONE):
         print(f"\npoints of test accuracy more than {over!r}, seed by seed\n\n{gain_table(results, over)}")

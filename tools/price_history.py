@@ -3,9 +3,9 @@
     python tools/price_history.py FOLDER
 
 FOLDER holds the wheels, as `pip download --no-deps -d FOLDER tokencost==0.1.12` fetches them: those of tokencost that
-the rows name, and genai-prices 0.2.3. Nothing is imported from a wheel. A row of tokencost must stand in that wheel
-with both prices, and its day must be that of the wheel's files, or stand in the model's name. A row of genai-prices
-must stand there with both prices, and under that start date where the row says "dated there".
+the rows name, and genai-prices 0.2.3. Nothing is imported from a wheel. A row from tokencost must be in that wheel with
+both prices, and its day must be that of the wheel's files or be part of the model's name. A row from genai-prices must
+be there with both prices, and under that start date if the row says "dated there".
 """
 
 import ast
@@ -27,7 +27,7 @@ Listed = tuple[dt.date | None, float, float]
 
 @functools.cache
 def tokencost_prices(wheel: Path) -> tuple[dt.date, dict[str, tuple[float, float]]]:
-    """Return the day that a wheel of tokencost was made, and the USD per million tokens it lists by model."""
+    """Return the day on which a wheel of tokencost was made, and its USD per million tokens by model."""
     with zipfile.ZipFile(wheel) as files:
         [name] = [name for name in files.namelist() if name.endswith("model_prices.json")]
         made = dt.date(*files.getinfo(name).date_time[:3])
@@ -54,7 +54,7 @@ def genai_prices(wheel: Path) -> dict[tuple[str, str], list[Listed]]:
 
 
 def one_price(entry: ast.Call) -> Listed | None:
-    """Return what one entry charges for short prompts, or None if it has no price for tokens of both kinds."""
+    """Return an entry's prices for short prompts, or None if it does not have prices for both kinds of tokens."""
     start = next(
         (
             dt.date(*(part.value for part in keyword(call, "start_date").args))
@@ -75,7 +75,7 @@ def decimals(node: ast.AST) -> list[float]:
 
 
 def calls(node: ast.AST, name: str) -> Iterator[ast.Call]:
-    """Find the calls of a name inside of a node, in the order of the text."""
+    """Find the calls of a name inside a node, in the order of the text."""
     found = [
         call
         for call in ast.walk(node)
@@ -90,13 +90,13 @@ def keyword(call: ast.Call, name: str) -> ast.expr:
 
 
 def close(price: Price, listed: tuple[float, float]) -> bool:
-    """Whether both prices agree to a thousandth of a percent: the collections keep them per token, in binary."""
+    """Whether both prices agree to a thousandth of a percent, since the collections store them per token, in binary."""
     ours = (price.usd_per_million_input_tokens, price.usd_per_million_output_tokens)
     return all(abs(a - b) <= 1e-5 * abs(b) for a, b in zip(ours, listed, strict=True))
 
 
 def wrong(price: Price, folder: Path) -> str | None:
-    """Return what is wrong with one row, None if nothing is, or "no collection" if it names none."""
+    """Return the error of one row, None if there is none, or "no collection" if the row names none."""
     if row := TOKENCOST.match(price.source):
         made, listed = tokencost_prices(folder / f"tokencost-{row['version']}-py3-none-any.whl")
         named = f"{price.date:%Y%m%d}" in row["key"].replace("-", "")

@@ -1,10 +1,10 @@
-"""Make mini_lib/assets/llm/prose.txt.xz, the English text on which the language model is calibrated and judged.
+"""Make mini_lib/assets/llm/prose.txt.xz, the English text for calibrating and judging the language model.
 
     python tools/prose.py                              # writes the file and prints its hash
 
-The text is the reference manual that Python carries along for `help()`, `pydoc_data.topics`. It changes with the
-version of Python, so the file was made once, with 3.11.7, and is shipped. The two parts have no topic in common, and no
-line of more than 27 characters.
+The text is the reference manual that comes with Python for `help()`, `pydoc_data.topics`. It changes with the version
+of Python, so the file was made once, with 3.11.7, and is shipped. The two parts have no topic in common, and no line of
+more than 27 characters.
 """
 
 import hashlib

@@ -1,19 +1,19 @@
-"""Does the cost model rank schedules as the clock does? Prints every schedule, and Spearman's rank correlation.
+"""Does the cost model rank schedules as the clock does? Print every schedule, and Spearman's rank correlation.
 
 Run it on a quiet machine: `python tools/rank_agreement.py`, about two minutes. The model's numbers come from the
-micro-kernels of `measure_machine_model`; none is fitted to a schedule. While the model's rules were written, the
-schedules of matmul, transpose, jacobi, conv2d and mttkrp below were looked at. The held-out ones are other
-kernels and sizes, and schedules drawn at random. A first draw of those (seeds 1 and 2) showed that lanes across
-register variables were counted too cheaply; that rule was mended, and the draws below (seeds 11 and 12) are new.
+micro-kernels of `measure_machine_model`; none is fitted to a schedule. The schedules of matmul, transpose, jacobi,
+conv2d and mttkrp below were used while the model's rules were written. The held-out schedules are of other kernels and
+sizes, or drawn at random. A first draw of random schedules (seeds 1 and 2) showed that the cost of lanes across
+register variables was too low; that rule was corrected, and the draws below (seeds 11 and 12) are new.
 
-What the model gets wrong, with the likely cause; none of these causes was measured by itself:
+The model's errors, with their likely causes; none of these causes was measured separately:
 - `k n m` where rows are no power of two apart: a jump is priced as at a power of two, which is the worst case;
 - `k n m, all padded`: no conflicts are left in the model, but each row is in another page, and it has no pages;
-- `tiles of 16, n m`: short runs that some prefetcher follows all the same are priced as jumps;
-- `tiles of 16`, `c outside` against `registers`: what it costs to enter and leave a short loop is one number here, and
+- `tiles of 16, n m`: short runs that some prefetcher nevertheless follows are priced as jumps;
+- `tiles of 16`, `c outside` against `registers`: the cost of entering and leaving a short loop is one number here, but
   on the machine it depends on whether the exit is predicted;
 - schedules that differ by less than the noise, or not at all for the model (padding where nothing conflicts), share a
-  rank or swap it. A kernel with four schedules such as gauss_seidel has hardly a rank correlation to speak of.
+  rank or swap it. For a kernel with only four schedules, such as gauss_seidel, a rank correlation means little.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from mini_lib.loops.machine.model import SCHEDULE_FLAGS, measure_machine_model
 from mini_lib.loops.nest import Nest
 from mini_lib.loops.search.space import Space
 
-CLOSE = 0.15  # two times nearer than this are a tie for a noisy clock
+CLOSE = 0.15  # two times closer than this are a tie for a noisy clock
 Schedules = dict[str, Callable[[], Nest]]
 
 
@@ -190,7 +190,7 @@ HELD_OUT = {
 
 @dataclass(frozen=True)
 class Row:
-    """One schedule of a kernel: what was expected, and what was measured."""
+    """One schedule of a kernel: its expected and its measured time."""
 
     name: str
     expected: TimeEstimate
@@ -198,7 +198,7 @@ class Row:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """1 for the smallest; equal values share the mean of their places."""
+    """Ranks from 1 for the smallest; equal values share the mean of their ranks."""
     values = np.asarray(values)
     below = (values[:, None] > values[None, :]).sum(axis=1)
     equal = (values[:, None] == values[None, :]).sum(axis=1)
@@ -206,7 +206,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def spearman(one: np.ndarray, two: np.ndarray) -> float:
-    """The correlation of the ranks."""
+    """Spearman's correlation, that of the ranks."""
     return float(np.corrcoef(ranks(one), ranks(two))[0, 1])
 
 
@@ -251,7 +251,7 @@ def main() -> None:
 
 
 def show(kernel: str, rows: list[Row]) -> None:
-    """Print a kernel's table, its rank correlation, and what the model gets wrong."""
+    """Print a kernel's table, its rank correlation, and the model's errors."""
     expected, measured = columns(rows)
     print(f"{kernel:32}  expected ms   measured ms (10-90 %)   rank  rank  bound by")
     order = np.argsort(measured)

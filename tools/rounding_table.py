@@ -1,16 +1,17 @@
-"""Print what second-order rounding does for the course's CNN: output error, loss and accuracy, over three seeds.
+"""Print the effect of second-order rounding on the course's CNN: output error, loss and accuracy, over three seeds.
 
     python tools/rounding_table.py
 
-Scales and roundings are chosen on 256 training images. All figures are of the validation set: the output error of each
-layer, sum of squares relative to the output, is taken on 500 of its images as the float model sees them, and its median
-over the layers is shown. Three tables:
+Scales and roundings are chosen on 256 training images. All figures are for the validation set. The output error of each
+layer, the sum of squares relative to the output, is computed on 500 of its images with the inputs of the float model;
+its median over the layers is shown. There are three tables:
 
 1. Weights alone, one grid per output channel. Bias correction is the control: rounding shifts the mean of every
-   channel, and a good part of what the others win is that shift.
-2. Weights alone in groups, where AWQ's scales are meant to help.
-3. Weights and activations, the model as it was trained, and with planted outliers: four channels before conv4 made 50
-   times as large by the layer before, and read by weights a fiftieth as large. The float model stays the same.
+   channel, and a good part of the other methods' gain comes from undoing that shift.
+2. Weights alone in groups, where AWQ's scales should help.
+3. Weights and activations, for the model as trained and with planted outliers: the layer before makes four channels
+   before conv4 50 times as large, and the weights that read them are a fiftieth as large. The float model stays the
+   same.
 """
 
 import argparse
@@ -102,7 +103,7 @@ def loss_and_accuracy(model: nn.Module, split: data.Split) -> tuple[float, float
 
 
 def show(title: str, arms: Callable[[int], Arms], widths: tuple[int, ...], errors: bool) -> None:
-    """Print a table: mean over the seeds, and from the lowest to the highest."""
+    """Print a table: the mean over the seeds, and the range from the lowest to the highest."""
     splits = data.fashion()
     x = splits.train.first(256).images
     models = [fold_batch_norm(zoo.load("small_cnn", seed)) for seed in SEEDS]

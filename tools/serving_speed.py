@@ -3,9 +3,9 @@
     python tools/serving_speed.py                    # Llama-3-8B on an H100: about half a minute
     python tools/serving_speed.py --requests 10000 --rates 5 20 --repeats 5 --model Llama-2-7B
 
-The lengths are drawn: prompts with a median of 400 tokens and answers with one of 200, both up to ten times as long. A
-time is the median of the repeats, in brackets the fastest and the slowest, and includes making the requests. `Little`
-is how far L is from lambda W.
+The lengths are random: prompts with a median of 400 tokens and answers with a median of 200, both up to ten times as
+long. A time is the median of the repeats, with the fastest and the slowest in brackets, and includes making the
+requests. `Little` is how far L is from lambda W.
 """
 
 import argparse
@@ -20,8 +20,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000, help="how many requests")
-    parser.add_argument("--rates", type=float, nargs="+", default=(5, 20, 40), help="requests a second")
-    parser.add_argument("--kv-tokens", type=int, help="room in the KV cache; what the device leaves, if not given")
+    parser.add_argument("--rates", type=float, nargs="+", default=(5, 20, 40), help="requests per second")
+    parser.add_argument("--kv-tokens", type=int, help="room in the KV cache; by default the room left on the device")
     parser.add_argument("--repeats", type=int, default=3, help="how often each is timed")
     parser.add_argument("--model", default="Llama-3-8B")
     parser.add_argument("--device", default="H100-SXM-80GB")
@@ -42,7 +42,7 @@ def main() -> None:
         for prefill in ("first", "chunked"):
             times = []
             for _ in range(given.repeats):
-                # a timing of its own, so that nothing is remembered from the run before
+                # a new timing, so that nothing is cached from the previous run
                 timing = calculator_timing(model, device, workload, ENGINE_2023)
                 begin = perf_counter()
                 requests = poisson_arrivals(rate, given.requests, *lengths, seed=0)

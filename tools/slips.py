@@ -16,7 +16,7 @@ ROUNDINGS = ("round", "floor", "ceil", "trunc")
 # What turns a value into another type, and not into another number: without it, an answer is as right.
 CONVERSIONS = (
     *("numpy", "array", "asarray", "from_numpy", "astype", "double", "float", "float32", "float64", "long", "Fraction"),
-    *("tolist", "item", "list", "tuple", "contiguous"),
+    *("int32", "int64", "bool", "bool_", "tolist", "item", "list", "tuple", "stack", "contiguous"),
 )
 SYMMETRIC = ("min", "max", "minimum", "maximum", "transpose", "gcd", "lcm")  # the order of their arguments is free
 LARGE = 1e5  # one more or less of a number like this is a rounding

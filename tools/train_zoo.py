@@ -3,11 +3,11 @@
     python tools/train_zoo.py                          # all seven
     python tools/train_zoo.py small_cnn                # one model, all its seeds
 
-Prints the lines of zoo.CHECKPOINTS that belong to the new files: paste them there, and the hashes into
+It prints the lines of zoo.CHECKPOINTS for the new files: paste them there, and the hashes into
 mini_lib/assets/README.md. The settings below come from a few trials judged on validation data, not from a
-search; test data is looked at once, at the end.
-On the same machine a file comes out the same to the last bit. Another machine or number of threads adds up in another
-order, so its weights, its hashes and the last digits of its accuracy may differ.
+search; test data is used once, at the end.
+On the same machine a file is the same to the last bit. Another machine or number of threads sums in another order, so
+the weights, the hashes and the last digits of the accuracy may differ.
 """
 
 import argparse

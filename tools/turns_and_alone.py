@@ -1,11 +1,11 @@
-"""Is a schedule as fast in a table of lesson 09, where it runs in turns with slow ones, as it is alone?
+"""Is a schedule as fast in a table of lesson 09, where it runs in turns with slow ones, as it is by itself?
 
     python tools/turns_and_alone.py --size 512 --rounds 5
 
 The schedules of the path from naive to fast, each timed in turns with all others as the lesson does it, and by itself,
-one run after the other. Medians with their spread (p10-p90), in milliseconds. In each round both are done anew. The
-last columns are the median of the rounds' ratios, and their range. Run it on a quiet machine: what other programs do
-to the caches changes both.
+one run after the other. Medians with their spread (p10-p90), in milliseconds. Each round does both again. The last
+columns are the median of the rounds' ratios, and their range. Run it on a quiet machine: other programs affect the
+caches, and so both times.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from mini_lib.columns import aligned
 from mini_lib.latency import Latency, compare_latency, milliseconds
 from mini_lib.loops import Nest, compile_nest, matmul, random_arguments, this_machine
 
-LONGEST_ALONE_S = 1.0  # a schedule is run by itself for about as long, three times at least
+LONGEST_ALONE_S = 1.0  # a schedule is run by itself for about as long, at least three times
 
 
 def schedules(size: int) -> dict[str, Nest]:

@@ -185,7 +185,10 @@ def twins(answer: Answer) -> list[Twin]:
 
 def _frozen(answer: Answer) -> Iterator[Twin]:
     cases = answer.exercise.cases
+    read = {node.id for node in ast.walk(ast.parse(answer.source)) if isinstance(node, ast.Name)}
     for name in answer.exercise.parameters:
+        if name not in read:  # an argument that is there to be left alone
+            continue
         for which, at in (("first", 0), ("last", len(cases) - 1)):
             if name in answer.exercise.arguments(cases[at]):
                 now = f"{name} is always that of the {which} case"
@@ -331,7 +334,8 @@ def picked(twin: Twin, share: float) -> bool:
 
 
 @cache
-def _rows(path: Path) -> list[dict[str, str]]:
+def rows(path: Path) -> list[dict[str, str]]:
+    """The judgements of a file: each a change of an answer, and why the answer stays right."""
     return tomllib.loads(path.read_text(encoding="utf-8")).get("equivalent", []) if path.exists() else []
 
 
@@ -340,8 +344,8 @@ def judged(id: str, who: str, path: Path = JUDGED) -> dict[tuple[str, str, str],
 
     A change is the line before it, "" where the lines themselves are enough, the lines as they were, and as they are.
     """
-    rows = [row for row in _rows(path) if row["exercise"] == id and row.get("answer", "solution") == who]
-    return {(row.get("after", ""), row["was"].strip(), row["now"].strip()): row["why"] for row in rows}
+    own = [row for row in rows(path) if row["exercise"] == id and row.get("answer", "solution") == who]
+    return {(row.get("after", ""), row["was"].strip(), row["now"].strip()): row["why"] for row in own}
 
 
 # --- the table -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""AugMix: several short chains of operations, mixed with each other and with the picture that they started from.
+"""AugMix: several short chains of operations, mixed with each other and with the original picture.
 
     mixed = m * picture + (1 - m) * (w1 * chain1 + w2 * chain2 + w3 * chain3)      w ~ Dirichlet, m ~ Beta
 
-A long chain of operations soon leaves nothing of a picture; a mean of short ones stays close to it and is still new.
+A long chain of operations soon leaves nothing of a picture; a mean of short chains stays close to it and is still new.
 The paper also asks the model for the same answer to a picture and to two mixtures of it, by a loss between their three
 outputs (Jensen-Shannon). `fit` shows the model one version of each picture, so that loss is not here.
 """
@@ -32,8 +32,8 @@ from mini_lib.augment.random_policies import some_operations
 from mini_lib.batch import Batch
 
 # The paper tests on pictures corrupted in contrast, brightness, color, sharpness (blur) and by noise, and so leaves out
-# the operations that are like them. Two have ranges of their own: posterize keeps 4 bits at least, and pictures move by
-# up to a third of their side.
+# the operations that are like these corruptions. Two ranges differ: posterize keeps at least 4 bits, and pictures move
+# by up to a third of their side.
 AUGMIX_OPERATIONS = (
     auto_contrast,
     equalize,
@@ -50,15 +50,15 @@ TOP_SEVERITY = 10
 
 @dataclass(frozen=True)
 class AugMix:
-    """Each picture is mixed with `width` chains of 1 to 3 operations of it (of `depth` operations where it is given).
+    """Each picture is mixed with the results of `width` chains of 1 to 3 operations (of `depth`, where that is given).
 
-    `severity` from 0.1 to 10 bounds the magnitudes: each operation of each picture draws its share of the scale evenly
-    from 0.01 to severity / 10. `alpha` is that of the Dirichlet and Beta weights. Pictures are uint8 [N, 1 or 3,
-    height, width], and so is the mixture, rounded.
+    `severity` from 0.1 to 10 bounds the magnitudes: each operation of each picture draws its share of the scale
+    uniformly from 0.01 to severity / 10. `alpha` is the parameter of the Dirichlet and Beta weights. Pictures are uint8
+    [N, 1 or 3, height, width], and so is the mixture, rounded.
 
     Raises:
-        TypeError: a number is none, or something else than an `Operation` is among the operations.
-        ValueError: `severity` lies outside [0.1, 10], `width` or `depth` is below 1, `alpha` is not positive, or there
+        TypeError: a number is not one, or something other than an `Operation` is among the operations.
+        ValueError: `severity` is outside [0.1, 10], `width` or `depth` is below 1, `alpha` is not positive, or there
             is no operation.
 
     Source: D. Hendrycks et al., "AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty", 2020,
@@ -96,7 +96,7 @@ class AugMix:
         return torch.lerp(mixed, images.float(), skip).round().to(torch.uint8)
 
     def _chain(self, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> Tensor:
-        """Return the pictures after one chain each, of a length that each draws for itself."""
+        """Return the pictures after one chain each; each picture draws the length of its chain."""
         count = len(images)
         depths = torch.randint(1, 4, (count,), generator=generator) if self.depth is None else torch.tensor(self.depth)
         for done in range(self.depth or 3):

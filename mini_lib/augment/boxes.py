@@ -1,7 +1,7 @@
 """Cutout and CutMix: a box of each picture is blanked, or filled from another picture.
 
-Both put the centre of the box anywhere in the picture, so that what lies beyond the border is clipped: near a border a
-box covers fewer pixels than its size says. CutMix must then count the pixels that were really pasted for its labels.
+Both put the centre of the box anywhere in the picture and clip the part beyond the border: near a border a box covers
+fewer pixels than its size says. CutMix must therefore count the pixels that were really pasted, for its labels.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mini_lib.batch import Batch
 
 
 def boxes(images: Tensor, heights: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a mask, bool [N, 1, height, width], with one box per picture, each around a centre drawn for itself.
+    """Return a mask, bool [N, 1, height, width], with one box per picture, each around a centre of its own draw.
 
     heights, widths: int64 [N], in pixels, before the box is clipped at the border.
 
@@ -34,14 +34,14 @@ def boxes(images: Tensor, heights: Tensor, widths: Tensor, generator: torch.Gene
 
 @dataclass(frozen=True)
 class Cutout:
-    """A square of `size` x `size` pixels of each picture is filled with `fill`, its centre anywhere in the picture.
+    """A square of `size` x `size` pixels of each picture is filled with `fill`; its centre is anywhere in the picture.
 
-    Pictures are uint8 or floating point: `fill` is in their unit. Its default 0 is black in uint8 pictures, and in
-    standardised ones the mean of the training pixels, which is what the paper fills in.
+    Pictures are uint8 or floating point: `fill` is in their unit. Its default 0 is black in uint8 pictures; in
+    standardised ones it is the mean of the training pixels, as in the paper.
 
     Raises:
         TypeError: `size` is not a whole number or `fill` not a number; and from the call: `batch` holds no pictures.
-        ValueError: `size` is below 1; and from the call: the pictures have no room for `fill`, or another shape.
+        ValueError: `size` is below 1; and from the call: the pictures cannot hold `fill`, or have another shape.
 
     >>> pictures = torch.full((1, 1, 5, 5), 9, dtype=torch.uint8)
     >>> Cutout(9)(pictures, torch.Generator().manual_seed(0)).max()       # it covers the picture, wherever its centre
@@ -71,15 +71,17 @@ class Cutout:
 
 @dataclass(frozen=True)
 class CutMix:
-    """Each picture gets a box of another one, and its labels that share of the other's labels.
+    """Each picture gets a box of another one, and its labels get the same share of the other's labels.
 
     `CutMix(alpha, classes)(batch, generator)` returns a `Batch` with labels float32 [N, classes]. Each picture draws a
-    share from Beta(alpha, alpha), a partner (a permutation of the batch) and a centre. The box has the picture's shape
-    and that share of its area, and is clipped at the border: the labels follow the pixels really pasted.
+    share from Beta(alpha, alpha), a partner (a permutation of the batch) and a centre. The box has the picture's
+    proportions and that share of its area, and is clipped at the border: the labels follow the pixels that were really
+    pasted.
 
     Raises:
-        TypeError: a number is none; and from the call: it gets no `Batch`, since labels are mixed too.
-        ValueError: `alpha` is not positive or `classes` below 2; and from the call: a label lies beyond `classes`.
+        TypeError: a number is not one; and from the call: it gets no `Batch`, which it needs since labels are mixed
+            too.
+        ValueError: `alpha` is not positive or `classes` below 2; and from the call: a label is `classes` or more.
 
     Source: S. Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
     2019, section 3.

@@ -1,4 +1,4 @@
-"""Augmentations put together: one after the other, and on standardised pictures."""
+"""Augmentations combined: several one after the other, and one on standardised pictures."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from mini_lib.data import PIXEL_MEAN, PIXEL_STD
 
 @dataclass(frozen=True, init=False)
 class Chain:
-    """Augmentations one after the other, as one: `Chain(first, second)(batch, generator)`.
+    """Several augmentations one after the other, used as one: `Chain(first, second)(batch, generator)`.
 
     Raises:
         TypeError: one of them cannot be called.
@@ -34,7 +34,7 @@ class Chain:
         object.__setattr__(self, "augments", augments)
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
-        """Return what the last augmentation makes of what those before it made."""
+        """Return the batch after all augmentations, in order."""
         for augment in self.augments:
             batch = augment(batch, generator)
         return batch
@@ -42,16 +42,17 @@ class Chain:
 
 @dataclass(frozen=True)
 class Standardised:
-    """An augmentation of uint8 pictures, for standardised ones: turned back into bytes, changed, standardised again.
+    """An augmentation of uint8 pictures, applied to standardised ones: back to bytes, changed, standardised again.
 
     The pictures are floating point [N, channels, height, width], (byte / 255 - mean) / std, as those of `fashion()`;
-    mean and std are numbers, or one per channel. A picture that the augmentation leaves alone comes back bit for bit.
+    mean and std are one number each, or one per channel. A picture that the augmentation leaves alone comes back bit
+    for bit.
 
     Raises:
-        TypeError: `augment` cannot be called, or a mean or std is no number; and from the call: the pictures are not
-            float32 or float64, or the augmentation gave others than uint8.
-        ValueError: a std is not positive; and from the call: the pictures are no bytes with this mean and std, or have
-            another number of channels.
+        TypeError: `augment` cannot be called, or a mean or std is not a number; and from the call: the pictures are not
+            float32 or float64, or the augmentation returned something other than uint8.
+        ValueError: a std is not positive; and from the call: with this mean and std the pictures are not bytes, or they
+            have another number of channels.
 
     >>> grey = (torch.full((1, 1, 1, 1), 100.0) / 255 - PIXEL_MEAN) / PIXEL_STD
     >>> dark = Standardised(lambda pixels, _: pixels // 2)(grey, torch.Generator())
@@ -80,7 +81,7 @@ class Standardised:
 
     def _to_bytes(self, images: Tensor) -> Tensor:
         need_pictures(images, any_unit=True)
-        if images.dtype not in (torch.float32, torch.float64):  # half precision does not hold a grey level to 0.01
+        if images.dtype not in (torch.float32, torch.float64):  # half precision cannot hold a grey level to within 0.01
             raise TypeError(
                 f"Standardised takes standardised pictures in float32 or float64, got {images.dtype}; "
                 "uint8 pictures go to the augmentation itself"

@@ -1,7 +1,8 @@
-"""Each picture gets an operation of its own, and yet each operation runs once: what all policies are made of.
+"""Each picture gets an operation of its own, and yet each operation runs only once: the basis of all policies.
 
-The pictures are put in the order of what they drew, so that those with the same operation are changed together, each
-with its own strength; then they are put back. A batch takes as many calls as there are operations, however large it is.
+The pictures are sorted by the operation that they drew, so that those with the same operation are changed together,
+each with its own strength; then the original order is restored. A batch takes as many calls as there are operations,
+however large it is.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ from mini_lib.tensor_checks import need_tensor
 
 @runtime_checkable
 class StrengthLimit(Protocol):
-    """What a policy can carry as `guard`: it has the last word on how strongly a picture is changed."""
+    """The interface of a policy's `guard`, which has the last word on how strongly a picture is changed."""
 
     def check(self, operations: Sequence[Operation]) -> None:
-        """Refuse operations that it knows nothing of, once, when the policy is made."""
+        """Refuse operations that it does not know; called once, when the policy is made."""
 
     def limited(self, operation: Operation, strengths: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the strengths [n] that are safe, and which of the n pictures may be changed at all, bool [n].
@@ -33,10 +34,10 @@ class StrengthLimit(Protocol):
 
 
 def need_guard(guard: object, operations: Sequence[Operation]) -> None:
-    """Refuse what is neither None nor a guard that knows all of these operations.
+    """Refuse anything but None or a guard that knows all of these operations.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: it is neither.
         ValueError: the guard has no limit for one of them.
     """
     if guard is None:
@@ -58,12 +59,12 @@ def change_each(
     """Return the pictures, number i changed by `operations[which[i]]` at `shares[i]` of its scale.
 
     images: uint8 [N, channels, height, width]; labels: as in `Batch`, or None; which: int64 [N], -1 leaves a picture
-    alone; shares: floating point [N] in [0, 1]. A signed operation goes the other way in half of
-    the pictures.
+    alone; shares: floating point [N] in [0, 1]. A signed operation goes in the opposite direction in half of the
+    pictures.
 
     Raises:
-        TypeError: one of them is of another type.
-        ValueError: there is not one place and share for each picture, or a place or a share lies outside.
+        TypeError: an argument is of another type.
+        ValueError: there is not one place and one share for each picture, or a place or a share is out of range.
 
     >>> from mini_lib.augment.operations import invert
     >>> pictures = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1)
@@ -87,13 +88,13 @@ def change_each(
         raise ValueError(f"shares must lie in [0, 1], got {shares.tolist()[:3]} ...; 1 is the end of a scale")
     if guard is not None and not isinstance(guard, StrengthLimit):
         raise TypeError(f"guard must be a Guard, got {shown(guard)}; use Guard({{'rotate': 30}}), say")
-    # In single precision, as in torchvision: in a blend, the last bit can decide a level of grey.
+    # In single precision, as in torchvision: in a blend, the last bit can decide between two grey levels.
     scales = torch.tensor([(one.weakest, one.strongest - one.weakest, 2 * one.signed) for one in operations]).float()
     weakest, length, signs = scales.index_select(0, which.clamp(min=0)).unbind(dim=1)
     signs = 1 - signs * torch.randint(2, (len(images),), generator=generator)
     strengths = ((weakest + length * shares.float()) * signs).double()
     order = which.argsort(stable=True)
-    sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # the first are left alone
+    sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # those that come first are left alone
     # index_select copies whole rows, images[order] bytes.
     changed = list(images.index_select(0, order).split_with_sizes(sizes))
     strong = strengths.index_select(0, order).split_with_sizes(sizes)

@@ -1,4 +1,4 @@
-"""A guard that a policy carries: no operation is applied more strongly than its limit, class by class where known."""
+"""A guard for a policy: no operation is applied more strongly than its limit, per class where the class is known."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ class Guard:
     """The largest strength of each operation, by its name: one `Limit` for all classes, or one per class.
 
     Strengths are in the operation's unit (degrees, pixels, bits ...), so a limit holds for every range of magnitudes.
-    `units` says which units those are; an operation that counts in others is refused. A limit on an operation without
-    a strength says only whether it may be applied: any number, or None. `LabelSafety.guard` makes a guard from
-    measurements.
+    `units` names these units; an operation that counts in another unit is refused. A limit on an operation without a
+    strength says only whether it may be applied: any number allows it, None does not. `LabelSafety.guard` makes a guard
+    from measurements.
 
     A strength beyond the limit becomes the limit ("cut"). Where strengths are drawn from a range, that puts many
     pictures at the limit; "rescale" shrinks the whole range so that it ends there.
@@ -40,7 +40,7 @@ class Guard:
     ([-90.0, -30.0], [True, True, False])
     """
 
-    limits: Mapping[str, Limit | Sequence[Limit]] = field(hash=False)  # equal guards have equal hashes all the same
+    limits: Mapping[str, Limit | Sequence[Limit]] = field(hash=False)  # equal guards still have equal hashes
     units: Mapping[str, str] = field(default_factory=dict, hash=False)
     beyond: Literal["cut", "rescale"] = "cut"
 
@@ -62,11 +62,11 @@ class Guard:
         """Return strengths [N] within the limits, and whether each picture may be changed by the operation, bool [N].
 
         Strengths are in the operation's unit; a sign stays. `labels` are classes [N] or, where pictures were mixed,
-        shares of classes [N, classes]: the strictest class that has a share counts. None means that the classes are
-        not known: then the strictest of all counts.
+        shares of classes [N, classes]: the strictest class that has a share decides. None means that the classes are
+        not known: then the strictest class of all decides.
 
         Raises:
-            TypeError: the operation is none, or strengths or labels are no tensor of numbers.
+            TypeError: the operation is not an `Operation`, or strengths or labels are not a tensor of numbers.
             ValueError: the guard has no limit for the operation, or none for one of the labels; or there is not one
                 label for each strength.
         """
@@ -74,7 +74,7 @@ class Guard:
         self.check([operation])
         need_strengths(strengths, labels)
         reach = self._reach(operation, labels, len(strengths))
-        # Strengths are counted from the harmless end of the scale; that of posterize runs down, from 8 bits.
+        # Strengths are counted from the harmless end of the scale; the scale of posterize runs down, from 8 bits.
         strong = strengths.double()
         start, way = (0.0, strong.sign()) if operation.signed else (operation.weakest, _way(operation))
         far = (strong - start) * way
@@ -86,11 +86,11 @@ class Guard:
         return torch.where(allowed, limited, strengths).to(strengths.dtype), allowed
 
     def check(self, operations: Iterable[Operation]) -> None:
-        """Make sure that there is a limit for each of these operations; one that changes nothing needs none.
+        """Make sure that each of these operations has a limit; one that changes nothing needs no limit.
 
         Raises:
-            TypeError: something else than an operation is among them.
-            ValueError: there is not, or it is in another unit than the operation's strengths.
+            TypeError: something other than an operation is among them.
+            ValueError: a limit is missing, or is in another unit than the operation's strengths.
         """
         if not isinstance(operations, Iterable):
             raise TypeError(f"operations must be a list, got {shown(operations)}; use [rotate], say")
@@ -110,12 +110,12 @@ class Guard:
     def _reach(self, operation: Operation, labels: Tensor | None, count: int) -> Tensor:
         """Return how far from `weakest` the operation may go, for each picture: -inf where it is not allowed, [N].
 
-        It is below 0 where the weakest strength already lies beyond the limit.
+        It is below 0 where even the weakest strength is beyond the limit.
         """
         limit = self.limits.get(operation.name, inf)
         each = [_reach(operation, one) for one in (limit if isinstance(limit, tuple) else [limit])]
         reach = torch.tensor(each, dtype=torch.float64)
-        reach = reach.floor() if operation.whole else reach  # half a bit more would be a whole one, once rounded
+        reach = reach.floor() if operation.whole else reach  # rounding would turn half a bit more into a whole one
         if len(each) == 1 or labels is None:
             return reach.min().expand(count)
         if labels.ndim == 2 and labels.shape[1] == len(each):
@@ -130,10 +130,10 @@ class Guard:
 
 
 def need_strengths(strengths: object, labels: object) -> None:
-    """Refuse anything but strengths [N] with labels for each of them, or with None.
+    """Refuse anything but strengths [N] with a label for each of them, or with None for the labels.
 
     Raises:
-        TypeError: one of them is no tensor of numbers.
+        TypeError: one of them is not a tensor of numbers.
         ValueError: they do not match.
     """
     given = {"strengths": strengths} | ({} if labels is None else {"labels": labels})
@@ -173,5 +173,5 @@ def _checked(limits: Mapping[str, Limit | tuple[Limit, ...]]) -> dict[str, Limit
         for name, limit in limits.items()
     }
     if len(set(classes.values())) > 1 or 0 in classes.values():
-        raise ValueError(f"limits per class must be as many for each operation, got {classes}; give one for each class")
+        raise ValueError(f"every operation needs equally many limits per class, got {classes}; give one for each class")
     return found

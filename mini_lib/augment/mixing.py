@@ -18,15 +18,16 @@ from mini_lib.batch import Batch
 
 @dataclass(frozen=True)
 class Mixup:
-    """Each picture is mixed with another one of the batch, and its labels with those of the other, in one proportion.
+    """Each picture is mixed with another one of the batch, and its labels with the other's in the same proportion.
 
     `Mixup(alpha, classes)(batch, generator)` returns a `Batch` with labels float32 [N, classes]. Each picture draws its
     share from Beta(alpha, alpha), and a partner (a permutation of the batch). A small alpha leaves most pictures nearly
-    as they are, and at alpha = 1 every share is as likely as any other.
+    as they are; at alpha = 1 every share is equally likely.
 
     Raises:
-        TypeError: a number is none; and from the call: it gets no `Batch`, since labels are mixed too.
-        ValueError: `alpha` is not positive or `classes` below 2; and from the call: a label lies beyond `classes`.
+        TypeError: a number is not one; and from the call: it gets no `Batch`, which it needs since labels are mixed
+            too.
+        ValueError: `alpha` is not positive or `classes` below 2; and from the call: a label is `classes` or more.
 
     >>> pair = Batch(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1]))
     >>> mixed = Mixup(1.0, classes=2)(pair, torch.Generator().manual_seed(0))
@@ -55,11 +56,11 @@ class Mixup:
 
 @dataclass(frozen=True)
 class SamplePairing:
-    """Each picture is mixed with another one of the batch, and keeps its label: `weight` of the other one goes in.
+    """Each picture is mixed with another one of the batch, whose share is `weight`, and keeps its label.
 
     Raises:
         TypeError: `weight` is not a number; and from the call: `batch` holds no pictures.
-        ValueError: `weight` lies outside [0, 1]; and from the call: the pictures have another shape.
+        ValueError: `weight` is outside [0, 1]; and from the call: the pictures have another shape.
 
     >>> pair = torch.tensor([0, 100], dtype=torch.uint8).view(2, 1, 1, 1)
     >>> sorted(SamplePairing(0.3)(pair, torch.Generator().manual_seed(0)).flatten().tolist()) in ([0, 100], [30, 70])
@@ -94,24 +95,24 @@ def weighted_mean(images: Tensor, others: Tensor, weight: Tensor) -> Tensor:
 
 
 def draw_beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
-    """Return `count` draws from Beta(alpha, alpha), float32. Torch's own draws know only the global random state."""
+    """Return `count` draws from Beta(alpha, alpha), float32. Torch's own draws use only the global random state."""
     return torch.from_numpy(numpy_generator(generator).beta(alpha, alpha, count)).float()
 
 
 def numpy_generator(generator: torch.Generator) -> np.random.Generator:
-    """Return NumPy's generator, seeded by a draw from torch's: it knows the distributions that torch cannot seed."""
+    """Return a NumPy generator seeded by a draw from torch's: it has the distributions that torch cannot seed."""
     return np.random.default_rng(torch.randint(2**63 - 1, (), generator=generator).item())
 
 
 def shares_of(batch: Batch, classes: int, generator: torch.Generator, mixer: str) -> Tensor:
-    """Return the labels of a batch as shares, float32 [N, classes], once all that a mixer needs is right.
+    """Return the labels of a batch as shares, float32 [N, classes], after checking all that a mixer needs.
 
-    Labels that are shares already, of pictures mixed before, stay so: mixing twice mixes their shares.
+    Labels that are already shares, of pictures mixed before, stay as they are: mixing twice mixes their shares.
 
     Raises:
         TypeError: it is not a `Batch`, or a picture or the generator is of another type.
-        ValueError: a label lies beyond `classes`, mixed labels have another number of classes, or the pictures have
-            another shape than [N, 1 or 3, height, width].
+        ValueError: a label is `classes` or more, mixed labels have another number of classes, or the shape of the
+            pictures is not [N, 1 or 3, height, width].
 
     >>> shares_of(Batch(torch.zeros(1, 1, 2, 2), torch.tensor([2])), 3, torch.Generator(), "Mixup")
     tensor([[0., 0., 1.]])
@@ -137,11 +138,11 @@ def shares_of(batch: Batch, classes: int, generator: torch.Generator, mixer: str
 
 
 def need_alpha(name: str, alpha: object, *, fix: str) -> float:
-    """Return alpha, once it is a number above 0 for which a share can be drawn: up to 10^9, where all are halves.
+    """Return alpha, if it is above 0 and a share can be drawn for it: up to 10^9, where all shares are halves.
 
     Raises:
         TypeError: it is not a number.
-        ValueError: it is 0 or less, or beyond.
+        ValueError: it is 0 or less, or above 10^9.
     """
     number = require.positive(name, alpha, fix=fix)
     if number > 1e9:

@@ -1,4 +1,4 @@
-"""What every augmentation asks for, checked in one place: a batch or a bare tensor of pictures, and a generator."""
+"""The arguments of every augmentation, checked in one place: a batch or a bare tensor of pictures, and a generator."""
 
 from collections.abc import Callable, Iterable
 
@@ -17,15 +17,15 @@ def on_images(
     *,
     any_unit: bool = False,
 ) -> Batch | Tensor:
-    """Return `batch` with its pictures changed by `change(images, labels)`: a batch of a batch, a tensor of a tensor.
+    """Return `batch` with its pictures changed by `change(images, labels)`, a batch or a tensor as it was given.
 
     `change` gets the labels of the batch, or None where only pictures were given. It must not write to the pictures
-    that it gets; labels are copied. `any_unit` allows floating-point pictures of any unit, where the change is the
-    same in each.
+    that it gets; labels are copied. `any_unit` allows floating-point pictures of any unit, for changes that are the
+    same in every unit.
 
     Raises:
         TypeError: `batch` is neither, the pictures have another dtype, or `generator` is not a `torch.Generator`.
-        ValueError: the pictures have another shape than [N, 1 or 3, height, width], or are not on the CPU.
+        ValueError: the shape of the pictures is not [N, 1 or 3, height, width], or they are not on the CPU.
     """
     need_generator(generator)
     if isinstance(batch, Batch):
@@ -36,11 +36,11 @@ def on_images(
 
 
 def need_pictures(images: object, *, any_unit: bool = False) -> None:
-    """Refuse what is not uint8 [N, 1 or 3, height, width]; `any_unit` allows floating point too.
+    """Refuse anything but uint8 [N, 1 or 3, height, width]; `any_unit` allows floating point too.
 
     Raises:
         TypeError: it is not a tensor, or has another dtype.
-        ValueError: it has another shape, or lies on another device than the CPU.
+        ValueError: it has another shape, or is not on the CPU.
 
     >>> need_pictures(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
     """
@@ -57,7 +57,7 @@ def need_pictures(images: object, *, any_unit: bool = False) -> None:
     if images.device.type != "cpu":
         raise ValueError(f"pictures are augmented on the CPU, got them on {images.device}; use images.cpu()")
     if images.layout != torch.strided:
-        raise TypeError(f"pictures must lie side by side in memory, got {images.layout}; use images.to_dense()")
+        raise TypeError(f"pictures must be a dense tensor, got {images.layout}; use images.to_dense()")
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
         raise ValueError(
             f"pictures must have shape [N, 1 or 3 channels, height, width], got {list(images.shape)}; "
@@ -66,7 +66,7 @@ def need_pictures(images: object, *, any_unit: bool = False) -> None:
 
 
 def one_or_each(name: str, value: object, check: Callable[..., float]) -> float | tuple[float, ...]:
-    """Return a number for all channels, or a tuple of one per channel, once `check` has found them right.
+    """Return one number for all channels, or a tuple of one per channel, after `check` has passed each.
 
     Raises:
         TypeError, ValueError: as the check.
@@ -95,10 +95,10 @@ def per_channel(mean: object, std: object, images: Tensor) -> tuple[Tensor, Tens
 
 
 def logits_of(net: nn.Module, images: Tensor) -> Tensor:
-    """Return what a net says of pictures, [N, classes], in evaluation mode.
+    """Return a net's logits for pictures, [N, classes], in evaluation mode.
 
     Raises:
-        ValueError: it cannot take them, or gives something else.
+        ValueError: it cannot take them, or returns something else.
     """
     try:
         logits = predict(net, images)
@@ -114,7 +114,7 @@ def logits_of(net: nn.Module, images: Tensor) -> Tensor:
 
 
 def need_generator(generator: object) -> None:
-    """Refuse what is not a generator: with None, torch would draw from its global random state.
+    """Refuse anything but a generator: with None, torch would draw from its global random state.
 
     Raises:
         TypeError: it is not a `torch.Generator`.

@@ -1,8 +1,8 @@
 """An augmentation policy as in AutoAugment: sub-policies, of which each picture draws one, of steps that may happen.
 
 A *step* is an operation with a probability and a magnitude. A *sub-policy* is a few steps, one after the other. A
-*policy* is a list of sub-policies. Every picture draws for itself: which sub-policy, whether each of its steps happens,
-and in which direction. One draw for a whole batch would show the model far fewer kinds of pictures per step.
+*policy* is a list of sub-policies. Every picture draws for itself: which sub-policy it gets, whether each step happens,
+and in which direction. One draw for a whole batch would show the model far fewer kinds of pictures per training step.
 
 Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", 2019, section 3.
 """
@@ -32,8 +32,8 @@ class Step:
     The magnitude of an operation without strength, such as invert, does not matter; leave it out.
 
     Raises:
-        TypeError: `operation` is not an `Operation`, or a number is none.
-        ValueError: the probability lies outside [0, 1], the magnitude outside [0, 9], or it is missing.
+        TypeError: `operation` is not an `Operation`, or a number is not one.
+        ValueError: the probability is outside [0, 1], or the magnitude is outside [0, 9] or missing.
     """
 
     operation: Operation
@@ -50,19 +50,19 @@ class Step:
 
     @property
     def share(self) -> float:
-        """Where the magnitude lies on the operation's scale, in [0, 1]."""
+        """The magnitude's place on the operation's scale, in [0, 1]."""
         return (self.magnitude or 0) / TOP_MAGNITUDE
 
     @property
     def cells(self) -> tuple[str, str, str]:
-        """Operation, probability and magnitude, as they stand in a table."""
+        """Operation, probability and magnitude, as the cells of a table."""
         magnitude = "-" if self.magnitude is None else f"{self.magnitude:g}"
         return self.operation.name, f"{self.probability:g}", magnitude
 
 
 @dataclass(frozen=True, init=False)
 class SubPolicy:
-    """Steps that a picture goes through in this order, each of which happens with its own probability.
+    """Steps that a picture goes through in this order; each happens with its own probability.
 
     Raises:
         TypeError: one of them is not a `Step`.
@@ -82,14 +82,14 @@ class SubPolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """Sub-policies, of which each picture draws one, all with the same probability.
+    """Sub-policies of which each picture draws one, all equally likely.
 
-    `policy(batch, generator)` returns a new `Batch`, or, of a tensor of pictures, a new tensor. Pictures are uint8
+    `policy(batch, generator)` returns a new `Batch`, or a new tensor for a tensor of pictures. Pictures are uint8
     [N, 1 or 3, height, width]. A `guard` limits strengths, by operation and class. `print(policy)` shows its steps.
 
     Raises:
-        TypeError: something else than a `SubPolicy` is in it, or `guard` is no guard; and from the call: the pictures
-            are not uint8.
+        TypeError: something other than a `SubPolicy` is in it, or `guard` is not a guard; and from the call: the
+            pictures are not uint8.
         ValueError: there is no sub-policy; and from the call: the pictures have another shape.
 
     >>> from mini_lib.augment.operations import invert
@@ -125,7 +125,7 @@ class Policy:
         operations = self.operations
         drawn = torch.randint(len(self.sub_policies), (len(images),), generator=generator)
         for place in range(max(len(one.steps) for one in self.sub_policies)):
-            # The steps that the sub-policies have in this place are done together; a short one has none here.
+            # Steps at the same place of their sub-policies are done together; a short sub-policy has none here.
             steps = [one.steps[place] if place < len(one.steps) else None for one in self.sub_policies]
             operation = torch.tensor([-1 if step is None else operations.index(step.operation) for step in steps])
             probability = torch.tensor([0.0 if step is None else step.probability for step in steps])
@@ -146,10 +146,10 @@ class Policy:
     def to_json(self) -> str:
         """Return the policy as JSON: a list of sub-policies, which are lists of steps [name, probability, magnitude].
 
-        A step whose operation differs from `operation_named(name)`, by a wider range, say, ends with what differs.
+        If a step's operation differs from `operation_named(name)`, by a wider range, say, the difference comes last.
 
         Raises:
-            ValueError: the policy has a guard, or an operation whose difference is no plain value.
+            ValueError: the policy has a guard, or an operation whose difference is not a plain value.
         """
         if self.guard is not None:
             raise ValueError("JSON holds no guard, and this policy has one; use replace(policy, guard=None).to_json()")
@@ -160,9 +160,9 @@ def policy_from_json(text: str) -> Policy:
     """Return the policy that `Policy.to_json` wrote.
 
     Raises:
-        TypeError: it is no text.
-        ValueError: it is no such text, names an unknown operation, changes what an operation is, or a number lies out
-            of range.
+        TypeError: it is not a string.
+        ValueError: it is not a text that `to_json` wrote, names an unknown operation, changes a field that a step may
+            not change, or a number is out of range.
 
     >>> print(policy_from_json('[[["rotate", 0.7, 2], ["invert", 0.5, null]]]'))
        operation  probability  magnitude  operation  probability  magnitude
@@ -172,7 +172,7 @@ def policy_from_json(text: str) -> Policy:
     wanted = f"expected a policy as to_json writes it, got {text!r:.80}"
     try:
         read = json.loads(text)
-    except (ValueError, RecursionError) as error:  # no JSON, or a number of thousands of digits; or too deep
+    except (ValueError, RecursionError) as error:  # not JSON, a number of thousands of digits, or nested too deeply
         raise ValueError(f"{wanted} ({error}); write it again") from error
     try:
         rows = [[_step_from_list(*step) for step in steps] for steps in read]
@@ -200,7 +200,7 @@ def _step_from_list(name: str, probability: float, magnitude: float | None, othe
 
 
 def need_policy(policy: object) -> None:
-    """Refuse what is not a policy.
+    """Refuse anything but a policy.
 
     Raises:
         TypeError: it is something else.
@@ -209,11 +209,11 @@ def need_policy(policy: object) -> None:
 
 
 def need_magnitude(name: str, magnitude: object, *, top: int) -> float:
-    """Return a magnitude, once it is a number from 0 to `top`.
+    """Return a magnitude, if it is a number from 0 to `top`.
 
     Raises:
         TypeError: it is not a number.
-        ValueError: it lies outside.
+        ValueError: it is out of range.
     """
     fix = f"0 is the weakest and {top} the strongest"
     number = require.not_negative(name, magnitude, fix=fix)

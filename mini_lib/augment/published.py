@@ -2,8 +2,7 @@
 
 Each is the five best policies of its search, of five sub-policies each, written one after the other.
 Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", 2019 (arXiv:1805.09501), appendix.
-An operation without strength has no magnitude here; the paper prints
-what its controller happened to say.
+An operation without strength has no magnitude here; the paper prints whatever value its controller drew.
 """
 
 from mini_lib.augment.operations import (

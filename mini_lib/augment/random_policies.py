@@ -21,10 +21,10 @@ TOP_LEVEL = 30  # their magnitudes are 0 to 30
 class RandAugment:
     """Each picture goes through `count` operations, each drawn from all, at one magnitude from 0 to 30.
 
-    Two numbers to tune instead of a search: that is the point of the paper.
+    The point of the paper: two numbers to tune instead of a search.
 
     Raises:
-        TypeError: a number is none, or something else than an `Operation` is among the operations.
+        TypeError: a number is not one, or something other than an `Operation` is among the operations.
         ValueError: `count` is below 1, the magnitude outside [0, 30], or there is no operation.
 
     Source: E. Cubuk et al., "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space", 2020,
@@ -58,7 +58,7 @@ class TrivialAugment:
     """Each picture goes through one operation, drawn from all, at a magnitude drawn from 0 to 30: nothing to tune.
 
     Raises:
-        TypeError: something else than an `Operation` is among the operations.
+        TypeError: something other than an `Operation` is among the operations.
         ValueError: there is no operation.
 
     Source: S. Müller, F. Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", 2021, section 3.
@@ -81,10 +81,10 @@ class TrivialAugment:
 
 
 def some_operations(operations: Sequence[Operation], guard: StrengthLimit | None) -> tuple[Operation, ...]:
-    """Return the operations that a policy draws from as a tuple, once the guard knows them all.
+    """Return the operations that a policy draws from as a tuple, after a check that the guard knows them all.
 
     Raises:
-        TypeError: one of them is not an `Operation`, or `guard` is no guard.
+        TypeError: one of them is not an `Operation`, or `guard` is not a guard.
         ValueError: there is none, or the guard has no limit for one.
     """
     if not isinstance(operations, Sequence):

@@ -1,8 +1,8 @@
-"""Label safety: which operation, at which strength, changes what a picture is. Turned round, a 6 is a 9.
+"""Label safety: which operation, at which strength, changes the class of a picture. Turned round, a 6 is a 9.
 
-A classifier that was trained on clean pictures of another split judges each picture before and after. What it says is
-a measurement with an instrument: a strange picture may mislead it although a person would still see the same digit. So
-a safety of 0.95 is good evidence, and a low one a warning: look at the pictures.
+A classifier that was trained on clean pictures of another split judges each picture before and after. It is only a
+measuring instrument: a strange picture may mislead it although a person would still see the same digit. So a safety of
+0.95 is good evidence, and a low one is a warning: look at the pictures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ from mini_lib.require import share as check_share
 
 @dataclass(frozen=True, eq=False)
 class LabelSafety:
-    """How often pictures were still taken for their class, per operation, strength and class.
+    """How often pictures were still recognised as their class, per operation, strength and class.
 
     `strengths` [operations][shares] are in the operation's unit. `counts` int64 [operations, shares, classes, classes]:
-    how many pictures of the class of the row were taken for the class of the column.
+    how many pictures of the row's class were recognised as the column's class.
     """
 
     names: tuple[str, ...]
@@ -44,19 +44,20 @@ class LabelSafety:
         return self.counts.diagonal(dim1=2, dim2=3) / self.counts.sum(dim=3)
 
     def limits(self, *, at_least: float = 0.95, per_class: bool = True) -> Mapping[str, Limit | tuple[Limit, ...]]:
-        """Return up to which strength of each operation at least this share of pictures kept their class, for `Guard`.
+        """Return each operation's strength up to which at least this share of pictures kept their class, for `Guard`.
 
-        All weaker strengths that were measured must be as safe: an 8 is an 8 again at 180 degrees, but not at 90. None
-        stands where the weakest strength is not safe. Per class, or one limit for the pictures of all classes together.
+        All weaker strengths that were measured must be as safe: an 8 is an 8 again at 180 degrees, but not at 90. The
+        limit is None where even the weakest strength is not safe. Limits are per class, or one for the pictures of all
+        classes together.
 
         Raises:
             TypeError: `at_least` is not a number.
-            ValueError: it lies outside (0, 1].
+            ValueError: it is outside (0, 1].
         """
         of_type("per_class", per_class, bool, fix="False gives one limit for all classes together")
         at_least = check_share("at_least", at_least, fix="0.95 lets one picture of twenty change")
         kept = self.kept if per_class else _kept_together(self.counts)
-        # [operations, classes]: up to how many strengths from the weakest on are safe.
+        # [operations, classes]: how many strengths, from the weakest on, are safe.
         safe = (kept >= at_least).long().cumprod(dim=1).sum(dim=1)
         limits = {}
         for name, strengths, row in zip(self.names, self.strengths, safe.tolist()):
@@ -67,11 +68,11 @@ class LabelSafety:
     def guard(
         self, *, at_least: float = 0.95, per_class: bool = True, beyond: Literal["cut", "rescale"] = "cut"
     ) -> Guard:
-        """Return a guard with the `limits`, which knows their units.
+        """Return a guard with the `limits` and their units.
 
         Raises:
             TypeError: `at_least` is not a number.
-            ValueError: it lies outside (0, 1], or `beyond` is neither "cut" nor "rescale".
+            ValueError: it is outside (0, 1], or `beyond` is neither "cut" nor "rescale".
         """
         return Guard(self.limits(at_least=at_least, per_class=per_class), dict(zip(self.names, self.units)), beyond)
 
@@ -109,18 +110,18 @@ def label_safety(
     std: float | Sequence[float] = PIXEL_STD,
     seed: int = 0,
 ) -> LabelSafety:
-    """Return how often `reference` still takes a changed picture for its class.
+    """Return how often `reference` still recognises a changed picture as its class.
 
-    `reference` gives logits [N, classes] for pictures standardised by `mean` and `std`, and has not been trained on
-    these. pictures: uint8 [N, channels, height, width], labels: int64 [N]. Only pictures that it gets right as they are
-    count: of the others it knows nothing. An operation with a sign is applied with both; one that draws a place takes
-    it from `seed`.
+    `reference` gives logits [N, classes] for pictures standardised by `mean` and `std`, and was not trained on these
+    pictures. pictures: uint8 [N, channels, height, width], labels: int64 [N]. Only pictures that it gets right
+    unchanged are counted: of the others it can tell nothing. A signed operation is applied with both signs; one that
+    draws a place draws it by `seed`.
 
     Raises:
-        TypeError: the reference is no module, pictures or labels have another dtype, or something else than an
-            operation is among them.
+        TypeError: the reference is not a module, pictures or labels have another dtype, or something other than an
+            operation is among the operations.
         ValueError: the reference cannot take the pictures, pictures and labels do not match, there is no operation, two
-            have one name, a share lies outside (0, 1] or is no larger than the one before, or the reference recognises
+            have one name, a share is outside (0, 1] or no larger than the one before, or the reference recognises
             no picture of a class.
     """
     _check(operations)
@@ -189,7 +190,7 @@ def _check(operations: Sequence[Operation]) -> None:
 
 
 def _rising(shares: Sequence[float]) -> tuple[float, ...]:
-    """The shares as plain numbers, once they rise."""
+    """The shares as plain numbers, after a check that they rise."""
     of_type("shares", shares, (list, tuple), fix="use [0.5, 1.0], say")
     found = tuple(check_share("each of the shares", one, fix="1 is the strongest of a scale") for one in shares)
     if not found or list(found) != sorted(set(found)):

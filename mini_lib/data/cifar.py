@@ -28,8 +28,8 @@ def cifar10(root: str | Path) -> Splits:
     """Return CIFAR-10 from a folder with its binary version: 45,000 / 5,000 / 10,000 pictures.
 
     Images are standardised per channel: float32 [N, 3, 32, 32]. The validation pictures are the last 5,000 of the five
-    training files, as many of a class as happen to be there. The version in Python's pickle is not read: a pickle can
-    run code. `root` holds data_batch_1.bin to data_batch_5.bin and test_batch.bin, or the folder
+    training files, with as many of each class as happen to be there. The version in Python's pickle is not read: a
+    pickle can run code. `root` holds data_batch_1.bin to data_batch_5.bin and test_batch.bin, or the folder
     cifar-10-batches-bin with them.
 
     Raises:

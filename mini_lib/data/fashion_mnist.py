@@ -1,7 +1,7 @@
 """Fashion-MNIST, the course's pictures: the part that is shipped, or all of it from a folder you have.
 
 The data: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-Algorithms", 2017 (arXiv:1708.07747), MIT licence. What is shipped, and how that was made, is in
+Algorithms", 2017 (arXiv:1708.07747), MIT licence. What is shipped, and how it was made, is described in
 `mini_lib/assets/README.md`.
 """
 
@@ -27,7 +27,7 @@ _GET_FASHION = (
 
 
 def fashion() -> Splits:
-    """Return the shipped part of Fashion-MNIST: 16,000 / 2,000 / 4,000 pictures, as many of each class.
+    """Return the shipped part of Fashion-MNIST: 16,000 / 2,000 / 4,000 pictures, with classes of equal size.
 
     Images are standardised: float32 [N, 1, 28, 28], mean 0 and standard deviation 1 over the training pixels.
     Training and validation pictures come from the original training file, test pictures from the original test file.
@@ -132,7 +132,7 @@ _GET_FULL = (
 
 
 def _find_idx(root: Path, name: str) -> Path:
-    """Return the file `name`, gzipped or not, in one of the two layouts that are about."""
+    """Return the file `name`, gzipped or not, in one of the two layouts in use."""
     for folder in (root, root / "FashionMNIST" / "raw"):
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():

@@ -1,7 +1,7 @@
-"""MNIST digits: a small part of them, shipped for label safety, since a 6 that is turned round is a 9.
+"""MNIST digits: a small part of them, shipped for label safety, since a 6 turned upside down is a 9.
 
 The data: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998, licence CC BY-SA 3.0. Which
-pictures are shipped, and how that was made, is in `mini_lib/assets/README.md`.
+pictures are shipped, and how they were chosen, is described in `mini_lib/assets/README.md`.
 """
 
 from mini_lib import _assets
@@ -23,8 +23,8 @@ def digits() -> SplitsWithReference:
     """Return 5,000 digits of MNIST: 1,500 / 500 / 1,500 for training, validation and test, and 1,500 as reference.
 
     Images are standardised: float32 [N, 1, 28, 28], mean 0 and standard deviation 1 over the training pixels
-    (`DIGIT_MEAN`, `DIGIT_STD`). Every part holds as many of each class, in turn: 0, 1, ... 9, 0, ...
-    The reference part trains a classifier that judges what augmentation does to the others, and serves nothing else.
+    (`DIGIT_MEAN`, `DIGIT_STD`). Every part holds equally many of each class, in turn: 0, 1, ... 9, 0, ... The reference
+    part trains a classifier that judges what augmentation does to the others, and serves no other purpose.
 
     Raises:
         ValueError: the shipped file is missing or damaged.

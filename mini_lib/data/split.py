@@ -1,4 +1,4 @@
-"""What every set of pictures is here: splits that share no picture, standardised; and the way back to grey values."""
+"""The form of every set of pictures: standardised splits that share no picture; and the way back to grey values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -22,8 +22,8 @@ class Split:
     images: float32 [N, channels, height, width], labels: int64 [N], classes counted from 0.
 
     Raises:
-        TypeError: another dtype.
-        ValueError: an empty split, or labels that do not match the images.
+        TypeError: the images or labels have another dtype.
+        ValueError: the split is empty, or the labels do not match the images.
 
     >>> two = Split(torch.zeros(2, 1, 28, 28), torch.tensor([3, 9]))
     >>> len(two), two.first(1).labels
@@ -101,12 +101,13 @@ def to_pixels(
 ) -> Tensor:
     """Undo the standardisation, for showing pictures: black is 0 and white is 1; any shape.
 
-    `mean` and `std` are those that the pictures were standardised with; the defaults are those of `fashion()`.
-    Of pictures [..., channels, height, width] they may be one per channel.
+    `mean` and `std` are those that the pictures were standardised with; the defaults are those of `fashion()`. For
+    pictures [..., channels, height, width] they may be one per channel.
 
     Raises:
-        TypeError: `images` are not a tensor, or `mean` or `std` no numbers.
-        ValueError: there is not one mean or deviation for all, or one per channel; or a deviation is not above 0.
+        TypeError: `images` is not a tensor, or `mean` or `std` is not numbers.
+        ValueError: there is neither one mean or deviation for all channels nor one per channel; or a deviation is not
+            above 0.
 
     >>> to_pixels(torch.tensor([-PIXEL_MEAN / PIXEL_STD, (1 - PIXEL_MEAN) / PIXEL_STD])).round(decimals=4)
     tensor([0., 1.])
@@ -121,7 +122,7 @@ def to_pixels(
 def _per_channel(
     name: str, value: float | Sequence[float], channels: int, check: Callable[..., float]
 ) -> float | Tensor:
-    """One number for all channels, or one for each as [channels, 1, 1], in the precision of the pictures."""
+    """One number for all channels, or one per channel as [channels, 1, 1], in the precision of the pictures."""
     fix = "give one number, or one per channel"
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         return check(name, value, fix=fix)
@@ -139,7 +140,7 @@ def split_of_bytes(
     is 0 and white is 1, are one number each, or one per channel.
 
     Raises:
-        TypeError: the arrays are not of uint8, or `mean` or `std` no numbers.
+        TypeError: the arrays are not uint8, or `mean` or `std` is not numbers.
         ValueError: the arrays have other axes, or do not fit each other, or `mean` or `std` do not fit the channels.
 
     >>> split = split_of_bytes(np.array([[[0, 255]]], dtype=np.uint8), np.array([7], dtype=np.uint8), 0.5, 0.25)
@@ -155,7 +156,7 @@ def split_of_bytes(
                 f"{name} must have {' or '.join(map(str, axes))} axes, got shape {list(array.shape)}; pass "
                 "pixels [N, height, width] or [N, channels, height, width] and labels [N]"
             )
-    # torch takes no array that runs backward
+    # torch takes no array with negative strides
     pixels, labels = np.ascontiguousarray(pixels), np.ascontiguousarray(labels)
     images = torch.from_numpy(pixels).to(torch.float32)
     if images.ndim == 3:

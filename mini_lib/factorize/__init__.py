@@ -1,8 +1,8 @@
 """Filter decomposition: layers that are cheaper by construction, and trained layers taken apart into cheaper ones.
 
-Cheaper by construction: the layers (`layers`), their cost (`cost`, `geometry`), and the nearest one to a given
-convolution (`separable`). Taken apart: one layer (`low_rank`; `data_aware`, by the `moments` of its inputs), how far
-(`rank`, `budget`), and a whole model (`methods`, `model`). `lora` trains a change of low rank.
+Cheaper by construction: the layers (`layers`), their cost (`cost`, `geometry`), and the one nearest to a given
+convolution (`separable`). Taken apart: one layer (`low_rank`; `data_aware`, by the `moments` of its inputs), down to
+which rank (`rank`, `budget`), and a whole model (`methods`, `model`). `lora` trains a change of low rank.
 """
 
 from mini_lib.factorize.budget import allocate_ranks, cost_of_ranks, rank_options, uniform_ranks

@@ -1,8 +1,8 @@
 """Which rank for which layer, when the whole model has a budget: one optimization over all layers, with exact costs.
 
-A rank spared in one layer buys ranks in another, and a rank costs most where the image is large. So all layers are
-decided together: each has a list of ranks with their cost and error, and `mini_lib.knapsack` takes one from each list.
-The control is one fraction of the full rank everywhere.
+A rank saved in one layer pays for ranks in another, and a rank costs most where the image is large. So all layers are
+decided together: each has a list of ranks with their cost and error, and `mini_lib.knapsack` takes one rank from each
+list. The control uses the same fraction of the full rank everywhere.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ def rank_options(
     errors: Mapping[str, Sequence[float]] | None = None,
     where: Where = is_factorizable,
 ) -> dict[str, list[Option]]:
-    """Return, for each chosen layer, every rank at which its two layers cost less than it does, and to leave it alone.
+    """Return each chosen layer's options: leaving it alone, or a rank at which its two layers cost less than it does.
 
-    Two layers of rank r take r * (out + k) weights instead of out * k, each used once a place. Parameters are those
-    that `output_svd` makes, with a bias; a plain SVD of a layer without one takes `out` parameters less.
+    Two layers of rank r take r * (out + k) weights instead of out * k, each used once per place. Parameters are those
+    that `output_svd` makes, with a bias; for a layer without a bias, a plain SVD takes `out` parameters less.
 
     Args:
         model: with batch norm folded, where it has any.
         example: an input of the model, to count MACs by.
         cost: "macs" or "parameters".
-        moments: of what the layers read; the errors are then those of `output_svd`, else those of a plain SVD of the
-            weight. Both are relative and squared: the share of the square that is lost.
-        errors: instead, by layer name, one number for each rank from 1 on; 0 is no error, as of a layer left alone.
+        moments: of the layers' inputs; the errors are then those of `output_svd`. Without moments they are those of a
+            plain SVD of the weight. Both are relative and squared: the share of the square that is lost.
+        errors: your own, by layer name: one number for each rank from 1 on. 0 is no error, that of a layer left alone.
         where: picks the layers.
 
     Raises:
         TypeError: a chosen layer is neither nn.Linear nor nn.Conv2d.
-        ValueError: `cost` is another word, no layer is chosen, one is a convolution in groups, does not run or shares
-            its weight, moments or errors are missing for one, or it has not one error a rank.
+        ValueError: `cost` is neither of the two words, no layer is chosen, or a chosen layer is a convolution in
+            groups, does not run, shares its weight, has no moments or errors, or does not have one error per rank.
 
     2 x 3 weights: rank 1 takes 5 of 6 MACs and loses 1 of 1 + 4.
 
@@ -92,14 +92,14 @@ def allocate_ranks(
     errors: Mapping[str, Sequence[float]] | None = None,
     where: Where = is_factorizable,
 ) -> dict[str, int]:
-    """Return the ranks of all layers that make the least error together in a model of at most this cost.
+    """Return the ranks of all layers with the least total error in a model of at most this cost.
 
-    A layer that is better left alone is not in the result. The budget is for the whole model: what the other layers
-    cost is taken off first. The other arguments are those of `rank_options`.
+    A layer that is better left alone is not in the result. The budget is for the whole model: the cost of the other
+    layers is subtracted first. The other arguments are those of `rank_options`.
 
     Raises:
-        TypeError: a budget is not a whole number; or as `rank_options`.
-        ValueError: not exactly one budget is given, it cannot be met; or as `rank_options`.
+        TypeError: the budget is not a whole number; or as `rank_options`.
+        ValueError: not exactly one budget is given, or it cannot be met; or as `rank_options`.
 
     The two layers have 6 and 6 MACs; 11 leave one of them alone. The first one loses nothing at rank 1.
 
@@ -159,8 +159,8 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
 
     Raises:
         TypeError: a layer is neither nn.Linear nor nn.Conv2d.
-        ValueError: a rank is out of range, a layer does not exist or is a convolution in groups, or `cost` is another
-            word.
+        ValueError: a rank is out of range, a layer does not exist or is a convolution in groups, or `cost` is neither
+            of the two words.
 
     >>> import torch
     >>> cost_of_ranks(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4)), torch.zeros(1, 8), {"0": 2})     # 32 + 32
@@ -202,17 +202,17 @@ def _errors_of(
 
 
 def _prices(row: LayerCost, layer: nn.Module, cost: str) -> list[int]:
-    """What the two layers cost together at the ranks 1, 2, ..., up to the full one."""
+    """The cost of the two layers together at the ranks 1, 2, ..., up to the full one."""
     rows, columns = layer.weight.shape[0], layer.weight[0].numel()
     if not row.macs:
         raise ValueError(f"layer {row.name!r} did not run on the example, so its cost is not known; leave it out")
-    places = row.macs // (rows * columns)  # no rest: each weight is used once a place, padding included
+    places = row.macs // (rows * columns)  # no remainder: each weight is used once per place, padding included
     factors = [rank * (rows + columns) for rank in range(1, _full_rank(layer) + 1)]
     return [places * weights for weights in factors] if cost == "macs" else [weights + rows for weights in factors]
 
 
 def _room(model: nn.Module, example: Example, options: Options, cost: str, budget: int) -> int:
-    """What the budget leaves for the layers with options, once it is sure to be enough."""
+    """The part of the budget left for the layers with options, after a check that it is enough."""
     others = sum(getattr(row, cost) for row in layer_costs(model, example) if row.name not in options)
     least = sum(choices[0].cost for choices in options.values())
     need_affordable(others + least, budget, f"budget_{cost}")

@@ -1,4 +1,4 @@
-"""What cheaper layers cost, as formulas: multiply-accumulates (MACs) and parameters, exact for every shape.
+"""The cost of cheaper layers as formulas: multiply-accumulates (MACs) and parameters, exact for every shape.
 
 A convolution does all of its work for each place of its output. So stride, padding and dilation change the number of
 places, and nothing else. MACs are those of one image, zero padding included; a bias is not counted, since it is added
@@ -72,10 +72,10 @@ def depthwise_separable_macs(inputs: int, outputs: int, kernel: Sides, places: i
 
 
 def cost_ratio(outputs: int, kernel: Sides, multiplier: int = 1) -> Fraction:
-    """Return exactly what a depthwise-separable layer costs of the convolution it stands for: r * (1/N + 1/K^2).
+    """Return a depthwise-separable layer's exact share of the cost of the convolution it replaces: r * (1/N + 1/K^2).
 
     It holds for MACs and weights alike, whatever the image, stride, padding, dilation and number of input channels.
-    Of a convolution in groups, N is the number of outputs of one group.
+    For a convolution in groups, N is the number of outputs of one group.
 
     Raises:
         TypeError, ValueError: an argument is not a whole number of 1 or more.
@@ -94,10 +94,10 @@ def cost_ratio(outputs: int, kernel: Sides, multiplier: int = 1) -> Fraction:
 
 
 def break_even_multiplier(outputs: int, kernel: Sides) -> int:
-    """Return the largest multiplier at which a depthwise-separable layer still costs less; 0 if none does.
+    """Return the largest multiplier at which a depthwise-separable layer still costs less; 0 if there is none.
 
-    The ratio r * (1/N + 1/K^2) is below 1 for r < N * K^2 / (N + K^2): low rank pays below m * n / (m + n), and each
-    input channel's slice of the kernel is a matrix of N x K^2.
+    The ratio r * (1/N + 1/K^2) is below 1 for r < N * K^2 / (N + K^2): a matrix of m x n pays off at ranks below m * n
+    / (m + n), and each input channel's slice of the kernel is a matrix of N x K^2.
 
     Raises:
         TypeError, ValueError: an argument is not a whole number of 1 or more.
@@ -227,7 +227,7 @@ def spatially_separable_cost(
     Raises:
         TypeError, ValueError: as `convolution_cost`.
 
-    1 to 1 channel, 3x3 on 8 * 8: 3 + 3 products a place where the convolution takes 9.
+    1 to 1 channel, 3x3 on 8 * 8: 3 + 3 products per place where the convolution takes 9.
 
     >>> spatially_separable_cost(1, 1, 3, size=8)
     Cost(macs=384, parameters=7)
@@ -244,7 +244,7 @@ def spatially_separable_cost(
 
 
 def check_groups(inputs: int, outputs: int, groups: int) -> tuple[int, int, int]:
-    """Return the three numbers, once it is sure that the groups can be cut from these channels.
+    """Return the three numbers, after a check that the channels can be divided into these groups.
 
     Raises:
         TypeError, ValueError: a number is not a whole number of 1 or more, or `groups` does not divide both.

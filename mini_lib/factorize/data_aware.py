@@ -1,16 +1,16 @@
-"""The low-rank layer that changes the output least, not the weight: what a plain SVD would do if it knew the data.
+"""The low-rank layer that changes the output least, not the weight: a plain SVD would find it if it knew the data.
 
 A plain SVD keeps the directions in which W is long. But the error that counts is that of the output y = W x, and an
-input direction that hardly ever occurs may be lost for free. So the best layer of rank r keeps the r directions in
+input direction that hardly ever occurs can be dropped at no cost. So the best layer of rank r keeps the r directions in
 which the *outputs* vary most, the first principal components U_r of y:
 
     W' = U_r U_r^T W             b' = b + (W - W') mean
 
 U comes from the SVD of W S, with S S^T the covariance of the inputs: ||A S|| is the root mean square of A (x - mean).
-By Eckart and Young no matrix of rank r is nearer to W S than U_r U_r^T W S. The bias makes up for what the mean of the
-inputs loses, so the rank is spent on what varies.
-No inverse is taken, so a singular covariance does no harm: directions that never occurred cost nothing. Where they
-leave a choice, the error of the weight decides it.
+By Eckart and Young no matrix of rank r is nearer to W S than U_r U_r^T W S. The bias makes up for the part that belongs
+to the mean of the inputs, so the rank is spent on what varies. No inverse is taken, so a singular covariance does no
+harm: directions that never occurred cost nothing. Where these directions leave a choice, the error of the weight
+decides.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
     """Return the two layers of rank `rank` whose output is nearest to that of `layer`, on average over its inputs.
 
     A linear layer becomes two. A convolution becomes one of the same kernel, stride, padding and dilation to `rank`
-    channels, and a 1x1 convolution after it. The second one has the bias, also where `layer` has none.
+    channels, and a 1x1 convolution after it. The second one has the bias, even where `layer` has none.
 
     Args:
         layer: nn.Linear, or nn.Conv2d with groups=1.
         moments: of its inputs, from `input_moments`.
-        rank: from 1 to min(out, k), with k = in_features or in_channels * kernel height * kernel width; the largest
+        rank: from 1 to min(out, k), with k = in_features or in_channels * kernel height * kernel width. The largest
             rank is exact, and costs more than the layer.
 
     Returns:
-        Its `predicted_error` is the root mean square error of the output, relative to that of the output about its
-        mean: known beforehand, and on the calibration data the one that `measured_output_error` returns.
+        Its `predicted_error` is the root mean square error of the output, relative to the output's root mean square
+        about its mean. It is known beforehand; on the calibration data, `measured_output_error` returns the same
+        number.
 
     Raises:
         TypeError: the layer is of another kind.
@@ -93,9 +94,9 @@ def output_errors(layer: nn.Module, moments: Moments) -> list[float]:
 
 @torch.no_grad()
 def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) -> float:
-    """Return the root mean square error of another layer's output, relative to that of the layer's about its mean.
+    """Return the root mean square error of another layer's output, relative to the layer's output about its mean.
 
-    Both are run on `inputs`. 0 is the same output; 1 is what the best constant output gets, a layer of rank 0.
+    Both are run on `inputs`. 0 is the same output; 1 is the error of the best constant output, a layer of rank 0.
 
     Raises:
         TypeError: a layer is not a module, or the inputs are not a tensor.
@@ -124,7 +125,7 @@ def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) ->
     deviation = before.movedim(channel, -1).flatten(0, -2)
     whole = (deviation - deviation.mean(dim=0)).square().sum()
     if not (whole.isfinite() and after.isfinite().all()):
-        raise ValueError("an output holds NaN or infinity, and is no nearer to another than any; check both layers")
+        raise ValueError("an output holds NaN or infinity, so no error can be computed; check both layers")
     if not whole > 0:
         raise ValueError("the layer's output does not vary on these inputs, so no error can be relative to it")
     return ((after - before).square().sum() / whole).sqrt().item()
@@ -132,15 +133,15 @@ def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) ->
 
 @torch.no_grad()
 def restore_mean_output(layer: nn.Module, approximation: nn.Module, moments: Moments) -> nn.Module:
-    """Return a copy of a layer's factors, from any method, with the bias that gives the layer's mean output again.
+    """Return a copy of a layer's factors, from any method, with the bias that restores the layer's mean output.
 
-    The control that tells how much of the gain of `output_svd` comes from its bias alone. `approximation` is a chain of
+    This control shows how much of the gain of `output_svd` comes from its bias alone. `approximation` is a chain of
     linear layers, or of convolutions, such as `svd_linear(layer, 8).layer`.
 
     Raises:
         TypeError, ValueError: as `output_svd` and `rebuild`, or the chain stands for a weight of another shape.
 
-    Inputs of mean 5 through a weight of 1 that became 0: the bias has to give the 5.
+    Inputs of mean 5 pass through a weight of 1 that became 0: the bias has to supply the 5.
 
     >>> layer, gone = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     >>> _ = layer.weight.data.fill_(1.0), gone.weight.data.fill_(0.0)
@@ -166,7 +167,7 @@ def restore_mean_output(layer: nn.Module, approximation: nn.Module, moments: Mom
 
 def _two_layers(layer: nn.Module, inner: Tensor, outer: Tensor, bias: Tensor) -> nn.Sequential:
     """A layer of the weight `outer @ inner` ([out, r] and [r, k]) in the form, type and mode of `layer`."""
-    # Each factor carries the root of the size, as after a plain SVD: rounding and training prefer it.
+    # Each factor gets the root of the singular value, as in a plain SVD: this suits rounding and training.
     size = inner.norm(dim=1)  # outer has columns of length 1
     size = size.where(size > 0, 1.0).sqrt()
     inner, outer, bias = inner / size[:, None], outer * size, parameter(bias, layer)
@@ -179,7 +180,7 @@ def _two_layers(layer: nn.Module, inner: Tensor, outer: Tensor, bias: Tensor) ->
 
 
 def _matrix(layer: nn.Module, moments: Moments) -> Tensor:
-    """The weight as a float64 matrix [out, k], once it is sure that it goes with the moments."""
+    """The weight as a float64 matrix [out, k], after a check that the moments fit it."""
     layer = need_linear(layer) if isinstance(layer, nn.Linear) else need_convolution(layer)
     of_type("moments", moments, Moments, fix="input_moments(model, pictures) gives them by layer name")
     weight = need_tensor("weight", layer.weight, finite=True, fix="find out what went wrong in training")
@@ -197,8 +198,8 @@ def _bias(layer: nn.Module) -> Tensor:
 
 
 def _lost(values: Tensor) -> list[float]:
-    """The share of the root mean square that is lost by keeping the first 1, 2, ... of these deviations."""
-    return tail_errors(values.square())[1:].tolist()  # an output that never varies is in the bias: nothing is lost
+    """The share of the root mean square that is lost when only the first 1, 2, ... of these deviations are kept."""
+    return tail_errors(values.square())[1:].tolist()  # an output that never varies is all in the bias: nothing is lost
 
 
 def _output_components(weight: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
@@ -207,8 +208,8 @@ def _output_components(weight: Tensor, moments: Moments) -> tuple[Tensor, Tensor
     tolerance = max(weight.shape) * torch.finfo(torch.float64).eps * values[0]
     known = int((values > tolerance).sum())
     if known < len(values):
-        # Outputs that never varied: the components are arbitrary from here on. Take the long ones of the weight that is
-        # left, so that full rank is exact for inputs of every kind.
+        # These outputs never varied, so the components are arbitrary from here on. Take the longest directions of the
+        # remaining weight, so that full rank is exact for inputs of every kind.
         varied = components[:, :known]
         rest = torch.linalg.svd(weight - varied @ (varied.mT @ weight), full_matrices=False).U
         components = torch.cat([varied, rest], dim=1)[:, : len(values)]

@@ -7,7 +7,7 @@ Padding = Sides | str | None
 
 
 def at_least_one(name: str, value: object) -> int:
-    """Return `value` if it is a number that channels or places can have.
+    """Return `value` if it is a possible number of channels or places.
 
     Raises:
         TypeError: it is not a whole number.
@@ -20,7 +20,7 @@ def at_least_one(name: str, value: object) -> int:
 
 
 def sides(name: str, value: object, low: int = 1) -> tuple[int, int]:
-    """Return (along the rows, along the columns): a whole number stands for two of itself.
+    """Return (along the rows, along the columns): one whole number is used for both.
 
     Raises:
         TypeError: it is neither a whole number nor two of them.
@@ -66,7 +66,7 @@ def window_padding(
 def output_size(
     size: Sides, kernel: Sides, *, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1
 ) -> tuple[int, int]:
-    """Return (height, width) of what a convolution makes of one image of `size` pixels.
+    """Return the (height, width) of a convolution's output for one image of `size` pixels.
 
     Each is floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1; padding as in `window_padding`.
 
@@ -74,7 +74,8 @@ def output_size(
         TypeError, ValueError: an argument is not such a number; the window is larger than the padded image; "same" with
             a stride.
 
-    By hand: 28 pixels and one on either side are 30, in which a 3-wide window has 28 places, every second of them 14:
+    By hand: 28 pixels and one on either side are 30. A 3-wide window has 28 places there, and every second one makes
+    14:
 
     >>> output_size(28, 3, stride=2)
     (14, 14)

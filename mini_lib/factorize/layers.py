@@ -1,8 +1,9 @@
-"""Layers that are cheaper by construction: each leaves out some of what a convolution connects.
+"""Layers that are cheaper by construction: each leaves out some of a convolution's connections.
 
-A convolution mixes in space and across channels at once. Grouped: channels meet only within their group. Depthwise:
-not at all. Pointwise: channels only, no neighbours. Depthwise-separable: the last two in turn. These are other models
-than a convolution and are trained as such; when one of them *is* a given convolution, `separable.py` says.
+A convolution mixes in space and across channels at once. Grouped: channels mix only within their group. Depthwise:
+channels do not mix at all. Pointwise: only channels mix, no neighbours. Depthwise-separable: depthwise, then pointwise.
+These are different models from a convolution and are trained as such; `separable.py` tells when one of them *equals* a
+given convolution.
 
 Weights are drawn as torch draws them, from its global generator. Padding is half of the kernel unless you say
 otherwise.
@@ -23,7 +24,7 @@ def grouped(
     inputs: int, outputs: int, kernel: Sides, groups: int, *,
     stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> nn.Conv2d:  # fmt: skip
-    """Return a convolution whose channels meet only within their group; one group is a plain convolution.
+    """Return a convolution whose channels mix only within their group; one group is a plain convolution.
 
     Takes [n, inputs, h, w], gives [n, outputs, h', w']; its weight is [outputs, inputs / groups, kernel, kernel].
 
@@ -48,9 +49,10 @@ def depthwise(
     channels: int, kernel: Sides, *,
     multiplier: int = 1, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> nn.Conv2d:  # fmt: skip
-    """Return a convolution that sees each channel by itself, through `multiplier` kernels.
+    """Return a convolution that handles each channel separately, with `multiplier` kernels per channel.
 
-    Takes [n, channels, h, w], gives [n, channels * multiplier, h', w']: the results of one channel lie side by side.
+    Takes [n, channels, h, w], gives [n, channels * multiplier, h', w']: the results of one channel are next to each
+    other.
 
     Raises:
         TypeError, ValueError: an argument is not such a number.
@@ -83,12 +85,13 @@ def depthwise_separable(
 ) -> nn.Sequential:  # fmt: skip
     """Return a depthwise convolution and a pointwise one, with nothing between them: one linear map.
 
-    Takes [n, inputs, h, w], gives [n, outputs, h', w']. The bias is the pointwise part's: one before it would only be
-    mixed into it. With a batch norm and ReLU in between, as MobileNet has, build it from `depthwise` and `pointwise`.
+    Takes [n, inputs, h, w], gives [n, outputs, h', w']. Only the pointwise part has a bias: a bias before it would only
+    be mixed into it. For a batch norm and a ReLU in between, as in MobileNet, build the layer from `depthwise` and
+    `pointwise`.
 
     Raises:
-        TypeError, ValueError: an argument is not such a number, or `multiplier` is above outputs or K^2, where the
-            layer can already be any convolution.
+        TypeError, ValueError: an argument is not such a number, or `multiplier` is above min(outputs, K^2), at which
+            the layer can already be any convolution.
 
     >>> depthwise_separable(8, 16, 3)
     Sequential(
@@ -142,7 +145,7 @@ def spatially_separable(
 
 
 class InvertedResidual(nn.Module):
-    """Narrow, wide, narrow, and the narrow ends joined by a skip where the shapes allow; made by `inverted_residual`.
+    """Narrow, wide, narrow, with the narrow ends joined by a skip where the shapes allow; made by `inverted_residual`.
 
     `skips` tells whether the input is added to the result.
     """
@@ -162,8 +165,9 @@ def inverted_residual(
     """Return MobileNetV2's block: pointwise to `expansion` times the channels, depthwise, pointwise back.
 
     Takes [n, inputs, h, w], gives [n, outputs, h', w']. Batch norm follows each convolution, ReLU6 the first two; the
-    narrow result stays linear, since a ReLU there would lose what few channels hold. The input is added where it has
-    the shape of the result: stride 1 and as many outputs as inputs. Expansion 1 leaves the first convolution out.
+    narrow result stays linear, since a ReLU there would lose information that few channels hold. The input is added
+    where it has the shape of the result: with stride 1 and as many outputs as inputs. With expansion 1 there is no
+    first convolution.
 
     Raises:
         TypeError, ValueError: an argument is not such a number, or the kernel is even, which cannot keep the size.
@@ -192,7 +196,7 @@ def inverted_residual(
 
 
 def check_multiplier(multiplier: int, outputs: int, kernel: Sides) -> int:
-    """Return a multiplier, once it is no more than the rank that an outputs x K^2 slice of a kernel can have.
+    """Return a multiplier, after a check that it is at most the rank that an outputs x K^2 slice of a kernel can have.
 
     Raises:
         TypeError, ValueError: it is not a whole number from 1 to min(outputs, K^2).

@@ -1,10 +1,10 @@
-"""LoRA, the idea of low rank turned round: not the trained weight is of low rank, but what training changes of it.
+"""LoRA, the idea of low rank turned round: it is not the trained weight that has low rank, but the change in training.
 
     W' = W + scale * B A             A [r, in], B [out, r], scale = alpha / r
 
-W stands still and A and B learn. B starts at zero, so the first step begins at the model as it was; merged, W' is one
-weight again, and the model costs what it cost before. For a convolution A is one of the same kernel to r channels, and
-B a 1x1: the two layers of `channel_svd`, but beside the layer and not in its place.
+W is frozen, and A and B are trained. B starts at zero, so the first step starts from the model as it was. Merged, W' is
+one weight again, and the model costs what it cost before. For a convolution, A is a convolution of the same kernel to r
+channels, and B is a 1x1: the two layers of `channel_svd`, but parallel to the layer and not in its place.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from mini_lib.plain import need_own, need_plain
 from mini_lib.require import positive, whole
 from mini_lib.surgery import Where, find, replace
 
-# What a layer is asked about its shape, by those who do more with it than call it.
+# The attributes that code reads when it needs a layer's shape and does not only call the layer.
 _SHAPE = {"in_features", "out_features", "in_channels", "out_channels", "kernel_size", "stride", "padding", "groups"}
 
 
 class LoRA(nn.Module):
-    """A layer that stands still, and beside it two thin ones that learn; made by `add_lora`.
+    """A frozen layer with two thin trained ones parallel to it; made by `add_lora`.
 
-    `base` is the layer, `down` holds A and `up` holds B; what they give is `base(x) + scale * up(down(x))`. Each of the
-    three may be a LoRA in turn. Who reads `weight` instead of calling, as attention does, gets that of all together.
+    `base` is the layer, `down` holds A and `up` holds B; the output is `base(x) + scale * up(down(x))`. Each of the
+    three may be a LoRA in turn. Code that reads `weight` instead of calling the layer, as attention does, gets the
+    weight of all three together.
     """
 
     def __init__(self, base: nn.Module, down: nn.Module, up: nn.Module, scale: float) -> None:
@@ -70,7 +71,7 @@ class LoRA(nn.Module):
 
 
 def _weight(layer: nn.Module) -> Tensor:
-    """The weight that a layer multiplies with, in float64; of a LoRA, W + scale * B A."""
+    """The weight that a layer multiplies by, in float64; for a LoRA, W + scale * B A."""
     if not isinstance(layer, LoRA):
         return layer.weight.double()
     change = _weight(layer.up).flatten(1) @ _weight(layer.down).flatten(1)
@@ -81,25 +82,25 @@ def _weight(layer: nn.Module) -> Tensor:
 def add_lora(
     model: nn.Module, rank: int, *, where: Where = is_factorizable, alpha: float | None = None, seed: int = 0
 ) -> nn.Module:
-    """Return a copy of `model` in which only a change of low rank learns, beside each layer that `where` chooses.
+    """Return a copy of `model` in which only a low-rank change of each layer that `where` chooses is trained.
 
-    Everything else stands still. `mini_lib.fit.fit` trains what is left to train; `merge_lora` gives the plain model
-    back. Before training it computes what `model` does.
+    Everything else is frozen. Train the copy with `mini_lib.fit.fit`; `merge_lora` turns it back into a plain model.
+    Before training it computes the same as `model`.
 
     Args:
         model: without batch norm, which would go on learning its statistics: fold it first.
         rank: of every change, at most min(out, k), with k = in_features or in_channels * K^2.
         where: picks linear layers, and 2d convolutions in one group.
-        alpha: the change is multiplied by alpha / rank, a rule of thumb that lets a learning rate serve several ranks;
-            the rank itself unless you say otherwise, which multiplies by 1.
-        seed: of A, which is drawn as torch draws a layer's weight.
+        alpha: the change is multiplied by alpha / rank, a rule of thumb so that one learning rate suits several ranks.
+            The default is the rank itself, which multiplies by 1.
+        seed: for A, which is drawn as torch draws a layer's weight.
 
     Raises:
         TypeError: `where` chooses a layer of another kind.
         ValueError: the rank is out of range for a layer, `alpha` is not above 0, no layer is chosen, one is a
             convolution in groups, shares its weight or is not plain (`mini_lib.plain`), or the model has a batch norm.
 
-    8 x 4 weights and 8 biases stand still, 2 x 4 and 8 x 2 learn:
+    8 x 4 weights and 8 biases are frozen, 2 x 4 and 8 x 2 are trained:
 
     >>> tuned = add_lora(nn.Sequential(nn.Linear(4, 8)), rank=2)
     >>> trainable_parameters(tuned)
@@ -147,7 +148,7 @@ def merge_lora(model: nn.Module) -> nn.Module:
 
 
 def trainable_parameters(model: nn.Module) -> int:
-    """Return how many parameters of a model learn.
+    """Return how many parameters of a model are trained.
 
     Raises:
         TypeError: `model` is not a module.

@@ -1,7 +1,7 @@
-"""How a layer of a model is taken apart: one function a way, all called alike, so that `factorize` takes any of them.
+"""How a layer of a model is taken apart: one function per method, all called alike, so that `factorize` takes any.
 
-A method gets the name of a layer, the layer and its rank or ranks, and returns what stands in its place. So a way of
-your own is a function of your own.
+A method gets the name of a layer, the layer and its rank or ranks, and returns its replacement. A method of your own is
+a function of this form.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Method = Callable[[str, nn.Module, Rank], Factorized]
 
 
 def plain_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
-    """Take a linear layer apart by `svd_linear`, a convolution by `channel_svd`: the least error of the weight.
+    """Take a linear layer apart by `svd_linear`, a convolution by `channel_svd`: the smallest error of the weight.
 
     >>> plain_svd("fc", nn.Linear(8, 4), 2).ranks
     (2,)
@@ -34,14 +34,14 @@ def plain_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
 
 
 def data_aware_svd(moments: Mapping[str, Moments]) -> Method:
-    """Return the method that makes the least error of the *output*, under the moments of each layer's inputs.
+    """Return the method with the smallest error of the *output*, given the moments of each layer's inputs.
 
-    `moments` are those of `input_moments`. They may come from the model before its batch norms were folded: what its
-    layers read stays the same.
+    `moments` are those of `input_moments`. They may come from the model before its batch norms were folded, since the
+    inputs of its layers stay the same.
 
     Raises:
         TypeError: `moments` is not a mapping.
-        ValueError: the method, once it is asked for a layer without moments.
+        ValueError: raised by the method, if it gets a layer without moments.
 
     >>> import torch
     >>> method = data_aware_svd({"fc": Moments(torch.zeros(8), torch.eye(8), 100)})
@@ -69,7 +69,7 @@ def tucker(method: Literal["hosvd", "hooi"] = "hooi") -> Method:
     """Return the method that takes a convolution apart by `tucker2`, at ranks (in, out); a linear layer by its SVD.
 
     Raises:
-        ValueError: the method is unknown; and what it returns, once it gets other than two ranks for a convolution.
+        ValueError: the method is unknown; also raised by the returned function, unless a convolution has two ranks.
 
     >>> tucker()("conv", nn.Conv2d(8, 16, 3), (4, 6)).ranks
     (4, 6)
@@ -100,7 +100,7 @@ def as_method(take_apart: Callable[[nn.Module, Rank], Factorized]) -> Method:
 
 
 def slice_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
-    """Take a convolution apart into a depthwise and a pointwise one by `separate`; the rank is the multiplier.
+    """Take a convolution apart into a depthwise and a pointwise one with `separate`; the rank is the multiplier.
 
     >>> slice_svd("conv", nn.Conv2d(8, 16, 3), 1).parameters          # 8 * 9, 8 * 16 and a bias
     216
@@ -110,9 +110,9 @@ def slice_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
 
 
 def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizable) -> dict[str, int]:
-    """Return the rank of each chosen layer that is this fraction of its full rank, rounded, and at least 1.
+    """Return each chosen layer's rank at this fraction of its full rank, rounded, and at least 1.
 
-    Full is min(out, k) with k = in_features or in_channels * K^2, as for `plain_svd` and `data_aware_svd`.
+    The full rank is min(out, k) with k = in_features or in_channels * K^2, as for `plain_svd` and `data_aware_svd`.
 
     Raises:
         TypeError: the fraction is not a number.
@@ -129,9 +129,9 @@ def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
 
 
 def tucker_ranks(model: nn.Module, fraction: float, where: Where = is_factorizable) -> dict[str, int | tuple[int, int]]:
-    """Return the ranks of each chosen layer that are this fraction of its channels, rounded, and at least 1.
+    """Return each chosen layer's ranks at this fraction of its channels, rounded, and at least 1.
 
-    A convolution gets two ranks (in, out); a linear layer the one of `matrix_ranks`.
+    A convolution gets two ranks (in, out); a linear layer gets one, as from `matrix_ranks`.
 
     Raises:
         TypeError: the fraction is not a number.

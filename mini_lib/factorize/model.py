@@ -1,8 +1,8 @@
-"""A whole model with chosen layers taken apart, and what that did to each of them.
+"""A whole model with chosen layers taken apart, and the effect on each of them.
 
-A layer is replaced by a chain that takes and gives tensors of the same shapes. So whatever stands around it is
-untouched: a residual connection adds the same shapes as before. Batch norm is folded first: then the weight that is
-approximated is the one that is multiplied, and no batch norm is left to be paid for.
+A layer is replaced by a chain that takes and gives tensors of the same shapes. So nothing around it changes: a residual
+connection adds the same shapes as before. Batch norm is folded first: then the weight that is approximated is the
+weight that is used, and no batch norm is left to compute.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 class LayerChange:
     """What was done to one layer, or would have been.
 
-    MACs are those of one pass over the example. `after` is what the factors cost, also where the layer was left alone
-    since they would cost no less. `predicted_error` is what the method says beforehand, of the weight or of the output.
+    MACs are those of one pass over the example. `after` is the cost of the factors, even where the layer was left alone
+    because they would cost no less. `predicted_error` is the method's prediction, of the weight or of the output.
     """
 
     name: str
@@ -48,7 +48,7 @@ class LayerChange:
 
 @dataclass(frozen=True, eq=False)
 class FactorizedModel:
-    """A model with layers taken apart, and a row for every layer that was asked for; printed, a table."""
+    """A model with layers taken apart, and a row for every requested layer; it prints as a table."""
 
     model: nn.Module
     changes: tuple[LayerChange, ...]
@@ -85,7 +85,7 @@ def factorize(
     fold: bool = True,
     cost: Literal["macs", "parameters"] = "macs",
 ) -> FactorizedModel:
-    """Return a copy of `model` in which the named layers are taken apart at these ranks, and what that did to each.
+    """Return a copy of `model` with the named layers taken apart at these ranks, and a row on each of them.
 
     A layer whose factors would not cost less is left alone, and reported so.
 
@@ -93,15 +93,15 @@ def factorize(
         model: in eval mode where it has batch norm to fold; the argument stays as it is.
         example: an input of the model, to count MACs by.
         ranks: by layer name, such as `matrix_ranks`, `tucker_ranks` or `allocate_ranks` return. nn.Linear or nn.Conv2d.
-        method: how, one of those in `methods.py` or your own.
+        method: how; a function from `methods.py`, or your own.
         fold: whether batch norms are folded first.
-        cost: what has to fall for a layer to be replaced.
+        cost: a layer is replaced only if this cost falls.
 
     Raises:
         TypeError: a named layer is of a kind that cannot be taken apart.
         ValueError: there is no layer of a name, two names are one layer, a layer shares its weight with another or is
             not plain (`mini_lib.plain`), a rank is out of range, a layer does not run on the example, something other
-            than its call reads it, `cost` is another word, or a batch norm cannot be folded.
+            than its call reads it, `cost` is neither of the two words, or a batch norm cannot be folded.
 
     An 8 x 8 weight at rank 2 is 8 * 2 + 2 * 8; a 4 x 8 one at rank 3 would be 36 where it was 32.
 
@@ -165,8 +165,8 @@ def separate_model(
     """Return a copy of `model` with convolutions made depthwise-separable, each by the SVD of its channels' slices.
 
     One multiplier is used for all layers that `where` chooses; or give one by layer name, and `where` is not asked. A
-    multiplier above what a layer can have, min(outputs, K^2), is that: the layer is then exact.
-    What it leaves alone is as in `factorize`.
+    multiplier above a layer's largest, min(outputs, K^2), is lowered to it: the layer is then exact. Layers are left
+    alone as in `factorize`.
 
     Raises:
         TypeError, ValueError: as `factorize`; or `where` chooses no convolution.
@@ -190,7 +190,7 @@ def _full_multiplier(layer: nn.Conv2d) -> int:
 
 
 def _costs_apart(model: nn.Module, example: Example) -> list[LayerCost]:
-    """The costs with layers taken apart. What was no plain call of a layer fails here, and not in use."""
+    """The costs with layers taken apart. A layer that is used other than by a plain call fails here, and not later."""
     try:
         return layer_costs(model, example)
     except (TypeError, ValueError) as error:
@@ -209,7 +209,7 @@ def _take_apart(model: nn.Module, name: str, rank: Rank, method: Callable[..., F
 
 
 def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
-    """Refuse names that are not those of layers which can be replaced one by one."""
+    """Refuse names of anything but layers that can be replaced one by one."""
     layers = dict(find(model, lambda name, module: is_called(module)))
     if not isinstance(ranks, Mapping):
         raise TypeError(f"ranks must be a rank by layer name, got {type(ranks).__name__}; pass a dict: {{'conv2': 8}}")

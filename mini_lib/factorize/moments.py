@@ -1,10 +1,11 @@
-"""What a layer reads: the mean and the covariance of its inputs, all that a low-rank layer has to know of them.
+"""The mean and the covariance of a layer's inputs, all that a low-rank layer has to know about them.
 
-If a layer computes y = W x + b and another one W' x + b', their outputs differ on average over the inputs x by
+If one layer computes y = W x + b and another W' x + b', the mean squared difference of their outputs over the inputs x
+is
 
     E ||(W - W') x + b - b'||^2 = tr((W - W') C (W - W')^T) + ||(W - W') mean + b - b'||^2
 
-with the mean and the covariance C of x. A convolution is the same layer, read once per window.
+with the mean and the covariance C of x. A convolution is the same layer, applied once per window.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def is_factorizable(name: str, module: nn.Module) -> bool:
 
 
 def need_factorizable(name: str, layer: nn.Module) -> None:
-    """Refuse a layer that is not one matrix, or computes more than its weight says.
+    """Refuse a layer that is not a single matrix, or computes more than its weight says.
 
     Raises:
         TypeError: the layer is neither nn.Linear nor nn.Conv2d.
@@ -58,9 +59,9 @@ def matrix_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
 
 
 def input_moments(model: nn.Module, calibration: Calibration, where: Where = is_factorizable) -> dict[str, Moments]:
-    """Return the mean and covariance of what each chosen layer reads, over all inputs and all places.
+    """Return the mean and covariance of each chosen layer's inputs, over all samples and all places.
 
-    They are given by layer name, in the order of the model; `moments_of` says what they are.
+    They are given by layer name, in the order of the model; `moments_of` defines them.
 
     Raises:
         TypeError: a layer of another kind is chosen, or a batch is not a tensor.

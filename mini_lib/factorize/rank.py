@@ -1,8 +1,8 @@
-"""How many singular values of one matrix are worth keeping: by what they hold, by what they cost, by what is noise.
+"""How many singular values of one matrix are worth keeping: three answers, by energy, by cost and by noise.
 
-Three answers that need no data. By energy: as many as hold a given share of the squared length. By cost: as many as
-still save something. By variational Bayes: as many as stand out of noise that is estimated along with them; nothing
-has to be chosen. How many a whole model can afford is in `budget.py`.
+None of them needs data. By energy: as many as hold a given share of the squared length. By cost: as many as still save
+something. By variational Bayes: as many as stand out from the noise, which is estimated along with them; there is
+nothing to choose. How many a whole model can afford is in `budget.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
         TypeError: energy is not a number, or the values are not a tensor.
         ValueError: energy is out of range, or the values are not a list of finite numbers from 0 up, not all of them 0.
 
-    The squares are 16, 4, 4 and 1, 25 in all: 20 of 25 is .8.
+    The squares are 16, 4, 4 and 1, which add up to 25: 20 of 25 is .8.
 
     >>> rank_by_energy(torch.tensor([4.0, 2.0, 2.0, 1.0]), 0.8)
     2
@@ -44,7 +44,7 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
     squares = values.sort(descending=True).values.square()
     if not squares[0] > 0:
         raise ValueError("the singular values are all 0, and a matrix of zeros has no energy to keep; leave it out")
-    # What is lost is compared, not what is kept: 1 - 1e-17 would be 1 already.
+    # The share that is lost is compared, not the share that is kept: 1 - 1e-17 would already be 1.
     lost = tail_energy(squares)[1:-1]
     rounding = len(squares) * torch.finfo(torch.float64).eps * squares.sum()
     return 1 + int((lost > (1 - energy) * squares.sum() + rounding * (energy < 1)).sum())
@@ -53,8 +53,8 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
 def break_even_rank(rows: int, columns: int) -> int:
     """Return the largest rank r at which two factors, r * (rows + columns), take fewer weights than rows * columns.
 
-    For a convolution that is split by channels, `columns` is in_channels * kernel height * kernel width. MACs are the
-    weights times the places, so the same rank saves MACs. 0 means that no rank saves anything.
+    For a convolution that is split by channels, `columns` is in_channels * kernel height * kernel width. MACs are
+    weights times places, so the same rank saves MACs. 0 means that no rank saves anything.
 
     Raises:
         TypeError, ValueError: rows or columns is not a whole number of 1 or more.
@@ -71,13 +71,13 @@ def break_even_rank(rows: int, columns: int) -> int:
 
 
 def rank_by_vbmf(matrix: Tensor) -> int:
-    """Return how many singular values of a matrix stand out of noise, by empirical variational Bayes.
+    """Return how many singular values of a matrix stand out from the noise, by empirical variational Bayes.
 
-    The matrix is taken for a product of two factors plus independent noise of one variance. The variance is estimated
+    The matrix is modelled as a product of two factors plus independent noise of one variance. The variance is estimated
     too, so there is nothing to choose. 0 means: all of it looks like noise.
 
     Args:
-        matrix: [m, n]; a weight of a convolution as `weight.flatten(1)`.
+        matrix: [m, n]; for a convolution, `weight.flatten(1)`.
 
     Raises:
         TypeError, ValueError: it is not a matrix of finite numbers.
@@ -94,7 +94,7 @@ def rank_by_vbmf(matrix: Tensor) -> int:
     values, _, columns = _spectrum(matrix)
     variance = noise_variance(matrix)
     if variance == 0:
-        # nothing but signal: all that is not rounding counts
+        # no noise: every singular value that is not rounding counts
         return int((values > values.max() * columns * _rounding(matrix)).sum())
     return int((_gain(values.square() / (columns * variance), len(values) / columns) < 0).sum())
 
@@ -116,7 +116,7 @@ def noise_variance(matrix: Tensor) -> float:
 
     values, rows, columns = _spectrum(matrix)
     squares, ratio = values.square(), rows / columns
-    # More components than this cannot stand out, so the rest are noise: it bounds the variance from below.
+    # No more components than this can stand out, so the rest are noise: this bounds the variance from below.
     at_most = min(math.ceil(rows / (1 + ratio)) - 1, rows - 1)
     tail = squares[at_most:]
     if not values[0] > 0 or tail[0].sqrt() <= values[0] * columns * _rounding(matrix):
@@ -129,7 +129,8 @@ def noise_variance(matrix: Tensor) -> float:
         x = squares / (columns * math.exp(log_variance))
         return rows * log_variance + (x + _gain(x, ratio).clamp(max=0)).sum().item()
 
-    # The free energy has a dip between any two variances at which one more component drowns: look into each.
+    # The free energy can have a minimum between any two variances at which one more component sinks into the noise:
+    # search each.
     drown = (squares / (columns * threshold)).tolist()
     edges = sorted({low, high, *(variance for variance in drown if low < variance < high)})
     logs = [math.log(edge) for edge in edges]
@@ -140,22 +141,22 @@ def noise_variance(matrix: Tensor) -> float:
 
 
 def _spectrum(matrix: Tensor) -> tuple[Tensor, int, int]:
-    """The singular values, and the sides of the matrix laid on its longer one."""
+    """The singular values, and the sides of the matrix, the shorter one first."""
     fix = "use weight.flatten(1) for a convolution"
     matrix = need_tensor("matrix", matrix, dims=2, floating=False, finite=True, fix=fix)
     return torch.linalg.svdvals(matrix.detach().double()), min(matrix.shape), max(matrix.shape)
 
 
 def _rounding(matrix: Tensor) -> float:
-    """The rounding error of the type in which the matrix was made."""
+    """The rounding error of the matrix's own type."""
     return torch.finfo(matrix.dtype if matrix.is_floating_point() else torch.float64).eps
 
 
 def _gain(x: Tensor, ratio: float) -> Tensor:
-    """What keeping a component changes in the free energy, by x = s^2 / (columns * variance); below 0 it is kept.
+    """The change of the free energy if a component is kept, by x = s^2 / (columns * variance); below 0 it is kept.
 
-    Solving x = (1 + t)(1 + ratio / t) for the larger t gives how strong the component is without the noise. Below
-    x = (1 + sqrt(ratio))^2, where noise alone reaches, there is no solution, and nothing to gain.
+    The larger solution t of x = (1 + t)(1 + ratio / t) is the strength of the component without the noise. Below x = (1
+    + sqrt(ratio))^2, which noise alone reaches, there is no solution, and nothing to gain.
     """
     half = (x - (1 + ratio)) / 2
     strength = half + (half.square() - ratio).clamp(min=0).sqrt()

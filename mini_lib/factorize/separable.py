@@ -1,14 +1,14 @@
-"""When a depthwise-separable layer is a given convolution, and the best one when it is not.
+"""When a depthwise-separable layer equals a given convolution, and the best one when it does not.
 
-What a convolution W [N, M, K, K] makes of input channel i is its slice W[:, i], a matrix of N x K^2. A depthwise
-kernel d and a column p of the pointwise weights make the matrix p d^T, of rank 1, and with a multiplier of r there are
-r of them for each channel. So a depthwise-separable layer equals the convolution exactly where every slice has rank r
-or less. Where one has more, the best is the slice's SVD cut at r, and what is lost is what was cut off:
+A convolution W [N, M, K, K] applies its slice W[:, i], a matrix of N x K^2, to input channel i. A depthwise kernel d
+and a column p of the pointwise weights make the matrix p d^T, of rank 1, and a multiplier of r gives r of them for each
+channel. So a depthwise-separable layer equals the convolution exactly where every slice has rank r or less. Where a
+slice has a higher rank, the best layer is the slice's SVD cut at r, and the loss is the part that was cut off:
 
     || W - W' ||^2 = sum over channels i of ( s_{r+1}(W[:, i])^2 + s_{r+2}(W[:, i])^2 + ... )
 
-Slices share no weights of the layer, so the best for each is the best for all. A random kernel has slices of full rank,
-and at full rank the layer costs more than the convolution.
+Slices share no weights of the layer, so the best choice for each is the best for all. A random kernel has slices of
+full rank, and at full rank the layer costs more than the convolution.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SeparableFit:
     """The best depthwise-separable layer for a convolution, with its error and cost.
 
     `relative_error` is || W - W' || / || W || (Frobenius), from the discarded singular values alone, before `layer`
-    is rounded to its float type. `cost_ratio` is what the layer costs of the convolution, in MACs and in weights.
+    is rounded to its float type. `cost_ratio` is the layer's share of the convolution's cost, in MACs and in weights.
     `ranks` are those of the convolution's slices, one for each input channel.
     """
 
@@ -63,13 +63,13 @@ def slice_ranks(conv: nn.Conv2d) -> tuple[int, ...]:
     """Return the rank of each input channel's slice W[:, i]: the multiplier that makes this channel exact.
 
     A singular value counts if it is above max(N, K^2) * eps * the largest one of its slice, with the eps of the
-    weight's float type: below that it is the rounding of the weights. The threshold is `numpy.linalg.matrix_rank`'s.
+    weight's float type: below that it is rounding error of the weights. The threshold is `numpy.linalg.matrix_rank`'s.
 
     Raises:
         TypeError: `conv` is not a plain nn.Conv2d.
         ValueError: its weight holds NaN or infinity.
 
-    Channel 0 has one kernel and its double, rank 1; channel 1 has two that differ:
+    Channel 0 has a kernel and its double, so rank 1; channel 1 has two that differ:
 
     >>> conv = nn.Conv2d(2, 2, (1, 2))
     >>> conv.weight.data = torch.tensor([[[[1.0, 3.0]], [[1.0, 0.0]]], [[[2.0, 6.0]], [[0.0, 1.0]]]])
@@ -89,7 +89,7 @@ def separable_errors(conv: nn.Conv2d) -> tuple[float, ...]:
         TypeError: `conv` is not a plain nn.Conv2d.
         ValueError: its weight holds NaN or infinity.
 
-    One slice with singular values 4 and 3: at multiplier 1 what is lost is 3 of sqrt(16 + 9) = 5.
+    One slice with singular values 4 and 3: multiplier 1 loses 3 of sqrt(16 + 9) = 5.
 
     >>> conv = nn.Conv2d(1, 2, (1, 2))
     >>> conv.weight.data = torch.tensor([[[[4.0, 0.0]]], [[[0.0, 3.0]]]])
@@ -106,15 +106,16 @@ def separate(conv: nn.Conv2d, multiplier: int) -> SeparableFit:
     """Return the best depthwise-separable layer for a trained convolution: SVD of each input channel's slice.
 
     The layer is nn.Sequential(depthwise, pointwise); it keeps stride, padding, dilation, padding mode, groups and bias.
-    A convolution in g groups gets a pointwise part in g groups, and its N counts the outputs of one group. Nothing is
-    refused for being dear: ask `saves_macs`. The argument is untouched.
+    A convolution in g groups gets a pointwise part in g groups, and its N counts the outputs of one group. A layer that
+    costs more is not refused: ask `saves_macs`. The argument is left unchanged.
 
     Raises:
         TypeError: `conv` is not a plain nn.Conv2d, or `multiplier` not a whole number.
         ValueError: `multiplier` is not from 1 to min(N, K^2), the weight holds NaN or infinity, or the layer is not
             plain (`mini_lib.plain`).
 
-    The singular values of the only slice are 4 and 3, and a 1 x 2 kernel for 2 outputs never pays: 1/2 + 1/2.
+    The singular values of the only slice are 4 and 3, and with a 1 x 2 kernel for 2 outputs nothing is ever saved: 1/2
+    + 1/2.
 
     >>> conv = nn.Conv2d(1, 2, (1, 2))
     >>> conv.weight.data = torch.tensor([[[[4.0, 0.0]]], [[[0.0, 3.0]]]])
@@ -127,7 +128,8 @@ def separate(conv: nn.Conv2d, multiplier: int) -> SeparableFit:
     outputs = slices.shape[1]
     multiplier = check_multiplier(multiplier, outputs, conv.kernel_size)
     left, values, right = torch.linalg.svd(slices, full_matrices=False)
-    # Half of each singular value to either side: two factors of one size train better than one large and one small.
+    # Each side gets the root of the singular value: two factors of equal size train better than one large and one
+    # small.
     root = values[:, :multiplier].sqrt()
     mixing, spatial = left[:, :, :multiplier] * root[:, None, :], right[:, :multiplier] * root[:, :, None]
     return SeparableFit(
@@ -140,7 +142,7 @@ def separate(conv: nn.Conv2d, multiplier: int) -> SeparableFit:
 
 
 def separable_table(conv: nn.Conv2d) -> str:
-    """Return, for each multiplier, the relative error, the weights, and what they are of the convolution's.
+    """Return a table with, for each multiplier, the relative error, the weights, and their share of the convolution's.
 
     Raises:
         TypeError: `conv` is not a plain nn.Conv2d.
@@ -166,10 +168,10 @@ def separable_table(conv: nn.Conv2d) -> str:
 
 @torch.no_grad()
 def as_convolution(layer: nn.Sequential) -> nn.Conv2d:
-    """Return the one convolution that a depthwise and a pointwise convolution in turn are: the way back, always exact.
+    """Return the one convolution that equals a depthwise and a pointwise one in turn: the way back, always exact.
 
     The kernel of output n and input i is the sum over j of pointwise[n, i * r + j] times depthwise[i * r + j]. Stride,
-    padding, dilation, padding mode, groups and biases are kept. The argument is untouched.
+    padding, dilation, padding mode, groups and biases are kept. The argument is left unchanged.
 
     Raises:
         TypeError: `layer` is not two plain nn.Conv2d in an nn.Sequential.
@@ -189,14 +191,14 @@ def as_convolution(layer: nn.Sequential) -> nn.Conv2d:
     weight = torch.einsum("gncr,gcrhw->gnchw", mixing, spatial).flatten(0, 1)
     bias = None if pointwise.bias is None else pointwise.bias.double()
     if depthwise.bias is not None:
-        # The pointwise part pads nothing, so a constant before it is the same constant everywhere behind it.
+        # The pointwise part pads nothing, so a constant before it is one constant everywhere after it.
         constant = torch.einsum("gncr,gcr->gn", mixing, depthwise.bias.double().reshape(groups, channels, multiplier))
         bias = constant.flatten() + (0 if bias is None else bias)
     return convolution(weight, depthwise, (0, 1), _bias(bias, depthwise), groups).train(depthwise.training)
 
 
 def _layer(conv: nn.Conv2d, mixing: Tensor, spatial: Tensor) -> nn.Sequential:
-    """Lay mixing [M, N, r] and spatial [M, r, K^2] out as the weights of the two convolutions; N is of one group."""
+    """Arrange mixing [M, N, r] and spatial [M, r, K^2] as the weights of the two convolutions; N is of one group."""
     channels, outputs, multiplier = mixing.shape
     grouped = mixing.reshape(conv.groups, channels // conv.groups, outputs, multiplier)
     weight = grouped.permute(0, 2, 1, 3).reshape(conv.out_channels, -1, 1, 1)
@@ -219,7 +221,7 @@ def _slices(conv: nn.Conv2d) -> Tensor:
 
 
 def need_plain_convolution(name: str, conv: object) -> None:
-    """Refuse what is no nn.Conv2d, or computes more than its weight says.
+    """Refuse anything but an nn.Conv2d that computes only what its weight says.
 
     Raises:
         TypeError: it is of another kind, a subclass or a masked layer included.
@@ -241,7 +243,7 @@ def _errors(values: Tensor) -> tuple[float, ...]:
 
 
 def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """Return the depthwise and the pointwise part of a layer, once they are found to be that."""
+    """Return the depthwise and the pointwise part of a layer, after a check that they are that."""
     parts = list(layer) if isinstance(layer, nn.Sequential) else [layer]
     if [type(part) for part in parts] != [nn.Conv2d, nn.Conv2d]:
         names = ", ".join(type(part).__name__ for part in parts)
@@ -265,6 +267,6 @@ def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
     if pointwise.in_channels != depthwise.out_channels:
         raise ValueError(
             f"the second convolution must take the {depthwise.out_channels} channels of the first, "
-            f"got {pointwise.in_channels}; give them one number of channels"
+            f"got {pointwise.in_channels}; make the two numbers equal"
         )
     return depthwise, pointwise

@@ -2,9 +2,9 @@
 
 To add a kernel, write two files with the same name. `NAME.c` holds functions that return nothing; what is constant at
 compile time (a type, the side of a block) is a define. `NAME.py`, its binding, has a function `bind_...` for each
-function in C: it checks with `need_layout` that the tensors are what C is told they are, and hands them to `bound`,
-which compiles the function and returns the call. A topic's class (a sparse format, packed codes) passes its tensors to
-`bind_...`. Where an instruction set needs words of its own, as for packed.c, they lie in a file `NAME_SET.c`, which is
+function in C: it checks with `need_layout` that the tensors are what C expects, and passes them to `bound`, which
+compiles the function and returns the call. A topic's class (a sparse format, packed codes) passes its tensors to
+`bind_...`. Where an instruction set needs code of its own, as for packed.c, that is in a file `NAME_SET.c`, which is
 put before the other. Tests go to tests/kernels: every way in which the function is compiled, against exact results.
 """
 

@@ -60,10 +60,10 @@ def bound(
 def compiled_function(
     names: Sequence[str], function: str, *, flags: Sequence[str] | None = None, threads: int = 1, **defines: object
 ) -> Callable[..., None]:
-    """Compile files of this folder, one after the other as one text, and return a function of it that returns nothing.
+    """Compile files of this folder as one text, and return one of its functions, which itself returns nothing.
 
     It takes what ctypes takes: `ctypes.c_int64(3)`, `ctypes.c_void_p(tensor.data_ptr())`. The caller keeps the tensors
-    alive; `bound` does so by itself.
+    alive; `bound` does this by itself.
 
     Raises:
         TypeError, NoCompiler, ValueError: as `native.load`.
@@ -150,9 +150,9 @@ def _passed(number: int, argument: object) -> int | Tensor:
 
 
 def _need_one_piece(name: str, tensor: Tensor) -> None:
-    """Refuse a tensor whose memory is not its numbers, one after the other.
+    """Refuse a tensor whose memory does not hold its numbers one after the other.
 
-    A view of which torch says that its sign is still to be turned (the imaginary part of a conjugate) is one of them.
+    One example is a view whose sign torch has yet to flip (the imaginary part of a conjugate).
     """
     dense = tensor.layout is torch.strided and not tensor.is_nested and tensor.device.type == "cpu"
     if not dense or not tensor.is_contiguous() or tensor.is_neg() or tensor.is_conj():

@@ -3,7 +3,7 @@
    Vectors are those of GCC and Clang; PLAIN, or another compiler, makes them plain numbers. A sum over a vector's lanes
    is slow, so it comes last: for the scores of attention, that of as many tokens as there are lanes at once.
 
-   bound() defines the name of the one function that it wants in capitals. */
+   bound() defines, in capitals, the name of the one function to compile. */
 
 #include <math.h>
 #include <stdint.h>
@@ -42,9 +42,9 @@ static inline float sum_of_lanes(floats x) {
 }
 
 /* exp(x) = 2^n exp(r) with n whole and |r| <= log(2) / 2. exp(r) = 1 + r + r^2 Q(r), where Q has the coefficients that
-   make the largest relative error least, 3.1e-9 (Lawson's method); with what is rounded, below 1.2e-7. n is found where a
+   make the largest relative error least, 3.1e-9 (Lawson's method); with rounding, below 1.2e-7. n is found where a
    large number leaves no place for a fraction. log(2) is taken off in two parts, so that n times the first is exact.
-   Below -87.6 it is 0, where e^x has left the floats but for a few digits; above 88 it stays at e^88. */
+   Below -87.6 it is 0, where e^x is a float with few digits left; above 88 it stays at e^88. */
 static inline floats exponential(floats x) {
     x = CHOOSE(x < all(-88), all(-88), x); /* a NaN stays */
     x = CHOOSE(x > all(88), all(88), x);
@@ -225,7 +225,7 @@ static void store(const float *x, cell *row, uint16_t *grid, int64_t stride) {
             high[0] = high[l] > high[0] ? high[l] : high[0];
             no_number[0] += no_number[l];
         }
-        /* comparisons drop NaN, and it must not be lost: the step is NaN then, and with it all that is read with it */
+        /* comparisons drop NaN, and it must not be lost: then the step is NaN, and so is every number read with it */
         grid[0] = to_half((high[0] - low[0]) / TOP + no_number[0]), grid[stride] = to_half(low[0]);
         float step = of_half(grid[0]), from = of_half(grid[stride]);
         for (int i = 0; i < GROUP_SIZE; i += LANES) {

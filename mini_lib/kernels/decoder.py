@@ -1,6 +1,6 @@
-"""decoder.c bound: what a decode step of a Llama-like model does besides its matrix products.
+"""decoder.c bound: the work of a decode step of a Llama-like model, apart from its matrix products.
 
-Every function returns a call without arguments that reads the tensors it was given and writes others of them, so a
+Every function returns a call without arguments that reads some of the tensors it was given and writes the others, so a
 plan is made once and costs about a microsecond per call. instructions: one of `instruction_sets()`, by default the
 best. "torch" does the same in torch, "plain" in C without vectors, and all others in C with vectors.
 """
@@ -110,11 +110,11 @@ def bind_attend(
 
     row: float32 [(heads + 2 · kv_heads) · head_dim], the token's q, k and v, one head after the other.
     position: int64 [1], read by each call. Places 0 to position - 1 of the cache are the tokens before; k and v go to
-        `position`. Where the cache has no such place, `out` is NaN and the cache stays.
+        `position`. Where the cache has no such place, `out` is NaN and the cache stays as it is.
     cos, sin: float32 [room or more, head_dim / 2], of the angles by which the pairs (i, i + head_dim / 2) turn.
-    scratch: float32, what the call computes with: `attend_scratch` or more. Layers may share it.
+    scratch: float32, working memory for the call: `attend_scratch` or more. Layers may share it.
     out: float32 [heads · head_dim], softmax(q kᵀ / sqrt(head_dim)) v. A head of keys serves heads / kv_heads of q.
-    threads: from 256 tokens on each has a part of the context; sums are then rounded in another order.
+    threads: from 256 tokens on, each takes a part of the context; sums are then rounded in another order.
 
     Raises:
         TypeError, ValueError: as `need_layout`, a size does not fit, or this machine does not have these instructions.
@@ -172,7 +172,7 @@ def attend_scratch(cache: LayerCache, heads: int, threads: int = 1) -> Tensor:
     """Return memory for `bind_attend`, float32: a score for each query head and place, and for each thread its sums.
 
     Raises:
-        TypeError, ValueError: a number is no whole number of 1 or more.
+        TypeError, ValueError: a number is not a whole number of 1 or more.
 
     >>> len(attend_scratch(LayerCache.empty(3, 2048, 64), heads=9))  # 9 · (2,048 + 64 + 10)
     19098

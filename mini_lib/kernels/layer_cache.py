@@ -18,7 +18,7 @@ _FLOAT, _HALF, _BYTE = (torch.float32,), (torch.float16,), (torch.uint8,)
 
 @dataclass(frozen=True, eq=False)
 class LayerCache:
-    """Keys and values of one layer, with room for so many tokens.
+    """Keys and values of one layer, with room for `room` tokens.
 
     32 bits: keys and values are float32 [kv_heads, room, head_dim], and the grids None.
     8 and 4 bits: they are uint8 [kv_heads, room, head_dim · bits / 8]; byte i of 4-bit codes holds code i in its low
@@ -51,7 +51,7 @@ class LayerCache:
         """Return a cache of zeros.
 
         Raises:
-            TypeError, ValueError: a size is no whole number of 1 or more, or they do not fit together.
+            TypeError, ValueError: a size is not a whole number of 1 or more, or the sizes do not fit together.
 
         >>> LayerCache.empty(3, 2048, 64, bits=4).stored_bytes       # 2 · 3 · 2,048 · (64 / 2 + 2 groups · 2 · 2)
         491520

@@ -272,7 +272,7 @@ static __attribute__((noinline)) float round_to_bytes(int64_t count, const float
     return top / 127;
 }
 
-/* Lay a vector out by groups as `dot` wants it, and sum each group. */
+/* Lay a vector out by groups as `dot` expects it, and sum each group. */
 static __attribute__((noinline)) void lay_out(const weights *w, int64_t size, const int8_t *from, activation *to, int32_t *totals) {
     for (int64_t g = 0; g < w->groups; g++, from += size, to += w->padded) {
         int32_t total = 0;

@@ -34,7 +34,7 @@ _SETS = {
 _FLOAT, _BYTE, _INT8 = (torch.float32,), torch.uint8, (torch.int8,)
 _SCALE = {torch.float32: 24, torch.float16: 16, torch.bfloat16: 8}  # packed.c's name for each
 _SMALLEST = 2.0**-100  # as in packed.c
-_PIECE = 64  # scratch memory is cut into pieces that start on so many bytes
+_PIECE = 64  # scratch memory is cut into pieces that start on multiples of this many bytes
 
 
 @cache
@@ -85,11 +85,11 @@ def bind_packed_linear(
 ) -> Callable[[], None]:
     """Bind `packed_linear`: return a call without arguments that reads x and writes y, float32 [n, rows].
 
-    threads: on how many threads the rows of the matrix are shared out, to the same result bit for bit. Where the
-    instructions are "torch", torch shares out its work as always.
+    threads: how many threads share the rows of the matrix; the result is the same bit for bit. Where the instructions
+    are "torch", torch divides its work as always.
 
     Raises:
-        TypeError, ValueError: as `packed_linear`; y does not fit; or threads is no whole number of 1 or more.
+        TypeError, ValueError: as `packed_linear`; y does not fit; or threads is not a whole number of 1 or more.
         NoCompiler: there are two threads or more, and the compiler has no OpenMP.
 
     >>> from mini_lib.kernels import pack_matrix

@@ -89,7 +89,7 @@ class PackedMatrix:
         return tuple(None if part is None else part.data_ptr() for part in parts)
 
     def addresses(self) -> tuple[int | None, ...]:
-        """Return where codes, scales, zeros and bias lie; where one has moved (`scales.data = ...`), check it again.
+        """Return where codes, scales, zeros and bias lie; if a tensor has moved (`scales.data = ...`), check it again.
 
         Raises:
             TypeError, ValueError: as the class.
@@ -194,7 +194,7 @@ def pack_matrix(
 
     codes: whole numbers from 0 to 2**bits - 1 [rows, columns].
     scales: float32, float16 or bfloat16 [rows, groups], each for columns / groups columns next to each other.
-    zeros: codes [rows, groups], or one for all.
+    zeros: codes [rows, groups], or one code for all.
     bias: float32 [rows], or None.
 
     Raises:

@@ -14,7 +14,7 @@ class Places:
     border: zeros (above, below), (left, right) of the image.
 
     Raises:
-        TypeError: a side is no whole number, or not one of a pair.
+        TypeError: a side is not a whole number, or not one of a pair.
         ValueError: a side is below 1, or a border below 0.
     """
 

@@ -1,4 +1,4 @@
-"""read.c bound: a pass over memory that only reads, to measure what a kernel can reach at best."""
+"""read.c bound: a pass over memory that only reads, to measure the most that a kernel can reach."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mini_lib.kernels.binding import bound, need_layout
 
 
 def bind_read(memory: Tensor, result: Tensor) -> Callable[[], None]:
-    """Return a call that reads uint8 [a multiple of 256] once, and leaves the or of its words in int64 [1].
+    """Return a call that reads uint8 [a multiple of 256] once, and leaves the bitwise or of its words in int64 [1].
 
     Raises:
         TypeError, ValueError, NoCompiler: as `need_layout` and `bound`.

@@ -2,7 +2,8 @@
 
 x has one number per column of W, and y one per row: their lengths are the size of the matrix. Each function returns a
 call that reads x and writes y, both fp32. What the tensors hold is checked here too, once: starts that rise to the
-number of values, columns inside the matrix, as many values as bits that are 1. C trusts it, so leave it as it is then.
+number of values, columns inside the matrix, as many values as bits that are 1. C trusts this, so do not change the
+tensors afterwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Large language models: what a token costs and how fast it comes (`cost`), a service under load (`serving`), what
-tokens are sold for (`prices`), published speeds (`published`), and a small model that runs (`model`).
+"""Large language models: what a token costs and how fast it comes (`cost`), a service under load (`serving`), the
+prices of tokens (`prices`), published speeds (`published`), and a small model that runs (`model`).
 
 Only `model` imports torch."""

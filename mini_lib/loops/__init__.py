@@ -1,9 +1,9 @@
-"""Loop nests: a schedule language that is legal by proof, checked by running, compared with the hardware.
+"""Loop nests: a schedule language whose rewrites are proved legal, checked by running, and compared with the hardware.
 
-Make a nest with `nest` or take a kernel, rewrite it with its methods, run it, print it as C, time it, and ask what the
-caches see. No torch. To read: `ir` (what a nest is), `rewrites` (what may be done to it), `legality` (when), `meaning`
-(what it computes), `codegen` (how it becomes C), `caches` (what they see), `machine` (how long it takes), `memory`
-(where tensors lie), `search` (finding a schedule).
+Make a nest with `nest` or take a kernel, rewrite it with its methods, run it, print it as C, time it, and simulate its
+cache accesses. No torch. To read: `ir` (what a nest is), `rewrites` (how it can be changed), `legality` (when that is
+allowed), `meaning` (what it computes), `codegen` (how it becomes C), `caches` (its accesses and misses), `machine` (how
+long it takes), `memory` (where tensors are placed), `search` (finding a schedule).
 """
 
 from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, simulate_plain

@@ -1,4 +1,4 @@
-"""Affine expressions over loop variables: the only subscripts, bounds and guards that a nest has."""
+"""Affine expressions over loop variables: the only subscripts, bounds and guards that a nest can have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from mini_lib.require import whole
 class Affine:
     """A sum of whole multiples of variables, plus a whole constant: `16*m.o + m.i - 1`.
 
-    `terms` holds (variable, coefficient) pairs, sorted by name, none of them zero. Make one with `affine`,
-    and calculate with `+`, `-` and `*` (by a whole number).
+    `terms` holds (variable, coefficient) pairs, sorted by name, with no zero coefficient. Make one with `affine`, and
+    calculate with `+`, `-` and `*` (by a whole number).
 
     >>> i, j = affine("i"), affine("j")
     >>> print(16 * i + j - 1)
@@ -34,7 +34,7 @@ class Affine:
         return not self.terms
 
     def coefficient(self, name: str) -> int:
-        """How often a variable is counted; 0 where it does not appear."""
+        """The coefficient of a variable; 0 where it does not appear."""
         return dict(self.terms).get(name, 0)
 
     def __add__(self, other: "Affine | int | str") -> "Affine":
@@ -71,11 +71,11 @@ class Affine:
         return result
 
     def value(self, values: Mapping[str, int]) -> int:
-        """The number that it is where every variable has a value."""
+        """The value of the expression at a point, which gives every variable a value."""
         return self.constant + sum(count * values[name] for name, count in self.terms)
 
     def extremes(self, ranges: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-        """The smallest and largest value over a box: each variable from its low to its high, both included.
+        """The smallest and largest value over a box: each variable runs from its low to its high, both included.
 
         >>> (affine("i") - affine("j")).extremes({"i": (0, 3), "j": (0, 7)})
         (-7, 3)

@@ -1,4 +1,4 @@
-"""Buffers: the arrays of a program, and where each element lies."""
+"""Buffers: the arrays of a program, and where each element is stored."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,15 +13,15 @@ ALIGNMENT_BYTES = 64  # where an array may start: a cache line, and the widest v
 
 @dataclass(frozen=True)
 class Buffer:
-    """An array: its logical shape, its element type, and where each element lies.
+    """An array: its logical shape, its element type, and where each element is stored.
 
     `strides` counts elements from one index to the next on each axis; the default is row-major without gaps.
-    A larger stride is padding. `scope` is "memory" (an argument), "scratch" (local to the nest, lies in memory
-    and is seen by the caches) or "register" (local, has no address). A local buffer is recreated in each iteration of
-    the loop `home`. `temporary` marks an argument whose content nobody reads after the nest.
+    A larger stride is padding. `scope` is "memory" (an argument), "scratch" (local to the nest, in memory, so caches
+    see it) or "register" (local, without an address). A local buffer is recreated in each iteration of the loop `home`.
+    `temporary` marks an argument whose content is not read after the nest.
 
     Raises:
-        ValueError: no axis, an axis without elements, an unknown dtype or scope, strides that do not fit.
+        ValueError: there is no axis, an axis has no elements, the dtype or scope is unknown, or the strides do not fit.
 
     >>> Buffer("A", (2, 3), "f32").strides
     (3, 1)
@@ -82,7 +82,7 @@ class Buffer:
         return self.stored_elements * self.element_bytes
 
     def offset(self, index: tuple[Affine, ...]) -> Affine:
-        """How many elements an element lies from the start, as an affine expression of its subscripts."""
+        """An element's distance from the start in elements, as an affine expression of its subscripts."""
         total = Affine()
         for stride, subscript in zip(self.strides, index, strict=True):
             total += subscript * stride

@@ -1,4 +1,4 @@
-"""What a program of loops is made of: buffers, and a tree of loops with statements as its leaves.
+"""The parts of a program of loops: buffers, and a tree of loops with statements as its leaves.
 
 Everything here is a frozen value. A rewrite builds a new tree and leaves the old one alone.
 """
@@ -28,7 +28,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Op:
-    """An operation on expressions: + - * max min, and for floats / and exp. Of equals, max and min take the first."""
+    """An operation: + - * max min, and for floats also / and exp. Of equal values, max and min take the first."""
 
     name: str
     arguments: tuple["Expression", ...]
@@ -49,10 +49,10 @@ class DivMod:
 
 @dataclass(frozen=True)
 class Statement:
-    """A leaf: `buffer[index] = value`, done only where every guard is >= 0.
+    """A leaf: `buffer[index] = value`, executed only where every guard is >= 0.
 
-    `C[i] += x` is kept as `C[i] = C[i] + x`. `origin` is set while a rewrite is being judged: for each variable
-    around the statement before the rewrite, its value in the variables after it.
+    `C[i] += x` is stored as `C[i] = C[i] + x`. `origin` is set while a rewrite is being judged: it gives each variable
+    around the statement before the rewrite in terms of the variables after it.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Statement:
 
 @dataclass(frozen=True)
 class Loop:
-    """`for name in range(max(start), min(stop))`, with what it holds.
+    """`for name in range(max(start), min(stop))`, with its body.
 
-    `binds` are variables worked out again in each iteration. `kind` says how the iterations are done: "serial",
+    `binds` are variables computed anew in each iteration. `kind` says how the iterations run: "serial",
     "unrolled" (the same order, written out), "vector" (all at once, statement by statement; in each statement
-    all loads come before all stores) or "parallel" (in no order). `intrinsic` names the hardware instruction
-    that does the whole loop.
+    all loads come before all stores) or "parallel" (in no order). `intrinsic` names the hardware instruction that
+    executes the whole loop.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Loop:
 
     @property
     def extent(self) -> int | None:
-        """The number of iterations where it is one constant, else None."""
+        """The number of iterations if it is constant, else None."""
         if len(self.start) == len(self.stop) == 1 and (self.stop[0] - self.start[0]).is_constant:
             return (self.stop[0] - self.start[0]).constant
         return None
@@ -139,7 +139,7 @@ class Leaf:
 
 
 def leaves(body: tuple[Node, ...], outer: tuple[Loop, ...] = (), positions: tuple[int, ...] = ()) -> Iterator[Leaf]:
-    """Every statement in the order of the text, with the loops around it and where it stands in each."""
+    """Every statement in the order of the text, with the loops around it and its position in each."""
     for position, node in enumerate(body):
         here = (*positions, position)
         if isinstance(node, Statement):
@@ -184,7 +184,7 @@ class Program:
         """The buffer of this name.
 
         Raises:
-            ValueError: there is none; the message names those that are there.
+            ValueError: there is none; the message lists the buffers that exist.
         """
         of_type("a buffer", name, str, fix="pass its name")
         for buffer in self.buffers:
@@ -210,7 +210,7 @@ class Program:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The arguments that are written and not temporary: what the program is for."""
+        """The arguments that are written and not temporary: the results of the program."""
         written = {leaf.statement.buffer for leaf in self.leaves}
         return tuple(buffer.name for buffer in self.arguments if buffer.name in written and not buffer.temporary)
 

@@ -57,7 +57,7 @@ def _depthwise_conv2d(Y, X, W, C, H, V, K):
 
 
 def depthwise_conv2d(channels: int, height: int, width: int, kernel: int = 3, dtype: str = "f32") -> Nest:
-    """A convolution in which each output channel sees one input channel only; sizes as for conv2d.
+    """A convolution in which each output channel reads only one input channel; sizes as for conv2d.
 
     >>> [(buffer.name, buffer.shape) for buffer in depthwise_conv2d(8, 6, 6).buffers]
     [('Y', (8, 6, 6)), ('X', (8, 8, 8)), ('W', (8, 3, 3))]
@@ -106,9 +106,9 @@ def _gauss_seidel(A, M, N):
 
 
 def gauss_seidel(m: int, n: int, dtype: str = "f32") -> Nest:
-    """A stencil in place: each element is updated from its neighbour above and to the right, which is new already.
+    """A stencil in place: each element is updated from its neighbour above and to the right, which is already new.
 
-    Its dependence has the distance (1, -1): interchanging the loops is illegal, skewing first makes it legal.
+    Its dependence has the distance (1, -1): interchanging the loops is illegal, but legal after skewing.
 
     >>> gauss_seidel(8, 8).reorder("j i")  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):

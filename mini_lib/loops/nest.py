@@ -13,7 +13,7 @@ from mini_lib.loops.show import show_program
 class Nest(Program):
     """A program of loops that can be rewritten: `matmul(64, 64, 64).tile("m n", 16).vectorize("n.i")`.
 
-    Make one with `nest`, or take one from `mini_lib.loops.kernels`. `print` shows the loops that it is.
+    Make one with `nest`, or take one from `mini_lib.loops.kernels`. `print` shows its loops.
     """
 
     reorder = order.reorder
@@ -51,7 +51,7 @@ def nest(
     """A nest from a small Python function or from text; see `mini_lib.loops.parse.parse_program` for the rules.
 
     Raises:
-        ValueError: something that is not an affine nest of loops; the message quotes the line and says how to mend it.
+        ValueError: the source is not an affine nest of loops; the message quotes the line and says how to fix it.
 
     >>> def saxpy(y, x, n):
     ...     for i in range(n):

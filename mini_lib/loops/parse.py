@@ -1,4 +1,4 @@
-"""A nest from a small Python function or from text: the loops that one would write anyway."""
+"""A nest from a small Python function or from text, written as ordinary loops."""
 
 import ast
 import operator
@@ -46,17 +46,17 @@ def parse_program(
 
     Args:
         source: a function of the arrays and the sizes, or the text of loops.
-        shapes: the shape of each array; where it is not said, the smallest that holds every subscript.
+        shapes: the shape of each array; where it is not given, the smallest that holds every subscript.
         dtype: one element type for all arrays, or one for each.
-        temporaries: arrays that nobody reads after the nest.
+        temporaries: arrays that are not read after the nest.
         sizes: a whole number for each size that the text names.
 
     Raises:
         TypeError: the source is neither a text nor a Python function; an option is of another type.
-        ValueError: something else than loops, affine subscripts and assignments; a subscript that leaves its
-            array; a loop that never runs; a name used for two things; a size, a shape or a dtype for a name that is not
-            there; a statement that its element type cannot calculate; numbers beyond 64 bits. The message quotes the
-            line.
+        ValueError: the source has something other than loops, affine subscripts and assignments; a subscript leaves its
+            array; a loop never runs; a name is used for two things; a size, a shape or a dtype is given for an unknown
+            name; a statement cannot be calculated in its element type; or numbers exceed 64 bits. The message quotes
+            the line.
 
     >>> program = parse_program("for i in range(n):\\n    y[i] = x[i] + x[i + 1]", n=4)
     >>> [(buffer.name, buffer.shape) for buffer in program.buffers]
@@ -110,13 +110,13 @@ def parse_program(
 
 
 class _Reader:
-    """Turns syntax into loops and statements, and keeps what the subscripts of each array reach."""
+    """Turns syntax into loops and statements, and records the range of each array's subscripts."""
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self.sizes = sizes
-        self.names: set[str] = set()  # a schedule calls loops by name: each has its own
+        self.names: set[str] = set()  # a schedule refers to loops by name: each has its own
         self.statements = 0
-        self.lines: dict[str, str] = {}  # each statement as the text has it
+        self.lines: dict[str, str] = {}  # each statement in the words of the text
         self.reach: dict[str, list[tuple[tuple[int, int], ...]]] = {}
         self.quotes: dict[str, list[str]] = {}
 
@@ -237,11 +237,11 @@ class _Reader:
     def extremes(
         self, subscript: Affine, loops: tuple[Loop, ...], guards: tuple[Affine, ...]
     ) -> tuple[int, int] | None:
-        """What a subscript reaches; None where the line never runs."""
+        """The range of a subscript; None if the line never runs."""
         bounds = [bound for loop in loops for bound in (*loop.start, *loop.stop)]
         if not guards and all(bound.is_constant for bound in bounds):
             return subscript.extremes(ranges(loops))
-        # loops or guards cut corners off the box: ask exactly
+        # loops or guards exclude corners of the box: compute it exactly
         line = Statement("", "", (), Constant(0), guards)
         return extremes(domain(Leaf(line, loops, ())), subscript)
 

@@ -1,4 +1,4 @@
-"""How far the index arithmetic of a program goes: C must be told whether 32 bits are enough, and 64 must be."""
+"""The range of a program's index arithmetic: C must know whether 32 bits are enough, and 64 bits must suffice."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,7 +10,7 @@ MAX_INT32, MAX_INT64 = 2**31 - 1, 2**63 - 1
 
 
 def largest_index(program: Program) -> int:
-    """A bound of every number, sums on the way included, in bounds, guards, subscripts and offsets (in bytes).
+    """A bound of every number, including partial sums, in bounds, guards, subscripts and offsets (in bytes).
 
     >>> from mini_lib.loops import matmul
     >>> largest_index(matmul(m=4, n=8, k=2))        # C[m, n] is float 8*m + n of 32, the last at byte 4 * 31
@@ -50,5 +50,5 @@ def _sizes(leaf: Leaf, program: Program) -> Iterator[int]:
 
 
 def _size(value: Affine, box: Mapping[str, tuple[int, int]]) -> int:
-    """The sum of the magnitudes of its parts: no order of adding them up goes further."""
+    """The sum of the magnitudes of its parts, which no partial sum exceeds, in whatever order."""
     return abs(value.constant) + sum(abs(count) * max(map(abs, box[name])) for name, count in value.terms)

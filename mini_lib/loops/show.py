@@ -1,4 +1,4 @@
-"""A program as text: the loops that it is."""
+"""A program as text, loop by loop."""
 
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.ir import Constant, Expression, Load, Loop, Node, Op, Program, Statement
@@ -65,7 +65,7 @@ def show_statement(statement: Statement) -> str:
 
 
 def show_guard(guard: Affine) -> str:
-    """`guard >= 0` with its negative parts on the right, as a person would write it.
+    """`guard >= 0` with its negative terms on the right, as a person would write it.
 
     >>> show_guard(Affine((("i.i", -1), ("i.o", -16)), 99))
     'i.i + 16*i.o < 100'
@@ -104,7 +104,7 @@ def show_expression(value: Expression, strength: int = 0) -> str:
 
 
 def show_number(number: float) -> str:
-    """A constant, all its digits.
+    """A constant, with all its digits.
 
     >>> show_number(16777217), show_number(0.25), show_number(2.0)
     ('16777217', '0.25', '2')

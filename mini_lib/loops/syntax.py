@@ -1,4 +1,4 @@
-"""The syntax tree of a function or a text, or a refusal: what Python itself cannot read, or nobody should."""
+"""The syntax tree of a function or a text; text that Python cannot read, or nested too deeply, is refused."""
 
 import ast
 import inspect
@@ -14,7 +14,7 @@ def syntax_tree(source: str | Callable) -> ast.Module:
     """The syntax tree of a function or a text.
 
     Raises:
-        TypeError, ValueError: it is neither, or not the text of a program.
+        TypeError, ValueError: it is neither, or it is not the text of a program.
     """
     if not isinstance(source, str):
         try:
@@ -42,7 +42,7 @@ def syntax_tree(source: str | Callable) -> ast.Module:
 
 
 def words_of(tree: ast.Module) -> set[str]:
-    """All names in it, those of parameters too."""
+    """All names in it, including those of parameters."""
     nodes = list(ast.walk(tree))
     return {node.id for node in nodes if isinstance(node, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
 

@@ -1,4 +1,4 @@
-"""Checks of what every way of pruning takes: scores, a density."""
+"""Checks of the arguments of every pruning method: scores and a density."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ from mini_lib.tensor_checks import need_tensor
 def check_scores(
     scores: Mapping[str, Tensor], none: str = "scores hold no weight; make them with magnitude(model), say"
 ) -> None:
-    """Make sure that there are scores, and that each has a rank; `none` is what to say where there are none.
+    """Make sure that there are scores, and that each has a rank; `none` is the message where there are none.
 
     Raises:
         TypeError: `scores` is not a mapping, or those of a weight are not a floating-point tensor.
-        ValueError: there are none, those of a weight are empty, or hold NaN.
+        ValueError: there are none, or those of a weight are empty or hold NaN.
 
     >>> import torch
     >>> check_scores({"w": torch.tensor([1, 2])})
@@ -37,7 +37,7 @@ def check_scores(
 
 
 def check_density(density: float, name: str = "density") -> float:
-    """Return a density, called `name`, once it is a share of which something is left.
+    """Return a density, called `name` in messages, if it is a share above 0.
 
     Raises:
         TypeError: it is not a number.

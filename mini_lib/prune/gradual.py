@@ -1,4 +1,4 @@
-"""Pruning with training in between: take some weights away, let the others make up for it, and go on."""
+"""Pruning with training in between: remove some weights, let the others make up for them, and repeat."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from mini_lib.require import callable_, checked, one_of, share, whole
 
 @dataclass(frozen=True, eq=False)
 class PrunedStep:
-    """One step of pruning: what stayed, the model after training, and what it knew before and after.
+    """One step of pruning: the mask that stayed, the model after training, and its accuracy before and after.
 
     `model` is a plain model in evaluation mode, with zeros where `mask` says so. Accuracies are shares in [0, 1].
 
@@ -33,7 +33,7 @@ class PrunedStep:
     density: float
     mask: Mask
     model: nn.Module
-    validation_accuracy_before: float  # pruned, and not trained since
+    validation_accuracy_before: float  # pruned, not yet trained
     validation_accuracy: float  # pruned and trained
 
     def __post_init__(self) -> None:
@@ -63,16 +63,16 @@ def prune_and_train(
 ) -> tuple[PrunedStep, ...]:
     """Prune to one density after the other, train `epochs` after each, and return all the steps.
 
-    A step scores the weights with `score(model)`, keeps the best of those that are left, and trains them on from where
-    they are (nothing is rewound). What is pruned never comes back. Pruning in one shot, in rounds or along a curve
-    differs in `densities` alone: see `schedules`. `model` should be trained; the argument stays as it is.
+    A step scores the weights with `score(model)`, keeps the best of those that are left, and trains them on from their
+    current values (nothing is rewound). A pruned weight never comes back. Pruning in one shot, in rounds or along a
+    curve differs only in `densities`: see `schedules`. `model` should be trained; the argument stays as it is.
 
-    `seed` decides the order of the pictures in all steps: the same seed gives the same steps, and the first steps of
-    a longer schedule. `progress` is called after each. `scope` and `at_least` are those of `keep_top`.
+    `seed` decides the order of the pictures in all steps: the same seed gives the same steps, and the first steps of a
+    longer schedule. `progress` is called after each step. `scope` and `at_least` are those of `keep_top`.
 
     Raises:
-        TypeError, ValueError: densities outside (0, 1] or rising, a layer pruned to nothing, and what `keep_top` and
-            `fit` refuse.
+        TypeError, ValueError: densities outside (0, 1] or rising, a layer pruned to nothing, and whatever `keep_top`
+            and `fit` refuse.
 
     >>> dots = Split(torch.tensor([[-1.0, 0.1], [1.0, 0.1]]), torch.tensor([0, 1]))    # the first pixel tells all
     >>> model = nn.Linear(2, 2)
@@ -98,7 +98,7 @@ def prune_and_train(
         callable_("progress", progress, fix="pass a function of a PrunedStep, or None")
     mask = None
     if scope != "global" or at_least:
-        # Whether the last step is possible can be told before the first: here, the numbers depend on no score.
+        # Check before the first step whether the last one is possible: the numbers of weights depend on no score.
         shapes = {name: torch.zeros_like(values) for name, values in score(model).items()}
         keep_top(shapes, falling[-1], scope, at_least=at_least)
     order = torch.Generator().manual_seed(whole("seed", seed, fix="the same seed gives the same steps"))

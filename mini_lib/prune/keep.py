@@ -20,16 +20,16 @@ def keep_top(
 ) -> Mask:
     """Return the mask that keeps the best-scored share `density` of the weights.
 
-    `scope` says who competes: "global" all weights with each other, "layer" those of one tensor, "row" those of one
-    output unit, `weight[i]`. Of n competitors exactly round(density * n) stay; among equals the one that comes first.
-    With `among`, only what that mask keeps can stay, while n counts all weights as before. At least `at_least`
+    `scope` says which weights compete: all of them ("global"), those of one tensor ("layer"), or those of one output
+    unit, `weight[i]` ("row"). Of n competitors exactly round(density * n) stay; of equal scores the first wins. With
+    `among`, only weights that this mask keeps can stay, while n counts all weights as before. At least `at_least`
     weights of every layer stay: a global scope, which could otherwise empty a small layer, takes them from the others.
     The other scopes raise a share that is too small for that many.
 
     Raises:
         TypeError: a score is not a floating-point tensor, or `at_least` is not a whole number.
         ValueError: `density` outside (0, 1], an unknown scope, scores that are NaN, a layer pruned to nothing, or
-            `among` keeps fewer than are asked for, or `at_least` is more than there is.
+            `among` keeps fewer weights than asked for, or `at_least` is more than there are.
 
     Two of four stay; the equal 2.0s compete and the first wins:
 
@@ -41,7 +41,7 @@ def keep_top(
             [ True, False]])
     """
     density, at_least = _checked(scores, density, scope, among, at_least)
-    # Weights that are already out rank last, even after a score of minus infinity.
+    # Weights that are already pruned rank last, even after a score of minus infinity.
     out = {
         name: torch.zeros_like(score, dtype=torch.bool) if among is None else ~among[name]
         for name, score in scores.items()
@@ -61,10 +61,10 @@ def keep_top(
 def keep_top_per_layer(
     scores: Scores, densities: Mapping[str, float], scope: Scope = "layer", *, among: Mask | None = None
 ) -> Mask:
-    """Return the mask that keeps the best-scored share of each layer, with a density of its own for each.
+    """Return the mask that keeps the best-scored share of each layer, with its own density per layer.
 
-    Exactly round(density * n) of a layer's n weights stay, the first among equals; with scope "row" those of each
-    output unit compete. `densities` names every weight that is scored, as `densities_for` gives them; 1.0 leaves a
+    Exactly round(density * n) of a layer's n weights stay, the first of equal scores; with scope "row" the weights of
+    each output unit compete. `densities` names every weight that is scored, as `densities_for` gives them; 1.0 leaves a
     layer whole.
 
     Raises:
@@ -99,25 +99,25 @@ def _rows(tensor: Tensor, scope: Scope) -> Tensor:
 
 
 def _keep_in_rows(scores: Tensor, out: Tensor, density: float, at_least: int) -> Tensor:
-    """Keep round(density * columns) of each row, or as many as all rows must give to come to `at_least`."""
+    """Keep round(density * columns) weights per row, or as many as all rows together need to reach `at_least`."""
     order = _best_first(scores, out)
     count = max(round(density * scores.shape[1]), math.ceil(at_least / len(scores)))
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order[:, :count], True)
 
 
 def _keep_globally(scores: Scores, out: dict[str, Tensor], density: float, at_least: int) -> dict[str, Tensor]:
-    """Keep exactly round(density * n) of all, the best `at_least` of each layer first."""
+    """Keep exactly round(density * n) of all weights, the best `at_least` of each layer first."""
     layers = [(score.reshape(1, -1), out[name].reshape(1, -1)) for name, score in scores.items()]
     first = torch.cat([_keep_in_rows(*layer, 0, at_least)[0] for layer in layers])
     everything = torch.cat([score.double() for score, _ in layers], dim=1)
     order = _best_first(everything, torch.cat([out for _, out in layers], dim=1))[0]
-    order = torch.cat([order[first[order]], order[~first[order]]])  # what is reserved, then the rest
+    order = torch.cat([order[first[order]], order[~first[order]]])  # the reserved weights, then the rest
     kept = torch.zeros_like(first).index_fill_(0, order[: round(density * len(first))], True)
     return dict(zip(scores, kept.split([score.numel() for score in scores.values()])))
 
 
 def _best_first(scores: Tensor, out: Tensor) -> Tensor:
-    """The columns of each row from best to worst, equals in their order, and what is out after all others."""
+    """The columns of each row from best to worst, equals in their order, and pruned weights after all others."""
     order = scores.argsort(dim=1, descending=True, stable=True)
     return order.gather(1, out.gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
 
@@ -137,7 +137,7 @@ def _checked(scores: Scores, density: float, scope: str, among: Mask | None, at_
     total = sum(score.numel() for score in scores.values())
     if scope == "global" and at_least * len(scores) > round(density * total):
         raise ValueError(
-            f"at_least={at_least} in each of {len(scores)} layers does not go into the {round(density * total)} of "
+            f"at_least={at_least} in each of {len(scores)} layers does not fit into the {round(density * total)} of "
             f"{total} weights that density {density:g} keeps; use a smaller at_least or a higher density"
         )
     return density, at_least
@@ -165,7 +165,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _check_kept(kept: Mapping[str, Tensor], out: Mapping[str, Tensor], density: float, scope: str) -> None:
-    """Say which layer lost everything, or was asked for more than it still had."""
+    """Raise an error for a layer that lost everything, or was asked for more weights than it still had."""
     for name, tensor in kept.items():
         if (tensor & out[name]).any():
             competing = kept if scope == "global" else [name]
@@ -174,7 +174,7 @@ def _check_kept(kept: Mapping[str, Tensor], out: Mapping[str, Tensor], density: 
             what = {"global": "", "layer": f" of {name!r}", "row": f" of {name!r}, as many in each row"}[scope]
             raise ValueError(
                 f"density {density:g} (scope {scope!r}) asks for {asked} weights{what}, but `among` keeps {left}, and "
-                "what is pruned does not come back; use a lower density"
+                "a pruned weight does not come back; use a lower density"
             )
         if not tensor.any():
             raise ValueError(

@@ -33,7 +33,7 @@ class Mask:
 
     Raises:
         TypeError: `tensors` is not a mapping, or a tensor is not of dtype bool.
-        ValueError: there is no tensor, or a tensor keeps nothing: nothing would pass through its layer.
+        ValueError: there is no tensor, or a tensor keeps nothing: nothing would pass through the layer.
 
     >>> mask = Mask({"linear.weight": torch.tensor([[True, False], [False, False]])})
     >>> mask.kept, mask.total, mask.density
@@ -99,7 +99,7 @@ class Mask:
 
     @property
     def density(self) -> float:
-        """The share of the masked weights that stays. Biases and other weights are not counted."""
+        """The share of the masked weights that stays. Biases and other weights do not count."""
         return self.kept / self.total
 
     def layers(self) -> tuple[LayerDensity, ...]:
@@ -148,10 +148,10 @@ class Mask:
 def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:
     """Return a copy of `model` with zeros where the mask says so.
 
-    Nothing keeps them: the first optimizer step may fill them again. To train on, use `masked`.
+    Nothing keeps them zero: the first optimizer step may fill them again. To train on, use `masked`.
 
     Raises:
-        TypeError: one is not a model, or the other not a mask.
+        TypeError: `model` is not a module, or `mask` is not a Mask.
         ValueError: the mask does not fit the model, or the model cannot be copied (`copying.copied`).
 
     >>> layer = nn.Linear(2, 1)
@@ -173,7 +173,7 @@ def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:
 
 
 def masked(model: nn.Module, mask: Mask) -> nn.Module:
-    """Return a copy of `model` whose masked weights are zero and stay so, whatever trains it.
+    """Return a copy of `model` whose masked weights are zero and stay zero, however it is trained.
 
     Each weight becomes `weight * mask`, recomputed in every forward pass. So the masked weights get no gradient, and
     neither momentum nor weight decay can bring them back. `baked` makes a plain model of the result.
@@ -181,7 +181,7 @@ def masked(model: nn.Module, mask: Mask) -> nn.Module:
     Raises:
         TypeError: as `apply_mask`.
         ValueError: as `apply_mask`; or the model is masked already, or a weight belongs to a recurrent layer, which
-            keeps a list of its own of them.
+            keeps its own list of its weights.
 
     >>> model = masked(nn.Linear(2, 1), Mask({"weight": torch.tensor([[False, True]])}))
     >>> model(torch.ones(1, 2)).sum().backward()
@@ -194,13 +194,14 @@ def masked(model: nn.Module, mask: Mask) -> nn.Module:
     result = apply_mask(model, mask)
     parameters = dict(result.named_parameters(remove_duplicate=False))
     keep = {id(parameters[name]): mask[name] for name in mask}
-    # Every layer that holds the weight, and not just the one that the mask names: a tied weight would grow back there.
+    # In every layer that holds the weight, not only in the one that the mask names: there, a tied weight would grow
+    # back.
     for module in list(result.modules()):
         for place, (attribute, parameter) in enumerate(list(module._parameters.items())):
             if id(parameter) in keep:
                 if isinstance(module, nn.RNNBase):
                     raise ValueError(
-                        f"{attribute!r} belongs to an {type(module).__name__}, which reads its weights past any mask; "
+                        f"{attribute!r} belongs to an {type(module).__name__}, which bypasses any mask on its weights; "
                         "use apply_mask, which keeps no zeros through training"
                     )
                 if isinstance(getattr(type(module), attribute, None), property):
@@ -241,8 +242,8 @@ def _need_mask(mask: object) -> Mask:
 def _bake_(name: str, module: nn.Module) -> None:
     """Write a layer's masked weights into it, and make it an ordinary layer again, its parameters in their old order.
 
-    torch's remove_parametrizations is of no use: it deletes the weight from a class that a deep copy shares with its
-    original, and would leave the original without one.
+    torch's remove_parametrizations is no use here: it deletes the weight from a class that a deep copy shares with its
+    original, and would leave the original without its weight.
     """
     chains = dict(module.parametrizations.items())
     for attribute, chain in chains.items():
@@ -262,7 +263,7 @@ def _bake_(name: str, module: nn.Module) -> None:
 
 
 class _Times(nn.Module):
-    """What a masked weight is: itself times its mask."""
+    """The parametrization of a masked weight: the weight times its mask."""
 
     def __init__(self, mask: Tensor, place: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How density falls over the steps of pruning: at once, by a constant share, or fast first and slowly then."""
+"""How density falls over the steps of pruning: at once, by a constant share, or first fast, then slowly."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -50,7 +50,7 @@ def cubic(density: float, rounds: int, start: float = 1.0) -> tuple[float, ...]:
 
     Source: M. Zhu, S. Gupta, "To Prune, or Not to Prune", 2017, section 3, equation 1.
 
-    Half-way only (1/2)^3 = 1/8 of the way is left, so 0.2 + 0.8 / 8 = 0.3:
+    Halfway, only (1/2)^3 = 1/8 of the way is left, so 0.2 + 0.8 / 8 = 0.3:
 
     >>> [round(step, 3) for step in cubic(0.2, rounds=2)]
     [0.3, 0.2]
@@ -62,11 +62,11 @@ def cubic(density: float, rounds: int, start: float = 1.0) -> tuple[float, ...]:
 
 
 def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
-    """Return densities as a tuple, once it is sure that each lies in (0, 1] and none is above the one before it.
+    """Return densities as a tuple after checking that each lies in (0, 1] and none is above the one before it.
 
     Raises:
         TypeError: `densities` is a single number.
-        ValueError: there is none, one lies outside (0, 1], or they rise: what is gone does not come back.
+        ValueError: there is none, one lies outside (0, 1], or they rise: a pruned weight does not come back.
 
     >>> check_falling([0.5, 0.2])
     (0.5, 0.2)
@@ -80,7 +80,7 @@ def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
     for before, after in pairwise(found):
         if after > before:
             raise ValueError(
-                f"densities must not rise, got {after:g} after {before:g}; what is pruned does not come back"
+                f"densities must not rise, got {after:g} after {before:g}; a pruned weight does not come back"
             )
     return found
 

@@ -1,6 +1,6 @@
-"""What a weight is worth: scores, from which a mask is made. The higher a score, the longer the weight stays.
+"""The worth of a weight: scores, from which a mask is made. The higher a score, the longer the weight stays.
 
-All scores here look at a weight alone, or at a weight and its gradient. Those that look at a layer's inputs are in
+All scores here look at a weight only, or at a weight and its gradient. Those that look at a layer's inputs are in
 `second_order`.
 """
 
@@ -22,7 +22,7 @@ Scores = Mapping[str, Tensor]  # parameter name, such as "conv1.weight" -> a sco
 
 
 def is_prunable(name: str, module: nn.Module) -> bool:
-    """Return whether the weight of `module` is pruned by default: that of linear layers and convolutions.
+    """Return whether the weight of `module` is pruned by default: those of linear layers and convolutions are.
 
     Biases and batch norms stay: they are few, and each acts on a whole channel.
 
@@ -37,7 +37,7 @@ def prunable_weights(model: nn.Module, where: Where = is_prunable) -> dict[str, 
 
     Raises:
         TypeError: `model` is not a module, or `where` cannot be called.
-        ValueError: no layer is chosen, or a chosen one has no weight, or one that `masked` has made.
+        ValueError: no layer is chosen, or a chosen layer has no weight, or a weight that `masked` has made.
 
     >>> list(prunable_weights(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))))
     ['0.weight', '2.weight']
@@ -99,7 +99,7 @@ def random_scores(model: nn.Module, seed: int, where: Where = is_prunable) -> di
 
 
 def gradient_times_weight(model: nn.Module, split: Split, where: Where = is_prunable) -> dict[str, Tensor]:
-    """Score each weight by |g * w|: how much the loss would change, to first order, if the weight became 0.
+    """Score each weight by |g * w|: to first order, how much the loss would change if the weight became 0.
 
     g is the gradient of the mean cross-entropy over `split`, in evaluation mode: give it some training pictures.
     On a model that was never trained this is SNIP's score (without its division by the sum, which changes no order).

@@ -1,4 +1,4 @@
-"""Sensitivity: how much accuracy is lost when one layer is pruned and all others stay whole."""
+"""Sensitivity: how much accuracy the model loses when one layer is pruned and all others stay whole."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from mini_lib.surgery import Where
 
 @dataclass(frozen=True)
 class LayerAccuracy:
-    """The accuracy, in [0, 1], of a model in which the weight `layer` alone is pruned to `density`.
+    """The accuracy, in [0, 1], of a model in which only the weight `layer` is pruned to `density`.
 
     Raises:
-        TypeError, ValueError: a number is no share.
+        TypeError, ValueError: a number is not a share.
     """
 
     layer: str
@@ -35,7 +35,7 @@ class LayerAccuracy:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The accuracies of a model with one layer pruned at a time, and `unpruned`, its accuracy with none.
+    """The accuracies of a model with one layer pruned at a time, and `unpruned`, its accuracy with no layer pruned.
 
     Printed, it is a table of accuracies in percent: a row for each layer, a column for each density.
 
@@ -75,11 +75,11 @@ class Sensitivity:
         return tuple(dict.fromkeys(row.density for row in self.rows))
 
     def accuracy(self, layer: str, density: float) -> float:
-        """Return the accuracy with `layer` alone pruned to `density`.
+        """Return the accuracy with only `layer` pruned to `density`.
 
         Raises:
             TypeError: `layer` is not a name, or `density` not a number.
-            ValueError: that was not measured.
+            ValueError: this pair was not measured.
         """
         of_type("layer", layer, str, fix="take one of layers")
         density = finite("density", density, fix="take one of densities")
@@ -113,17 +113,17 @@ def sensitivity(
     """Prune one layer at a time to each of `densities`, without training, and measure the validation accuracy.
 
     `where(name, module)` chooses the layers, `score(model)` ranks their weights, `scope` is that of `keep_top` ("row":
-    every output unit keeps as many). `progress` is called after each measurement. The model stays as it is.
+    every output unit keeps equally many). `progress` is called after each measurement. The model stays as it is.
 
     Raises:
         TypeError: `validation` is not a Split.
         ValueError: a density is outside (0, 1] or given twice, there is none, a layer would be pruned to nothing, or
-            `score` says nothing about a layer.
+            `score` gives no scores for a layer.
 
     Source: S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks", 2015, section 5.1
     and figure 6.
 
-    The identity; without the weight of -1 it knows only the second of two pictures:
+    This layer answers like the identity; without the weight of -1 it knows only the first of two pictures:
 
     >>> import torch
     >>> model = nn.Linear(2, 2, bias=False)
@@ -149,7 +149,7 @@ def sensitivity(
     for layer in prunable_weights(model, where):
         if layer not in scores:
             raise ValueError(
-                f"score gives none for {layer!r}, which where chooses; "
+                f"score gives no scores for {layer!r}, which where chooses; "
                 "give both the same where, as in score=lambda model: magnitude(model, where)"
             )
         for density in chosen:
@@ -161,15 +161,16 @@ def sensitivity(
 
 
 def densities_for(result: Sensitivity, most_lost: float) -> dict[str, float]:
-    """Return for each layer the lowest measured density at which it alone loses at most `most_lost` of accuracy.
+    """Return for each layer the lowest measured density at which it alone costs at most `most_lost` of accuracy.
 
-    `most_lost` is a difference of shares: 0.01 is one point. A layer that loses more at every density stays whole, 1.0.
+    `most_lost` is a difference of shares: 0.01 is one point. A layer that costs more at every density stays whole, 1.0.
     The search goes down from the highest density and ends where the loss first exceeds the bound: a lower density that
     happens to do better is luck. Give the result to `keep_top_per_layer`.
 
-    The losses hold for one pruned layer. Those of all together are not their sum, and nothing bounds them: each layer
-    was measured with clean inputs, but gets the errors of those before it, which may cancel or push a picture over an
-    edge that neither error reaches alone. So prune all, measure again, and lower `most_lost` where it is too much.
+    These losses hold for one pruned layer. The loss of all layers pruned together is not their sum, and nothing bounds
+    it: each layer was measured with clean inputs, but then gets the errors of the layers before it, which may cancel or
+    push a picture over an edge that neither error reaches alone. So prune all, measure again, and lower `most_lost` if
+    the loss is too high.
 
     Raises:
         ValueError: `most_lost` lies outside [0, 1).

@@ -49,7 +49,7 @@ def to_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int)
 
 
 def nearest_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
-    """Do what `to_codes` does, where the caller knows that the grid is one and `x` holds no NaN.
+    """Do the same as `to_codes`, for a caller who knows that the grid is valid and `x` holds no NaN.
 
     >>> nearest_codes(torch.tensor([0.3, 9.0]), torch.tensor(0.5), torch.tensor(0), -7, 7)
     tensor([1, 7], dtype=torch.int32)
@@ -61,7 +61,7 @@ def from_codes(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     """Return the values that codes stand for, scale * (code - zero_point), as float32.
 
     Raises:
-        TypeError: the codes are not whole numbers, or the scale or the zero point is no number.
+        TypeError: the codes are not whole numbers, or the scale or the zero point is not a number.
         ValueError: the shapes do not broadcast.
 
     >>> from_codes(torch.tensor([0, 1, 3]), torch.tensor(0.5), torch.tensor(1))
@@ -76,7 +76,7 @@ def from_codes(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
 
 
 def values_of(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:
-    """Do what `from_codes` does, where the caller knows what the codes and the grid are.
+    """Do the same as `from_codes`, for a caller who knows that the codes and the grid are valid.
 
     >>> values_of(torch.tensor([3]), torch.tensor(0.5), 1)
     tensor([1.])
@@ -87,7 +87,7 @@ def values_of(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:
 def fake_quantize(
     x: Tensor, scale: Tensor | float, zero_point: Tensor | int, qmin: int, qmax: int, axis: int | None = None
 ) -> Tensor:
-    """Round `x` to the grid and back: what the network sees once `x` is quantized. Same shape and dtype.
+    """Round `x` to the grid and back: the values that the network sees once `x` is quantized. Same shape and dtype.
 
     scale, zero_point: single numbers, or 1-D with one entry for each index along `axis`.
     Bit-equal to torch.fake_quantize_per_tensor_affine and torch.fake_quantize_per_channel_affine, with two exceptions:

@@ -1,4 +1,4 @@
-"""What may stand between two layers whose ranges are equalized: what lets a positive factor per channel through."""
+"""Operations allowed between two layers that are equalized: those that let a positive factor per channel through."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torch.nn.modules import activation
 from mini_lib.fold import FoldedBatchNorm
 from mini_lib.graph import Call
 
-# What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
+# Operations allowed between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
 # f(s * x) = s * f(x). Dropout does nothing in eval mode.
 ELEMENTWISE = (
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout2d, FoldedBatchNorm,
@@ -19,12 +19,12 @@ POOLS = (
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool2d,
     F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
 )  # fmt: skip
-# What does not: these are refused by name, as a module or as a function.
+# Operations that do not: these are refused by name, as a module or as a function.
 OTHER_ACTIVATIONS = {name.lower() for name in activation.__all__} | {"clamp", "clamp_", "clip"}
 
 
 def called(call: Call) -> str:
-    """Return the name of what is called in small letters: relu6 for nn.ReLU6 and F.relu6."""
+    """Return the name of the called module or function in lower case: relu6 for nn.ReLU6 and F.relu6."""
     if call.module is not None:
         return type(call.module).__name__.lower()
     return getattr(call.target, "__name__", str(call.target)).lower()
@@ -33,7 +33,7 @@ def called(call: Call) -> str:
 def drops_space(call: Call, axes: int) -> bool:
     """Return whether the call turns [N, C, H, W] into [N, C * H * W], channel by channel, or into the means [N, C].
 
-    axes: how many there are, 4 for [N, C, H, W].
+    axes: the number of axes, 4 for [N, C, H, W].
     """
     if isinstance(call.module, nn.Flatten):
         return (call.module.start_dim, call.module.end_dim) == (1, -1)
@@ -47,5 +47,5 @@ def drops_space(call: Call, axes: int) -> bool:
 
 
 def pooled_axes(call: Call) -> int:
-    """Return how many axes a pooling expects in a batch. With one more, torch would take the channels for places."""
+    """Return how many axes a pooling expects in a batch. With one more, torch would take channels for places."""
     return int(called(call)[-2]) + 2  # maxpool2d, max_pool2d

@@ -1,8 +1,8 @@
-"""Bias correction: take back the shift that rounding a weight gives to the mean of a layer's output.
+"""Bias correction: undo the shift that rounding the weights causes in the mean of a layer's output.
 
-Rounding errors of a channel's weights do not cancel: with an input of mean E[x], the output moves by
-E[(W~ - W) x] = (W~ - W) E[x], the same way for every image. Few weights per channel, as in a depthwise layer, and few
-bits make it large. It is a constant, so the bias can take it back, and that costs nothing at all.
+Rounding errors of a channel's weights do not cancel: with an input of mean E[x], the output moves by E[(W~ - W) x] =
+(W~ - W) E[x], the same way for every image. Few weights per channel, as in a depthwise layer, and few bits make it
+large. The shift is a constant, so the bias can undo it at no cost.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from mini_lib.surgery import hook_of, swap
 def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibration) -> nn.Module:
     """Return a copy of `quantized` whose layers have the same mean output, channel by channel, as those of `model`.
 
-    The layers are corrected one after the other, in the order in which they run, each with those before it corrected
-    already: so it takes back the shift of its own rounding and what is left of the shifts before. A layer without a
+    The layers are corrected one after the other, in the order in which they run, each after those before it: so a
+    correction undoes the shift of the layer's own rounding and the remainder of the shifts before it. A layer without a
     bias gets one, in the layer's dtype.
 
     Args:
         model: the float model, in eval mode with batch norm folded.
-        quantized: what `quantize_weights` or `quantize_weights_and_activations` made of it. Both arguments stay as
-            they are.
+        quantized: the model that `quantize_weights` or `quantize_weights_and_activations` made of it. Both arguments
+            stay as they are.
         calibration: a batch of inputs or an iterable of batches, [N, ...]; training images, never test ones.
 
     Raises:
         TypeError: a model is not a module, or a batch is not a tensor.
         ValueError: a model is in training mode or has batch norm that is not folded; `quantized` has no quantized
-            layer, or one that `model` has not, that has a hook, or that shares its bias; the outputs of a layer, or
-            what its bias would become, are not finite; or calibration is empty.
+            layer, or one that `model` does not have, that has a hook, or that shares its bias; the outputs of a layer,
+            or its new bias, would not be finite; or calibration is empty.
 
     The grid of [1.4, 1.4, 7] has step 1, so both 1.4 become 1. Inputs of mean 5 then give 2 * 0.4 * 5 = 4 too little:
 

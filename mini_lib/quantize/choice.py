@@ -1,4 +1,4 @@
-"""Which layer gets which format: one for all, one for each by name, or what a function says."""
+"""Which layer gets which format: one for all, one for each by name, or the choice of a function."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from mini_lib.quantize.formats import Format
 from mini_lib.quantize.ladder import rung
 from mini_lib.require import of_type
 
-# One format for every layer; each layer's own by name, where bits stand for that rung of the ladder; or a function.
+# One format for every layer; one per layer by name, where a number of bits means that rung of the ladder; or a
+# function.
 FormatChoice = Format | Mapping[str, Format | int] | Callable[[str, nn.Module], Format]
 
 
 def choose_formats(choice: FormatChoice, layers: Mapping[str, nn.Module]) -> dict[str, Format]:
     """Return the format of each of the `layers`, by name.
 
-    A mapping must name exactly these layers: one that it forgot would stay in float, and bytes that were meant to be
-    saved would not be. Say 32 for a layer that is to stay fp32, or leave it out of the layers.
+    A mapping must name exactly these layers: a forgotten layer would stay in float, and its bytes would not be saved.
+    Write 32 for a layer that is to stay fp32, or leave it out of the layers.
 
     Raises:
-        TypeError: `choice` is no format, no mapping to formats or bits, and no function that gives formats.
-        ValueError: a mapping names a layer that is not there, leaves one out, or says bits that no rung has.
+        TypeError: `choice` is neither a format, nor a mapping to formats or bits, nor a function that gives formats.
+        ValueError: a mapping names a layer that is not there, leaves one out, or gives a number of bits that no rung
+            has.
 
     >>> layers = {"conv1": nn.Conv2d(1, 8, 3), "fc": nn.Linear(8, 2)}
     >>> [fmt.label for fmt in choose_formats({"conv1": 8, "fc": 2}, layers).values()]

@@ -1,4 +1,4 @@
-"""Cross-layer equalization: move range from the channels that have too much to those that have too little.
+"""Cross-layer equalization: move range from the channels that have too much of it to those that have too little.
 
 ReLU lets a positive factor through: relu(s * x) = s * relu(x). So channel i between two layers can be divided by s_i
 on the way in and multiplied by s_i on the way out, and the network computes what it did before:
@@ -14,8 +14,8 @@ so that neither side pays for the other. A layer in the middle of a chain belong
 until nothing moves. (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1.)
 
-With one grid an output channel, W1 does not notice: the grid of row i is divided by s_i with the row. W2 does, unless
-it is depthwise: the factors change its columns, and its grids run along its rows.
+With one grid per output channel, W1 is not affected: the grid of row i is divided by s_i along with the row. W2 is
+affected, unless it is depthwise: the factors change its columns, and its grids run along its rows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 @dataclass(frozen=True)
 class LayerPair:
-    """The names of two layers with nothing between them but what lets a positive factor per channel through."""
+    """The names of two layers with only operations between them that let a positive factor per channel through."""
 
     first: str
     second: str
@@ -54,14 +54,14 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
     Args:
         model: a model in eval mode with batch norm folded; the argument stays as it is. It reads batches, so that
             axis 1 holds the channels of a convolution.
-        max_rounds: how often every pair may take its turn.
+        max_rounds: how many turns each pair may take.
         tolerance: stop when no channel's factor is further than this from 1 in a round.
 
     Raises:
-        TypeError: `model` is not a module, or a number is none.
-        ValueError: batch norm has not been folded, an activation other than ReLU stands between two layers, no two
-            layers follow each other, one of two that do is not plain (it has a hook, a mask or a forward of its own),
-            a weight holds NaN or infinity, `max_rounds` is below 1 or `tolerance` below 0.
+        TypeError: `model` is not a module, or a setting is not a number.
+        ValueError: batch norm has not been folded, an activation other than ReLU lies between two layers, no two layers
+            follow each other, one of two that do is not plain (it has a hook, a mask or a forward of its own), a weight
+            holds NaN or infinity, `max_rounds` is below 1 or `tolerance` below 0.
 
     Two channels of very different range meet in the middle, at sqrt(8 * 2) = 4 and sqrt(0.5 * 2) = 1:
 
@@ -77,7 +77,7 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
     max_rounds = whole("max_rounds", max_rounds, low=1, fix="200 are enough")
     tolerance = not_negative("tolerance", tolerance, fix="1e-4 is near enough")
     pairs = find_pairs(model)
-    # Ranges are followed and factors gathered in float64, so that the weights are rounded once and not once a round.
+    # Ranges are followed and factors gathered in float64, so that the weights are rounded once and not once per round.
     weights = {name: model.get_submodule(name).weight.double() for pair in pairs for name in (pair.first, pair.second)}
     for name, weight in weights.items():
         if not weight.isfinite().all():
@@ -109,9 +109,9 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
         factors: for pairs of `find_pairs(model)`, one positive number for each channel between the two layers.
 
     Raises:
-        TypeError: `model` is not a module, or factors are no mapping from pairs to tensors.
-        ValueError: two layers are no pair of `find_pairs`, or their factors are not one positive number per channel; a
-            layer shares its bias, holds NaN or infinity, or would after the change; or as `find_pairs`.
+        TypeError: `model` is not a module, or `factors` is not a mapping from pairs to tensors.
+        ValueError: two layers are not a pair of `find_pairs`, or their factors are not one positive number per channel;
+            a layer shares its bias, or holds NaN or infinity before or after the change; or as `find_pairs`.
 
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[8.0], [0.5]]))
@@ -124,7 +124,9 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
     pairs = find_pairs(model)
     for pair, each in factors.items():
         if pair not in pairs:
-            raise ValueError(f"{shown(pair)} is no pair of layers that follow each other; find_pairs(model) lists them")
+            raise ValueError(
+                f"{shown(pair)} is not a pair of layers that follow each other; find_pairs(model) lists them"
+            )
         need_tensor(f"the factors of {pair}", each, dims=1, finite=True, fix="give one number per channel")
         channels = len(model.get_submodule(pair.first).weight)
         if len(each) != channels or not (each > 0).all():
@@ -149,7 +151,7 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
         if not parameter.isfinite().all():
             raise ValueError(
                 f"a weight or bias would become {values.abs().max():.3g}, beyond what {parameter.dtype} holds; call "
-                "model.float() first, or find out why two layers are of such different size"
+                "model.float() first, or find out why two layers differ so much in size"
             )
     return model
 
@@ -157,9 +159,9 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
 def find_pairs(model: nn.Module) -> list[LayerPair]:
     """Return the pairs of layers of `model` between which ranges can be moved, in the order of the forward pass.
 
-    A layer in the middle, a depthwise convolution say, is the second of one pair and the first of the next. Layers
-    whose result is read in several places (a residual branch) or that are called more than once belong to no pair.
-    The model is taken to read batches, so that axis 1 holds the channels of a convolution.
+    A layer in the middle, such as a depthwise convolution, is the second of one pair and the first of the next. Layers
+    whose result is read in several places (a residual branch) or that are called more than once belong to no pair. The
+    model is assumed to read batches, so that axis 1 holds the channels of a convolution.
 
     Raises:
         ValueError: see `equalize`.
@@ -200,7 +202,7 @@ def by_input(weight: Tensor, groups: int) -> Tensor:
 
 
 def scale_inputs(weight: Tensor, factors: Tensor, groups: int) -> Tensor:
-    """Return a weight whose input channels are multiplied by their factors; after flatten a channel is many inputs.
+    """Return a weight whose input channels are multiplied by their factors; after flatten, a channel is many inputs.
 
     >>> scale_inputs(torch.ones(1, 4), torch.tensor([2.0, 3.0]), groups=1)
     tensor([[2., 2., 3., 3.]])
@@ -218,8 +220,8 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
         second = flow.consumer(second)
     if second is None or not flow.owns_weight(second):
         return None
-    # A convolution's channels are axis 1 of many, a linear layer's are the last axis: something must lead from one
-    # to the other, and what is right for one is wrong for the other.
+    # A convolution's channels are axis 1 of many, a linear layer's are the last axis: some operation must lead from one
+    # to the other, and an operation that is right for one is wrong for the other.
     spatial, axes = not isinstance(first.module, nn.Linear), first.module.weight.dim()
     for call in between:
         kind = type(call.module) if call.module is not None else call.target
@@ -240,7 +242,7 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
 
 
 def _fits(first: Call, second: Call) -> bool:
-    """Whether the second layer can read the channels of the first in a batch, each one as often as the others."""
+    """Whether the second layer can read the channels of the first in a batch, each channel equally often."""
     channels, weight = len(first.module.weight), second.module.weight
     if isinstance(second.module, nn.Linear):  # it reads H * W numbers of each channel after flatten
         return weight.shape[1] % channels == 0

@@ -1,7 +1,7 @@
 """Granularity: which weights share one scale.
 
-Every granularity does one thing: it lays a tensor out as a matrix whose rows share a scale, and puts the rows back. The
-arithmetic of a grid is then always "one scale per row", and knows nothing of channels or groups.
+Every granularity does one thing: it lays a tensor out as a matrix in which each row shares one scale, and puts the rows
+back. The arithmetic of a grid is then always "one scale per row", and does not have to know about channels or groups.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mini_lib import require
 
 
 class Granularity(ABC):
-    """Which weights share one scale: each derived dataclass is one way to cut a tensor into rows."""
+    """Which weights share one scale: each derived dataclass is one way of cutting a tensor into rows."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """How a table names it."""
+        """Its name in tables."""
 
     @abstractmethod
     def rows(self, weight: Tensor) -> Tensor:
@@ -169,4 +169,4 @@ def _divisors(run: int, size: int) -> str:
     return "use a divisor such as " + " or ".join(map(str, sorted(choices)))
 
 
-PER_TENSOR, PER_CHANNEL = PerTensor(), PerChannel(0)  # what the formats take where nothing is said
+PER_TENSOR, PER_CHANNEL = PerTensor(), PerChannel(0)  # the default of the formats

@@ -19,7 +19,7 @@ def rung(bits: int, granularity: Granularity = PER_CHANNEL) -> Format:
 
     Raises:
         TypeError: `bits` is not a whole number.
-        ValueError: no rung has so many bits.
+        ValueError: no rung has this many bits.
 
     >>> [rung(bits).label for bits in (32, 16, 4, 1)]
     ['fp32', 'bf16', 'int4 per channel', 'binary per channel']

@@ -1,8 +1,8 @@
 """Layers that hold their weight as packed codes.
 
-They save bytes, not time: every forward pass unpacks the codes, computes a float weight from them and multiplies with
-that, which is slower than a float layer. What they are for is to be exactly what is stored, and to compute exactly
-what a machine with such weights would.
+They save bytes, not time: every forward pass unpacks the codes, computes a float weight from them and multiplies by it,
+which is slower than a float layer. Their purpose is to hold exactly what is stored, and to compute exactly what a
+machine with these weights would.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mini_lib.quantize.qtensor import QTensor, from_parts
 
 
 class LinearShape:
-    """The sizes that nn.Linear names, for a layer that stands in its place, from its `weight_shape`."""
+    """The size attributes of nn.Linear, for a layer that takes its place, from its `weight_shape`."""
 
     weight_shape: tuple[int, ...]
 
@@ -36,7 +36,7 @@ class LinearShape:
 
 
 class Conv2dShape:
-    """The sizes that nn.Conv2d names, for a layer that stands in its place, from its `weight_shape` and `groups`."""
+    """The size attributes of nn.Conv2d, for a layer that takes its place, from its `weight_shape` and `groups`."""
 
     weight_shape: tuple[int, ...]
     groups: int
@@ -56,7 +56,7 @@ class Conv2dShape:
 
 
 class Stored(nn.Module):
-    """A module whose buffers are what is stored: a cast, such as model.half(), leaves them as they are."""
+    """A module whose buffers are the stored tensors: a cast, such as model.half(), leaves them as they are."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Stored:
         before = dict(self._buffers)
@@ -68,10 +68,10 @@ class Stored(nn.Module):
 
 
 class Shown(Tensor):
-    """The weight of a layer that rounds its input, to look at: what is computed from it is a plain tensor.
+    """The weight of a layer that rounds its input, for inspection: computing with it gives a plain tensor.
 
-    The fused kernel of nn.TransformerEncoderLayer reads the weights of its layers and calls none of them, so no input
-    would be rounded. It leaves a model alone whose weights are of a class of their own.
+    The fused kernel of nn.TransformerEncoderLayer reads the weights of its layers without calling them, so no input
+    would be rounded. But it is not used for a model whose weights have a class of their own.
     """
 
     @classmethod
@@ -82,7 +82,7 @@ class Shown(Tensor):
 
 
 def refuse_cast(what: str, fn: Callable[[Tensor], Tensor]) -> None:
-    """Refuse to cast what computes in float32 alone; `fn` is what a module applies to its tensors.
+    """Refuse to cast a module that computes only in float32; `fn` is the function that a module applies to its tensors.
 
     Raises:
         TypeError: it casts float32 to another dtype.
@@ -93,14 +93,14 @@ def refuse_cast(what: str, fn: Callable[[Tensor], Tensor]) -> None:
 
 
 class QuantizedLayer(Stored):
-    """What a quantized convolution and a quantized linear layer have in common: the weight, the bias, the input grid.
+    """The common part of a quantized convolution and a quantized linear layer: the weight, the bias, the input grid.
 
-    Buffers `weight_codes`, `weight_scale` and so on are the parts of a `QTensor`, named as in `QTensor.parts()`; so
-    the state dict of the layer is what is stored of it. The bias stays as it was, in fp32 whatever the weight's format:
-    it is one number a channel against hundreds of weights, and integer machines keep it in 32 bits too.
+    Buffers `weight_codes`, `weight_scale` and so on are the parts of a `QTensor`, named as in `QTensor.parts()`; so a
+    file stores the state dict of the layer. The bias stays as it was, in fp32 whatever the weight's format: it is one
+    number per channel next to hundreds of weights, and integer machines keep it in 32 bits too.
 
     A cast of the model, such as model.half(), casts the bias and the `dtype` that the weight has once it is unpacked.
-    The codes and scales stay: they are what is stored.
+    The codes and scales stay as they are stored.
     """
 
     def __init__(self, weight: QTensor, bias: Tensor | None, dtype: torch.dtype = torch.float32) -> None:
@@ -116,24 +116,24 @@ class QuantizedLayer(Stored):
 
     @property
     def qweight(self) -> QTensor:
-        """The weight as it is held: codes, scale and all."""
+        """The weight in its stored form: codes, scale and all."""
         parts = {name: part for name, part in self.named_buffers() if name.startswith("weight_")}
         parts = {name.removeprefix("weight_"): part for name, part in parts.items()}
         return from_parts(parts, self.weight_fmt, self.weight_shape)
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it is computed with, in the layer's `dtype`."""
+        """The weight as the layer computes with it, in the layer's `dtype`."""
         weight = self._dequantized(self.dtype)
         return weight if self.input_fmt is None else weight.as_subclass(Shown)
 
     @property
     def encoded_parameters(self) -> int:
-        """How many weights the packed codes stand for; 0 where they are those of another layer, which counts them."""
+        """How many weights the packed codes stand for; 0 if they belong to another layer, which counts them."""
         return 0 if self.tied else prod(self.weight_shape)
 
     def tie_to(self, other: QuantizedLayer) -> None:
-        """Hold the codes and scales of `other` in the place of the layer's own, as tied layers hold one weight."""
+        """Hold the codes and scales of `other` instead of the layer's own, as tied layers hold one weight."""
         for name in [name for name in self._buffers if name.startswith("weight_")]:
             self._buffers[name] = other._buffers[name]
         self.tied = True
@@ -145,7 +145,7 @@ class QuantizedLayer(Stored):
         self.register_buffer("input_zero_point", zero_point)
 
     def quantized_input(self, x: Tensor) -> Tensor:
-        """Return `x` on the input grid, or `x` itself where there is none."""
+        """Return `x` on the input grid, or `x` itself if there is none."""
         if self.input_fmt is None:
             return x
         return fake_quantize(x, self.input_scale, self.input_zero_point, self.input_fmt.qmin, self.input_fmt.qmax)
@@ -174,7 +174,7 @@ class QuantizedLinear(LinearShape, QuantizedLayer):
 
     @classmethod
     def of(cls, layer: nn.Linear, weight: QTensor) -> QuantizedLinear:
-        """Return a quantized layer in the place of `layer`."""
+        """Return a quantized layer to replace `layer`."""
         return cls(weight, layer.bias, layer.weight.dtype).train(layer.training)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class QuantizedConv2d(Conv2dShape, QuantizedLayer):
 
     @classmethod
     def of(cls, layer: nn.Conv2d, weight: QTensor) -> QuantizedConv2d:
-        """Return a quantized layer in the place of `layer`.
+        """Return a quantized layer to replace `layer`.
 
         Raises:
             ValueError: `layer` pads with something other than zeros.

@@ -1,4 +1,4 @@
-"""Post-training quantization of a whole model: weights alone, or weights and activations."""
+"""Post-training quantization of a whole model: weights only, or weights and activations."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def quantize_weights(
 ) -> nn.Module:
     """Return a new model whose chosen layers hold their weights as packed codes in the format `fmt`.
 
-    The state dict of the new model is what is stored, so `measure.stored_bytes` counts packed bytes. It saves bytes
-    and no time: each forward pass unpacks the codes and computes in float32. Biases, and layers that are not chosen
-    (or are quantized already), stay as they are. Layers that share their weight go on sharing it, as codes. Fold batch
-    norm first, so that it is the weights really used that are quantized.
+    A file stores the state dict of the new model, so `measure.stored_bytes` counts packed bytes. It saves bytes but no
+    time: each forward pass unpacks the codes and computes in float32. Biases, and layers that are not chosen (or are
+    quantized already), stay as they are. Layers that share their weight continue to share it, as codes. Fold batch norm
+    first, so that the quantized weights are those that are really used.
 
     Args:
         model: the argument stays as it is.
-        fmt: one format for all layers, any rung of the ladder; or a mapping such as `{"conv1": 8, "fc": 2}` that names
-            every chosen layer with its bits or format; or a function `(name, module) -> format`.
+        fmt: one format for all layers, any rung of the ladder; or a mapping such as `{"conv1": 8, "fc": 2}` that gives
+            every chosen layer its bits or format; or a function `(name, module) -> format`.
         where: `where(name, module) -> bool` chooses among the nn.Conv2d and nn.Linear layers.
         observer: chooses the range of each integer grid.
 
@@ -68,20 +68,21 @@ def quantize_weights_and_activations(
 ) -> nn.Module:
     """Return a new model with quantized weights whose layers also round their inputs to a fixed grid.
 
-    The grid of each layer's input is chosen once, from what passes there while the float model runs on the
-    calibration data (static quantization). It costs 8 stored bytes a layer, a scale and a zero point. The arithmetic
-    stays float32 on rounded numbers (fake quantization), so accuracy is that of an integer machine and speed is not.
+    The grid of each layer's input is chosen once, from the values that pass there while the float model runs on the
+    calibration data (static quantization). It costs 8 stored bytes per layer, for a scale and a zero point. The
+    arithmetic stays float32 on rounded numbers (fake quantization), so accuracy is that of an integer machine but speed
+    is not.
 
     Args:
         model: in eval mode, batch norm folded; the argument stays as it is.
         weight_fmt, where, weight_observer: as in `quantize_weights`.
-        activation_fmt: an IntFormat with one grid per tensor, `UNSIGNED_8_BITS` say, or a function
-            `(name, module) -> format`.
+        activation_fmt: an IntFormat with one grid per tensor, such as `UNSIGNED_8_BITS`, or a function `(name, module)
+            -> format`.
         calibration: a batch of inputs or an iterable of batches, [N, ...]; training images, never test ones.
         activation_observer: chooses the range of each input grid.
 
     Raises:
-        TypeError: a format is not one, or a batch is not a tensor.
+        TypeError: a format is not a Format, or a batch is not a tensor.
         ValueError: batch norm is not folded, the model is in training mode, calibration is empty, or a layer cannot
             be quantized or never runs (the message names the layer).
 
@@ -129,7 +130,8 @@ def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
 
     Raises:
         TypeError: `model` is not a module, or `where` cannot be called.
-        ValueError: it chooses none, or one that is not plain: something else decides what it computes (see `plain`).
+        ValueError: it chooses no layer, or one that is not plain: something else decides what it computes (see
+            `plain`).
 
     >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), is_weight_layer))
     ['0']
@@ -152,7 +154,7 @@ def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
 def _quantized_layers(
     model: nn.Module, fmt: FormatChoice, where: Where, observer: Observer
 ) -> dict[str, QuantizedLayer]:
-    """Return what goes in the place of each chosen layer, by its name."""
+    """Return the replacement of each chosen layer, by its name."""
     chosen = chosen_layers(model, where)
     formats = choose_formats(fmt, chosen)
     ties = tied_layers(model, chosen, formats)

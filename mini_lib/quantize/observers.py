@@ -1,8 +1,8 @@
 """Observers: which range should the grid cover?
 
-Cover all of it, and a single outlier makes every step coarse; cover too little, and the outliers are cut off. Each
-function here answers the question in its own way. It takes values as a matrix with one row per grid, and the format
-that will be used, and returns the low and the high end of each row's range.
+If it covers all values, a single outlier makes every step coarse; if it covers too little, the outliers are cut off.
+Each function here answers the question in its own way. It takes values as a matrix with one row per grid, and the
+format that will be used, and returns the low and the high end of each row's range.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mini_lib.quantize.validate import finite_rows
 from mini_lib.require import of_type, shown, whole
 from mini_lib.tensor_checks import need_tensor
 
-MOST_CANDIDATES = 100_000  # each is one pass over all values
+MOST_CANDIDATES = 100_000  # each takes one pass over all values
 # Which ends of the range a search moves, pass after pass: (low, high).
 SYMMETRIC_PASSES = ((True, True),)
 AFFINE_PASSES = ((True, True), (False, True), (True, False), (False, True))
@@ -29,7 +29,7 @@ def min_max(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple
     """Cover everything: the lowest and the highest value of each row.
 
     Raises:
-        TypeError: `rows` does not hold floats, or `fmt` is no IntFormat.
+        TypeError: `rows` does not hold floats, or `fmt` is not an IntFormat.
         ValueError: `rows` is not a matrix, is empty, or holds NaN or infinity; or the counts do not fit it.
 
     >>> min_max(torch.tensor([[-1.0, 0.5, 9.0]]), IntFormat(4))
@@ -45,7 +45,7 @@ def percentile(percent: float) -> Observer:
     """Return an observer that leaves at most (100 - percent)% of the values beyond each end of the range.
 
     Between two values it interpolates linearly, as numpy and torch do. Where nearly all values are 0, so that the range
-    would be 0 to 0, it covers everything instead.
+    would be 0 to 0, it covers all values instead.
 
     Raises:
         ValueError: `percent` is not a number above 50 and up to 100.
@@ -63,7 +63,7 @@ def percentile(percent: float) -> Observer:
     def within_percentiles(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         rows, counts = checked_rows(rows, fmt, counts)
         values, order = rows.sort(dim=1)
-        places = counts.double().gather(1, order).cumsum(dim=1)  # how many values lie at or below each
+        places = counts.double().gather(1, order).cumsum(dim=1)  # how many values are at or below each
         low = _quantile(values, places, (100 - percent) / 100)
         high = _quantile(values, places, percent / 100)
         nothing_left = (low == 0) & (high == 0)
@@ -73,7 +73,7 @@ def percentile(percent: float) -> Observer:
 
 
 def mse(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: int = 100) -> tuple[Tensor, Tensor]:
-    """Cover what makes the squared error of the quantized values smallest.
+    """Choose the range that makes the squared error of the quantized values smallest.
 
     Tries `candidates` evenly spaced fractions of the full range: of both ends at once and then, where the
     grid is affine, of one end while the other stays, in turns. It is never worse than `min_max`.
@@ -105,14 +105,14 @@ def mse(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: 
 def entropy(
     rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: int = 100, bins: int = 2048
 ) -> tuple[Tensor, Tensor]:
-    """Cover what keeps most of the distribution's shape: the least Kullback-Leibler divergence.
+    """Choose the range that keeps most of the distribution's shape: the least Kullback-Leibler divergence.
 
-    For each of the ranges that `mse` tries, the histogram of the values, with what lies outside moved
-    into the outermost filled bins, is compared with what a quantized histogram can tell: the mass of each
-    code, spread evenly over that code's filled bins. Zeros are left out, as 0 is on every grid.
+    For each of the ranges that `mse` tries, the histogram of the values, with those outside moved
+    into the outermost filled bins, is compared with what a quantized histogram can show: the mass of each code, spread
+    evenly over that code's filled bins. Zeros are left out, since 0 is on every grid.
 
-    The histogram has `bins` bins, or fewer where these would hold less than 8 values each on average. It
-    needs many values: where each code has a bin of its own, nothing is lost, and the full range wins. So a
+    The histogram has `bins` bins, or fewer where these would hold less than 8 values each on average.
+    This method needs many values: where each code has a bin of its own, nothing is lost, and the full range wins. So a
     range must hold two filled bins for each code, or nine tenths of all filled bins.
 
     Raises:
@@ -132,7 +132,7 @@ def entropy(
     low, high = min_max(rows, fmt)
     bins = min(bins, max(16, int(counts.sum() / rows.shape[0] / 8)))
     codes_of = fmt.qmax - fmt.qmin + 1
-    if bins < codes_of:  # fewer bins than codes tell nothing
+    if bins < codes_of:  # fewer bins than codes show nothing
         return low.clamp(max=0), high.clamp(min=0)
     histogram, centres = _histogram(rows, counts.double() * (rows != 0), low, high, bins)
     filled = histogram > 0
@@ -148,8 +148,8 @@ def entropy(
         bins_filled = per_code.scatter_add(1, code, inside.double())
         told = (mass / bins_filled.clamp(min=1)).gather(1, code) * inside
         lost = _kullback_leibler(_with_outliers(histogram, inside), told)
-        # With fewer than two filled bins for each code hardly any shape is left to lose, and a range that cuts
-        # nearly everything off would look perfect. It may be so narrow only where it leaves few filled bins out.
+        # With fewer than two filled bins for each code hardly any shape is left to lose, and a range that cuts nearly
+        # everything off would look perfect. A range may be that narrow only where it leaves few filled bins out.
         bins_inside = inside.sum(dim=1)
         too_few = (bins_inside < 2 * codes_of) & (bins_inside < 0.9 * filled.sum(dim=1))
         return torch.where(too_few, torch.inf, lost)
@@ -158,11 +158,11 @@ def entropy(
 
 
 def checked_rows(rows: Tensor, fmt: IntFormat, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the rows, and how often each value occurs: once where nothing is said.
+    """Return the rows, and how often each value occurs: once unless `counts` says otherwise.
 
     Raises:
-        TypeError: the rows do not hold floats, `fmt` is no IntFormat, or the counts are no tensor of numbers.
-        ValueError: the rows are no matrix, are empty, or hold NaN or infinity; or the counts do not fit them.
+        TypeError: the rows do not hold floats, `fmt` is not an IntFormat, or the counts are not a tensor of numbers.
+        ValueError: the rows are not a matrix, are empty, or hold NaN or infinity; or the counts do not fit them.
     """
     rows = finite_rows(rows)
     of_type("fmt", fmt, IntFormat, fix="other formats have no range to choose")
@@ -196,7 +196,7 @@ def _narrow(
 
 
 def _quantile(values: Tensor, places: Tensor, fraction: float) -> Tensor:
-    """The value at `fraction` of each ascending row, where places[:, -1] is how many values it stands for."""
+    """The value at `fraction` of each ascending row, where places[:, -1] is the number of values that it stands for."""
     at = fraction * (places[:, -1:] - 1)
     last = values.shape[1] - 1
     below = values.gather(1, torch.searchsorted(places, at.floor(), right=True).clamp(max=last))
@@ -224,7 +224,7 @@ def _with_outliers(histogram: Tensor, inside: Tensor) -> Tensor:
 
 
 def _kullback_leibler(p: Tensor, q: Tensor) -> Tensor:
-    """sum p log(p / q) of each row, both made to sum to 1; infinite where q says that p cannot happen."""
+    """sum p log(p / q) of each row, both made to sum to 1; infinite where q is 0 and p is not."""
     p = p / p.sum(dim=1, keepdim=True).clamp(min=1e-300)
     q = q / q.sum(dim=1, keepdim=True).clamp(min=1e-300)
     return torch.where(p > 0, p * (p / q).log(), 0.0).sum(dim=1)

@@ -1,4 +1,4 @@
-"""A quantized tensor: its codes, what gives them a value, and the bytes that it occupies."""
+"""A quantized tensor: its codes, the scales or tables that give them values, and the bytes that it occupies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mini_lib.tensor_checks import need_tensor
 class QTensor:
     """A tensor in a quantized format.
 
-    fields: what the format computes with, by name. The format chooses the names; four of them are properties too.
+    fields: the tensors that the format computes with, by name. The format chooses the names; four of them are
+    properties too.
 
     Source: Jacob 2018, section 2.1 (the data structure QuantizedBuffer).
     """
@@ -102,7 +103,7 @@ def quantize(weight: Tensor, fmt: Format, observer: Observer = min_max) -> QTens
     """Write `weight` in the format `fmt`.
 
     observer: chooses the range of each integer grid: `min_max`, `percentile(99.9)`, `mse` or `entropy`. A format
-        without a range to choose does not ask it.
+        without a range to choose does not use it.
 
     Raises:
         TypeError: `weight` does not hold floats, or `fmt` is not a format.
@@ -146,7 +147,7 @@ def from_parts(parts: dict[str, Tensor], fmt: Format, shape: tuple[int, ...]) ->
 
 
 def _checked(parts: dict[str, Tensor], fmt: Format, shape: tuple[int, ...]) -> dict[str, Tensor]:
-    """Return the parts in the order of the layout, if they are what a tensor of this `shape` in `fmt` is made of."""
+    """Return the parts in the order of the layout, if a tensor of this `shape` in `fmt` is made of exactly these."""
     expected = fmt.layout(shape)
     if parts.keys() != expected.keys():
         raise ValueError(

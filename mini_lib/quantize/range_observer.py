@@ -1,6 +1,6 @@
 """The range of activations, seen batch by batch.
 
-Weights can be looked at; activations come one batch at a time and are too many to keep. A fine histogram is kept
+Weights are all there at once; activations come one batch at a time and are too many to keep. A fine histogram is kept
 instead, which an observer then reads as if it were the values.
 """
 
@@ -19,7 +19,7 @@ BINS = 2**16  # at least 2**14 of them lie between 0 and the largest magnitude: 
 
 
 class RangeObserver:
-    """Watches activations go by and says which range their grid should cover.
+    """Watches activations pass by and says which range their grid should cover.
 
     The lowest value, the highest value and the number of zeros are kept exactly; all other values as a histogram of
     BINS bins from -limit to limit, each of which stands for the mean of its values. When a value lies beyond the limit,
@@ -59,7 +59,7 @@ class RangeObserver:
         self._sums = torch.zeros(BINS, dtype=torch.float64)
 
     def update(self, batch: Tensor) -> None:
-        """Take in one batch of activations (floats of any shape).
+        """Add one batch of activations (floats of any shape).
 
         Raises:
             TypeError: the batch does not hold floats.
@@ -96,7 +96,7 @@ class RangeObserver:
         return choose_qparams(*self.range(), self.fmt)
 
     def _rows(self) -> tuple[Tensor, IntFormat, Tensor]:
-        """What was seen, as an observer takes it: one row of values, and how often each occurs."""
+        """The values seen, in the form that an observer takes: one row of values, and how often each occurs."""
         counts, sums = self._counts.clone(), self._sums.clone()
         ends = torch.stack([self._low, self._high]).unique().double()
         for end in ends[ends != 0]:  # the ends are known exactly: take them out of their bins
@@ -109,7 +109,7 @@ class RangeObserver:
         return values.float()[None], self.fmt, often[None]
 
     def _reach(self, largest: float) -> None:
-        """Make the histogram reach as far as `largest`."""
+        """Extend the histogram to reach as far as `largest`."""
         if self._limit == 0:
             self._limit = largest
         while self._limit < largest:

@@ -1,4 +1,4 @@
-"""The state of a model as a file holds it: which tensors that is, and whether they bring the model back."""
+"""The state of a model as a file holds it: which tensors these are, and whether they restore the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of the state dict by name, contiguous; one that is held under two names comes once.
+    """Return the tensors of the state dict by name, contiguous; a tensor that is held under two names appears once.
 
     Raises:
         ValueError: the state dict holds something other than tensors.
@@ -23,7 +23,7 @@ def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     for name, tensor in model.state_dict().items():
         if not isinstance(tensor, Tensor):
             raise ValueError(
-                f"'{name}' of the model is of type {type(tensor).__name__}, and a file holds tensors alone; let "
+                f"'{name}' of the model is of type {type(tensor).__name__}, and a file holds only tensors; let "
                 "get_extra_state return a tensor, and set_extra_state take it"
             )
         place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
@@ -34,10 +34,10 @@ def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def need_own_state(model: nn.Module) -> None:
-    """Refuse a model whose state dict leaves out or changes one of its tensors: it would come back another.
+    """Refuse a model whose state dict leaves out or changes one of its tensors: it would come back different.
 
     Raises:
-        ValueError: it does.
+        ValueError: the state dict does so.
     """
     state = model.state_dict()
     for prefix, module in model.named_modules():
@@ -48,16 +48,16 @@ def need_own_state(model: nn.Module) -> None:
             name = f"{prefix}.{part}".strip(".")
             if tensor is not None and not (isinstance(state.get(name), Tensor) and _same_bits(state[name], tensor)):
                 raise ValueError(
-                    f"'{name}' of the model is not what its state_dict() holds, so no file would bring it back; remove "
+                    f"'{name}' of the model is not what its state_dict() holds, so no file could restore it; remove "
                     "the hook or the state_dict of its own that changes it"
                 )
 
 
 def load_state(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load the tensors of the file into the model, once names, shapes and dtypes are found equal.
+    """Load the tensors of the file into the model after checking that names, shapes and dtypes are equal.
 
     Raises:
-        ValueError: they are not, or the model holds something else afterwards.
+        ValueError: they differ, or the model holds something else afterwards.
     """
     own = stored_tensors(model)
     if missing := sorted(set(own) - set(tensors)):
@@ -97,12 +97,12 @@ def left_out(model: nn.Module) -> dict[str, list]:
 
 
 def need_left_out(model: nn.Module, saved: dict[str, list]) -> None:
-    """Refuse a model whose buffers outside of the state dict are not those of the `left_out` of the saved one.
+    """Refuse a model whose buffers outside the state dict differ from those of the saved model, given in `left_out`.
 
-    One of another size is no constant: it is a cache, say, which grows while a model runs.
+    A buffer of another size is no constant: it may be a cache, which grows while a model runs.
 
     Raises:
-        ValueError: one has the same size and other values.
+        ValueError: a buffer has the same size and other values.
     """
     for name, (size, digest) in left_out(model).items():
         if name in saved and saved[name][0] == size and saved[name][1] != digest:

@@ -1,9 +1,9 @@
-"""Models in files: what is stored, how large it is, and the way back.
+"""Models in files: what a file stores, how large it is, and how to read it back.
 
 One file is one safetensors archive (8 bytes of length, a JSON header, then the bytes of all tensors) and holds the
-model's state dict, nothing added and nothing left out. The header's metadata says in which format each quantized layer
-is written, and holds a seal, the sha256 of the whole file: a bit that has changed since is noticed. There is no pickle
-in it: reading a file never runs code from it.
+model's state dict, with nothing added and nothing left out. The header's metadata says in which format each quantized
+layer is written, and holds a seal, the sha256 of the whole file, which detects a single changed bit. The file contains
+no pickle: reading it never runs code from it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from mini_lib.quantize.train.layers import FakeQuantLayer
 from mini_lib.require import callable_, of_type
 from mini_lib.surgery import swap
 
-METADATA = "mini_lib"  # the one key of ours in the header; what it holds is JSON, with these keys:
+METADATA = "mini_lib"  # our only key in the header; its value is JSON, with these keys:
 DESCRIPTION = {"folded": bool, "formats": list, "layers": dict}
-SEAL = "sha256"  # two more keys, which files have not always
+SEAL = "sha256"  # two more keys, which older files may not have
 LEFT_OUT = "left_out"
-# What holds more than its state dict says, such as zero points and formats: a file of it would not bring it back.
+# Modules that hold more than their state dict says, such as zero points and formats: a file would not restore them.
 BEFORE = {
     IntegerNet: "to_integers(model, example)",
     PackedLayer: "pack_for_speed(model)",
@@ -63,8 +63,8 @@ class StoredSize:
 def stored_size(model: nn.Module) -> StoredSize:
     """Return the exact size of the file that `save_model(model, path)` would write, without writing it.
 
-    The payload is `measure.stored_bytes(model)`. The header does not shrink with the bits: it is some 100 bytes a
-    tensor, nothing beside a large model and a fifth of a tiny one at 1 bit.
+    The payload is `measure.stored_bytes(model)`. The header does not shrink with the bits: it takes some 100 bytes per
+    tensor, which is nothing next to a large model but a fifth of a tiny one at 1 bit.
 
     Raises:
         TypeError: `model` is not a module.
@@ -89,15 +89,15 @@ def file_bytes(model: nn.Module) -> int:
 
 
 def save_model(model: nn.Module, path: str | Path) -> StoredSize:
-    """Write `model`, float or quantized, to one safetensors file, and return what that occupies.
+    """Write `model`, float or quantized, to one safetensors file, and return its size.
 
     The file appears whole or not at all.
 
     Raises:
         TypeError: `model` is not a module, or `path` not a path.
         ValueError: the folder of `path` does not exist, or `path` is something other than a file; the model is an
-            integer, packed or fake-quant one, or one whose `state_dict()` holds something other than its tensors (by a
-            hook, say), which `load_model` could not bring back; or as `stored_size`.
+            integer, packed or fake-quant model, or its `state_dict()` holds something other than its tensors (because
+            of a hook, for example), which `load_model` could not restore; or as `stored_size`.
         OSError: the disk is full, or the folder is read-only; the file is as it was.
 
     >>> import os, tempfile
@@ -113,7 +113,7 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
             if isinstance(module, kind):
                 what = f"layer '{name}'" if name else "the model"
                 raise ValueError(
-                    f"{what} is of type {type(module).__name__}, which no file brings back; save it before {how}"
+                    f"{what} is of type {type(module).__name__}, which no file can restore; save it before {how}"
                 )
     need_own_state(model)
     content = _file_content(model)
@@ -122,20 +122,20 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
 
 
 def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
-    """Return the saved model in eval mode, equal to what was saved to the last bit.
+    """Return the saved model in eval mode, equal to the last bit.
 
-    A buffer with `persistent=False` is not in the file. It is as `build` makes it, which has to be what it was.
+    A buffer with `persistent=False` is not in the file. It is as `build` makes it, which has to match the saved model.
     A file in which a bit has changed is refused. Files of earlier versions, which have no seal, are read unchecked.
 
     Args:
         path: a file that `save_model` wrote.
         build: makes the float model that was quantized, as it was before batch norm was folded; its weights do not
-            matter. `zoo.small_cnn`, say.
+            matter. An example is `zoo.small_cnn`.
 
     Raises:
         TypeError: `path` is not a path, or `build` cannot be called or gives no module.
-        ValueError: there is no such file, it is damaged, it was not written by `save_model`, it is written in a format
-            that is not known here, or it holds another model than `build` makes.
+        ValueError: there is no such file, it is damaged, it was not written by `save_model`, it is written in an
+            unknown format, or it holds another model than `build` makes.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -187,9 +187,9 @@ def _size(model: nn.Module, content: bytes) -> StoredSize:
 
 
 def _describe(model: nn.Module) -> dict:
-    """Return what a reader must know beside the tensors: was batch norm folded, which layer has which formats.
+    """Return what a reader must know besides the tensors: whether batch norm was folded, and the formats of each layer.
 
-    Layers mostly share a format, so each format is written once and the layers say which one is theirs.
+    Layers mostly share a format, so each format is written once and the layers refer to it.
     """
     formats: list[str] = []
     layers = {}
@@ -225,7 +225,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict, dict]:
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged or no safetensors file ({error}); save the model again") from error
+        raise ValueError(f"{path} is damaged or not a safetensors file ({error}); save the model again") from error
     try:
         description = json.loads(header["__metadata__"][METADATA])
         described = {key: kind(description[key]) for key, kind in DESCRIPTION.items()}
@@ -243,7 +243,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict, dict]:
 def _layer(
     model: nn.Module, name: str, entry: dict, formats: list[Format], tensors: dict[str, Tensor]
 ) -> QuantizedLayer:
-    """Build the quantized layer that the header describes, in the place of the layer that `build` made."""
+    """Build the quantized layer that the header describes, to replace the layer that `build` made."""
     try:
         old = model.get_submodule(name)
     except AttributeError:

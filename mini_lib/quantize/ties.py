@@ -1,7 +1,8 @@
 """Tied layers: several that hold one weight, or one bias.
 
-A weight that is rounded for one of them is rounded for all, or it would be stored twice and no longer be one. So either
-all its holders get the same codes, or a transformation that goes layer by layer refuses them: `plain.need_own`.
+A weight that is rounded for one of them must be rounded for all, or it would be stored twice and no longer be shared.
+So either all its holders get the same codes, or a transformation that goes layer by layer refuses them:
+`plain.need_own`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from mini_lib.quantize.formats import Format
 def tied_layers(
     model: nn.Module, layers: Mapping[str, nn.Module], formats: Mapping[str, Format]
 ) -> list[tuple[str, str, str]]:
-    """Return what the `layers` share, as (layer, "weight" or "bias", the layer that holds the same and comes first).
+    """Return what the `layers` share, as (layer, "weight" or "bias", the first layer that holds the same).
 
     Raises:
-        ValueError: what a layer shares is held by something that is not one of them, or has another format there.
+        ValueError: something outside these layers holds a shared tensor too, or a holder has another format.
 
     >>> from mini_lib.quantize.ladder import rung
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))

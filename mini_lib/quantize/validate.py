@@ -1,4 +1,4 @@
-"""The questions that every quantizer asks of the numbers it is given."""
+"""The checks that every quantizer makes on the numbers it is given."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def need_codes(name: str, codes: object) -> Tensor:
 
 
 def need_scale(scale: Tensor | float) -> Tensor:
-    """Return the scales as float32, once 1 / scale is a number.
+    """Return the scales as float32 if 1 / scale is finite.
 
     Raises:
         TypeError: they are not numbers.
@@ -71,7 +71,7 @@ def need_scale(scale: Tensor | float) -> Tensor:
     if not bool((scale.isfinite() & (scale >= torch.finfo(torch.float32).tiny)).all()):
         raise ValueError(
             f"every scale must be finite and at least 1.2e-38, got {scale.min():.4g} to {scale.max():.4g}; "
-            "choose_qparams gives such scales"
+            "choose_qparams gives valid scales"
         )
     return scale
 
@@ -121,7 +121,7 @@ def need_whole_numbers(name: str, value: object) -> Tensor:
 
 
 def need_range(found: object) -> tuple[Tensor, Tensor]:
-    """Return what an observer found, if it is the low and the high end of a range for each row.
+    """Return the result of an observer if it is the low and the high end of a range for each row.
 
     Raises:
         TypeError: it is something else.
@@ -150,7 +150,7 @@ def need_ends(qmin: object, qmax: object) -> tuple[int, int]:
 
 
 def need_zero_point(zero_point: Tensor | int, qmin: int, qmax: int) -> Tensor:
-    """Return the zero points, once they are codes.
+    """Return the zero points if they are codes.
 
     Raises:
         TypeError: they are not numbers.

@@ -1,4 +1,4 @@
-"""Augmentation as an experiment: what it does to labels and accuracy, what a search finds, spends, and where it fails.
+"""Augmentation as an experiment: its effect on labels and accuracy; what a search finds and costs, and where it fails.
 
-A docstring alone: the modules are used one by one.
+There is only this docstring: the modules are used one by one.
 """

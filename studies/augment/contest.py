@@ -1,7 +1,7 @@
-"""The contest of policies: what is asked, on which pictures, and what one search and one final net have to report.
+"""The contest of policies: its questions, its pictures, and the results of one search and of one final net.
 
-A seed is a whole repetition: pictures of its own to train and to validate on, a search of its own, nets of its own.
-Only the test pictures are the same for all, and nothing is chosen by them.
+A seed is a whole repetition, with its own pictures to train and to validate on, its own search and its own nets. Only
+the test pictures are the same for all seeds, and nothing is chosen by them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SEARCHED = (RANDOM_SEARCH, EVOLUTION, FORWARD, CONTROLLER, TPE, POPULATION, DENS
 # Its count and magnitude are tuned with the same compute, on the same validation pictures.
 RANDAUGMENT = "RandAugment, tuned"
 METHODS = (*SEARCHED, RANDAUGMENT)
-WITHOUT_CHILDREN = (POPULATION, DENSITY)  # one trains whole nets, the other none: their rewards are something else
-# What nobody searched for. A random policy is drawn anew for each net; so is each of five that are joined.
+WITHOUT_CHILDREN = (POPULATION, DENSITY)  # one trains whole nets, the other none: their rewards are not comparable
+# Policies without a search. A random policy is drawn anew for each net; so is each of five that are joined.
 NONE, AFFINE, TRIVIAL = "none", "hand-written affine", "TrivialAugment"
 RANDOM, JOINED = "a random policy", "five random policies joined"
 UNSEARCHED = (NONE, AFFINE, TRIVIAL, RANDOM, JOINED)
-# The validation labels, which a search spends, are trained on as well: as many steps, twice the pictures.
+# Training also uses the validation labels, which a search spends: the same number of steps, twice the pictures.
 ALL_LABELS = "all labels: "
 WITH_ALL_LABELS = tuple(ALL_LABELS + arm for arm in (NONE, AFFINE, TRIVIAL, JOINED))  # and the best searched method
 HALF = ", half as long"
@@ -59,18 +59,17 @@ def quick_cnn(seed: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Contest:
-    """What decides the results. Every method may train `trials` children for `child_steps` steps each.
+    """The settings that decide the results. Every method may train `trials` children for `child_steps` steps each.
 
     `together` children are asked for at a time. A searched policy is the `joined` best trials in one, of `sub_policies`
     each. A final net takes `final_steps` steps; there are `nets` of them for each arm and seed. `again` nets are
-    children with the winner of a search once more: how much of its reward was luck. `build(seed)` makes an untrained
-    net and `load_data()` the pictures; both are functions that another process can import by name.
+    further children with the winner of a search: they show how much of its reward was luck. `build(seed)` makes an
+    untrained net and `load_data()` the pictures; both are functions that another process can import by name.
 
-    The learning rate was chosen without augmentation, of .01 and .03, on pictures that no seed of the record has.
+    The learning rate was chosen from .01 and .03, without augmentation, on pictures that no seed of the record has.
 
     Raises:
-        TypeError, ValueError: a setting is out of range, there are no seeds, or more pictures are asked for than there
-            are.
+        TypeError, ValueError: a setting is out of range, there are no seeds, or there are not enough pictures.
     """
 
     seeds: tuple[int, ...] = tuple(range(10))
@@ -105,12 +104,12 @@ class Contest:
 
     @property
     def child_pictures(self) -> int:
-        """The pictures that one child is trained on, each time that it sees one counted."""
+        """The number of pictures that one child is trained on, where each counts every time that it is seen."""
         return self.child_steps * self.batch_size
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms that are trained in the end, but for the last, which these decide (see `best_searched`)."""
+        """The arms that are trained in the end, except the last, which these decide (see `best_searched`)."""
         return tuple(arm for arm in ARMS if arm not in METHODS or arm in self.methods)
 
 
@@ -132,7 +131,7 @@ _COUNTS = (
 def pictures_of(contest: Contest, seed: int, splits: Splits) -> Splits:
     """Return the pictures of a seed: training and validation pictures that no other seed has, and all test pictures.
 
-    Both come from `splits.train`, which goes through the classes in turn.
+    Both come from `splits.train`, in which the classes take turns.
 
     Raises:
         ValueError: there are not enough training pictures for this seed.
@@ -160,13 +159,12 @@ def _rows(split: Split, first: int, end: int) -> Split:
 
 @dataclass(frozen=True)
 class Search:
-    """One search: what it cost, what it was told, and what it found.
+    """One search: its cost, its rewards, and its result.
 
-    `policy` is what the final nets are trained with, `best` the trial with the highest reward, both as JSON. `rewards`
-    are those that the method was told, trial by trial; `reward` is that of `best`. The winner was trained as a child
-    again, with other seeds: `again_validation` and `again_test` are what it reached, and empty for `WITHOUT_CHILDREN`.
-    Trained and judged pictures are
-    counted each time that one is seen.
+    `policy` is used to train the final nets, and `best` is the trial with the highest reward, both as JSON. `rewards`
+    are those that the method was told, trial by trial; `reward` is that of `best`. The winner was trained again as a
+    child, with other seeds: `again_validation` and `again_test` are its accuracies then, and are empty for
+    `WITHOUT_CHILDREN`. Trained and judged pictures count each time that they are seen.
     """
 
     seed: int
@@ -183,12 +181,12 @@ class Search:
 
     def __post_init__(self) -> None:
         for name in ("rewards", "again_validation", "again_test"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, from a file
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a file gives a list
 
 
 @dataclass(frozen=True)
 class Final:
-    """The final nets of one arm and seed: their validation and test accuracies, one for each net.
+    """The final nets of one arm and seed: their validation and test accuracies, one per net.
 
     Nets that were trained on the validation pictures have no validation accuracy.
     """

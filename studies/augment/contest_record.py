@@ -1,4 +1,4 @@
-"""What the contest found, as it is shipped, and its tables."""
+"""The results of the contest, as shipped, and their tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Which = Literal["validation", "test"]
 
 @dataclass(frozen=True)
 class Results:
-    """The searches and the final nets of a contest, and the settings and the machine that they were made with."""
+    """The searches and the final nets of a contest, and the settings and the machine of the run."""
 
     searches: tuple[Search, ...]
     finals: tuple[Final, ...]
@@ -73,7 +73,7 @@ def gain(results: Results, arm: str, over: str, which: Which = "test") -> Paired
     """Return by how much an arm is more accurate than another, seed by seed, as shares.
 
     Raises:
-        ValueError: there is no such arm, or the two have different seeds, or only one.
+        ValueError: there is no such arm, or the two have different seeds or only one seed.
     """
     return paired(accuracies(results, arm, which), accuracies(results, over, which))
 
@@ -81,7 +81,7 @@ def gain(results: Results, arm: str, over: str, which: Which = "test") -> Paired
 def accuracy_table(results: Results, arms: Sequence[str] = ()) -> str:
     """Return arms as rows, the best on test data first: accuracies in percent, mean and standard deviation over seeds.
 
-    The last column is how much the validation accuracy promises too much. All arms, if none are named.
+    The last column is how far validation accuracy is too optimistic. The default is all arms.
     """
     ranked = sorted(arms or results.arms, key=lambda arm: -spread(results, arm).mean)
     lines = [["", "validation", "test", "validation less test"]]
@@ -99,8 +99,8 @@ def accuracy_table(results: Results, arms: Sequence[str] = ()) -> str:
 def gain_table(results: Results, over: str, arms: Sequence[str] = ()) -> str:
     """Return by how many points of test accuracy arms differ from `over`, with 95 % interval and permutation test.
 
-    The last column is corrected, after Holm, for as many comparisons as the table has rows. All arms, if none are
-    named, the best first.
+    The last column is corrected by Holm's method for as many comparisons as the table has rows. The default is all
+    arms, the best first.
     """
     gains = {arm: gain(results, arm, over) for arm in arms or results.arms if arm != over}
     ranked = sorted(gains, key=lambda arm: -gains[arm].mean)
@@ -123,7 +123,7 @@ def gain_table(results: Results, over: str, arms: Sequence[str] = ()) -> str:
 
 
 def cost_table(results: Results) -> str:
-    """Return what one search of each method took, mean over the seeds: trials, pictures in thousands, seconds."""
+    """Return the cost of one search of each method, mean over the seeds: trials, pictures in thousands, seconds."""
     lines = [["", "trials", "thousands trained on", "thousands judged", "seconds"]]
     for method in results.methods:
         own = _searches(results, method)
@@ -138,11 +138,12 @@ def cost_table(results: Results) -> str:
 
 
 def luck_table(results: Results) -> str:
-    """Return what the winner of each search was promised to be worth, and what it is worth, in percent.
+    """Return the reward of the winner of each search, and its accuracies when it is trained again, in percent.
 
-    The reward is the validation accuracy that made it the winner. Trained again as a child with other seeds, it has
-    another validation accuracy: the difference was luck in training. Its test accuracy is on pictures that no search
-    has seen. The first column is the mean of all trials of the search. Methods that train no children are left out.
+    The reward is the validation accuracy that made it the winner. When it is trained again as a child with other seeds,
+    its validation accuracy differs: the difference was luck in training. Its test accuracy is on pictures that no
+    search has seen. The first column is the mean of all trials of the search. Methods that train no children are left
+    out.
     """
     lines = [["", "all trials", "reward of the winner", "again, validation", "luck, points", "again, test"]]
     for method in (one for one in results.methods if one not in WITHOUT_CHILDREN):
@@ -207,7 +208,7 @@ def _study_of(values: Any) -> Results:
 
 
 def recorded(path: Path = RECORD_FILE) -> Results:
-    """Return the contest that is shipped.
+    """Return the shipped contest.
 
     Raises:
         ValueError: its file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Runs the contest part by part, here or on other machines: what is in the folder stays, what is missing is made."""
+"""Runs the contest part by part, here or on other machines: parts in the folder are kept, missing ones are made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_contest(
     machine: Mapping[str, object] | None = None,
     progress: Callable[[Search | Final], None] | None = None,
 ) -> Results:
-    """Search with every method and seed, then train the final nets, and return all that was found.
+    """Search with every method and seed, then train the final nets, and return all results.
 
     Each search is one task for joblib, and so are the final nets of each arm and seed. By default they run here, one
     after the other. For one process per core, or for other machines, set another backend around the call:
@@ -40,8 +40,9 @@ def run_contest(
         with joblib.parallel_config(backend="dask"):
             run_contest(contest, folder)
 
-    Results but for the seconds are the same wherever a task runs, with as many threads. With a `folder`, each is
-    written to it when it is done, and a contest that was stopped goes on from there, also with more seeds or methods.
+    Apart from the seconds, results are the same wherever a task runs, if it has the same number of threads. With a
+    `folder`, each result is written to it when it is done, and a contest that was stopped continues from there, even
+    with more seeds or methods.
 
     Raises:
         ValueError: the folder holds a contest with other settings, or a file in it cannot be read.

@@ -1,4 +1,4 @@
-"""The final nets: all arms take as many steps, from the same weights, and see the pictures in the same order."""
+"""The final nets: all arms take equally many steps, from the same weights, and see the pictures in the same order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ from studies.augment.contest import (
 from studies.augment.searches import augment_of, joined, random_policies, recipe_of
 from studies.tickets.study import load_once
 
-# What somebody writes who knows clothes and never searched: a pixel or two aside, or turned and slanted a little.
+# A policy that somebody who knows clothes might write without a search: a pixel or two aside, or turned and slanted a
+# little.
 HAND_WRITTEN = Policy(
     [
         SubPolicy(Step(translate_x, probability=0.5, magnitude=1), Step(translate_y, probability=0.5, magnitude=1)),
@@ -41,7 +42,7 @@ HAND_WRITTEN = Policy(
 
 
 def train_final(contest: Contest, seed: int, arm: str, search: Search | None = None) -> Final:
-    """Return the final nets of an arm and a seed; a searched arm trains with what its `search` found.
+    """Return the final nets of an arm and a seed; a searched arm trains with the policy that its `search` found.
 
     Raises:
         ValueError: there is no such arm, or its search is missing; as `fit`.

@@ -1,17 +1,17 @@
-"""Why density matching fails where the data it is for looks different: one policy, judged in four ways.
+"""Why density matching fails where its target data looks different: one policy, judged in four ways.
 
-A policy T is to make training pictures look like those that are to come. Four ways to judge it without those:
+A policy T should make training pictures look like the pictures to come. Four ways to judge it without those:
 
 - *matched*, as in Fast AutoAugment: a net of plain training pictures judges T(other training pictures). It asks whether
   T stays inside the training data. A policy that leaves it, as it must where validation pictures lie outside, is
-  punished by as much as the net fails on validation pictures: T(training) and validation look alike to it.
+  penalised by the net's failure on such pictures: T(training) and validation look alike to it.
 - *undone*: the same net judges T(validation pictures). It asks whether T makes them look like training pictures, which
-  finds the inverse of what happened to them, if there is one. A turn by a random angle has none.
+  finds the inverse of their change, if there is one. A turn by a random angle has none.
 - *backwards*: a net of plain validation pictures judges T(training pictures). It asks whether T stays inside the
-  validation data. That holds for the right policy, but for the one that does nothing as well, if validation pictures
+  validation data. That holds for the right policy, but also for the policy that does nothing, if validation pictures
   are more varied than training pictures.
 - *child*: a net of T(training pictures) judges plain validation pictures. It asks whether the validation data lies
-  inside T(training). Only this one is what we want to know, and only this one takes a training for each policy.
+  inside T(training). Only this one answers our question, and only this one takes a training per policy.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,8 +47,8 @@ class Judgement:
 class Judges:
     """Policies as four judges see them, and the accuracies of the net of plain training pictures.
 
-    `upright` is that on other training pictures, `shifted` that on validation pictures. `spent` holds what each way
-    has taken, for all policies together.
+    `upright` is the accuracy on other training pictures, `shifted` the accuracy on validation pictures. `spent` holds
+    the cost of each way, for all policies together.
     """
 
     rows: tuple[Judgement, ...]
@@ -57,7 +57,7 @@ class Judges:
     spent: Mapping[str, Spent]
 
     def choice(self, way: str) -> Judgement:
-        """Return the policy with the highest reward in one of the `WAYS`; of equal ones the first."""
+        """Return the policy with the highest reward in one of the `WAYS`; of equal policies the first."""
         return max(self.rows, key=lambda row: getattr(row, way))
 
     def correlation(self, way: str) -> float:
@@ -66,7 +66,7 @@ class Judges:
         return float(spearmanr(rewards, [row.test for row in self.rows]).statistic)
 
     def __str__(self) -> str:
-        """A line per policy, the best on test data first; then what each way would have chosen, and what it took."""
+        """A line per policy, the best on test data first; then the choice of each way, and its cost."""
         percent = lambda share: f"{100 * share:.1f}"  # noqa: E731
         lines = [["accuracy in %", *WAYS, "test"]]
         for row in sorted(self.rows, key=lambda row: -row.test):
@@ -89,19 +89,19 @@ def judge_policies(
     wrap: Callable[[Augment], Augment] = Standardised,
     progress: Callable[[int], None] | None = None,
 ) -> Judges:
-    """Return how four judges see each policy, and what its child is worth on test data, which chooses nothing.
+    """Return each policy's reward from four judges, and its child's test accuracy, which chooses nothing.
 
-    Half of `splits.train` is learned, by the nets that judge and by each child; the other half is what the policies
-    change for the first and the third judge.
+    The nets that judge and all children learn one half of `splits.train`; the policies change the other half for the
+    first and the third judge.
 
     Args:
         policies: by name.
-        splits: upright training pictures, and validation and test pictures that differ from them alike.
+        splits: upright training pictures, and validation and test pictures that differ from them in the same way.
         build: makes an untrained net from a seed.
-        recipe: of every net.
-        seed: of weights, pictures and policies.
+        recipe: for every net.
+        seed: for weights, pictures and policies.
         together: how many children are trained as one.
-        wrap: makes of a policy what can change the pictures.
+        wrap: turns a policy into an augmentation of the pictures.
         progress: called with the number of policies done.
 
     Raises:

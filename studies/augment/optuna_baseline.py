@@ -1,7 +1,7 @@
-"""A well-kept library behind the same ask and tell: Optuna's tree-structured Parzen estimator (TPE).
+"""A well-maintained library with the same ask and tell: Optuna's tree-structured Parzen estimator (TPE).
 
-TPE splits the trials so far into good and bad ones, models the density of either, and asks for what is likely among the
-good and unlikely among the bad. Fast AutoAugment searches with it.
+TPE splits the trials so far into good and bad ones, models the density of each group, and asks for policies that are
+likely among the good and unlikely among the bad. Fast AutoAugment searches with it.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class OptunaTPE:
     and the same seed and rewards give the same policies.
 
     Args:
-        space: what is searched.
-        seed: decides what is drawn.
+        space: the policies that are searched.
+        seed: decides all draws.
         sub_policies: of each policy, 1 or more.
 
     Raises:
@@ -45,16 +45,16 @@ class OptunaTPE:
             for gene, choices in enumerate(space.choices * sub_policies)
         }
         self._study = self._empty_study()
-        self._waiting = {}  # the trials that were asked for and not yet told of, by their genes
+        self._waiting = {}  # the trials that were asked for and not yet told, by their genes
         self._asked = self._told = 0
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides which policies are asked for, as plain values."""
+        """The settings that decide which policies are asked for, as plain values."""
         return {**self.space.settings, "seed": self._seed, "sub_policies": self.sub_policies}
 
     def ask(self, count: int) -> list[Policy]:
-        """Return `count` policies to try; each knows of those that wait for their reward.
+        """Return `count` policies to try, chosen with regard to those that still wait for their reward.
 
         Raises:
             TypeError: `count` is not a whole number.
@@ -73,11 +73,12 @@ class OptunaTPE:
         return policies
 
     def tell(self, policies: Sequence[Policy], rewards: Sequence[float]) -> None:
-        """Let Optuna know the rewards of policies, asked for or not.
+        """Tell Optuna the rewards of policies, whether it asked for them or not.
 
         Raises:
             TypeError: a reward is not a number.
-            ValueError: not as many rewards as policies, a reward that is not finite, or a policy it cannot ask for.
+            ValueError: there are not as many rewards as policies, a reward is not finite, or a policy is one that it
+                cannot ask for.
         """
         need_rewards(policies, rewards)
         for policy, reward in zip(policies, rewards):
@@ -89,7 +90,7 @@ class OptunaTPE:
                 trial = self._optuna.trial.create_trial(params=params, distributions=self._choices, value=reward)
                 self._study.add_trial(trial)
         self._told += len(policies)
-        self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
+        self._asked = max(self._asked, self._told)  # a replayed log was asked for in an earlier run
 
     def _genes(self, policy: Policy) -> tuple[int, ...]:
         if len(policy.sub_policies) != self.sub_policies:
@@ -106,7 +107,7 @@ class OptunaTPE:
 
     def _empty_study(self) -> object:
         before = self._optuna.logging.get_verbosity()
-        self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)  # it would announce the study
+        self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)  # otherwise it would announce the study
         try:
             return self._optuna.create_study(direction="maximize")
         finally:

@@ -1,7 +1,7 @@
-"""One search by one method on the pictures of one seed, and what its policy is.
+"""One search by one method on the pictures of one seed, and the policy that it finds.
 
 All methods that try policies are told the validation accuracy of children that start from the same weights and see the
-training pictures in the same order: two of them differ in their policy alone.
+training pictures in the same order: two children differ only in their policy.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ COUNTS, MAGNITUDES = (1, 2), (3, 8, 14, 20, 27)  # of the grid of RandAugment
 PARTS = 4  # of a schedule
 JUDGED_PER_TRIAL = 3  # policies that density matching judges where another method trains one child
 AT_ONCE = 10  # batches that one call augments
-OTHER_SEED = 1_000_000  # added to a seed for chance that has nothing to do with it
+OTHER_SEED = 1_000_000  # added to a seed for draws that are independent of it
 
 
 def joined(policies: Sequence[Policy]) -> Policy:
@@ -63,14 +63,14 @@ def joined(policies: Sequence[Policy]) -> Policy:
 
 
 def random_policies(contest: Contest, seed: int, count: int) -> list[Policy]:
-    """Return policies that nobody searched for, drawn evenly from the space that the searches have."""
+    """Return policies without a search, drawn uniformly from the space of the searches."""
     generator = torch.Generator().manual_seed(OTHER_SEED + seed)
     return [SPACE.random_policy(contest.sub_policies, generator) for _ in range(count)]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a method has found: its policy and its winner as JSON, the winner's reward, and what it was told."""
+    """The result of a method: its policy and its winner as JSON, the winner's reward, and all rewards in order."""
 
     policy: str
     best: str
@@ -87,7 +87,7 @@ def search(contest: Contest, seed: int, method: str) -> Search:
     """
     begun_s = time.perf_counter()
     splits = pictures_of(contest, seed, load_once(contest.load_data))
-    with parallel_config(backend="sequential"):  # a search is one task, and starts none elsewhere
+    with parallel_config(backend="sequential"):  # a search is one task, and starts no tasks elsewhere
         found = _found(contest, splits, seed, method)
     seconds = round(time.perf_counter() - begun_s, 2)
     children = [] if method in WITHOUT_CHILDREN else _winner_again(contest, splits, seed, method, found.best)
@@ -126,7 +126,7 @@ def method_of(name: str, contest: Contest, seed: int) -> object:
 
 
 def augment_of(method: str, text: str, steps: int) -> Augment:
-    """Return the augmentation that a search has written as JSON, for one training of so many steps."""
+    """Return the augmentation that a search has written as JSON, for one training of that many steps."""
     if method == RANDAUGMENT:
         return RandAugment(**json.loads(text))
     if method == POPULATION:
@@ -157,7 +157,7 @@ def _found(contest: Contest, splits: Splits, seed: int, method: str) -> Found:
 
 
 def _until_spent(contest: Contest, judge: ByChildren, seed: int, method: str) -> SearchOutcome:
-    """Search until all trials are spent; a method that is finished before begins once more, with another seed."""
+    """Search until all trials are spent; a method that finishes earlier begins again, with another seed."""
     trials, spent, begun = (), Spent(), 0
     while len(trials) < contest.trials:
         asks = method_of(method, contest, seed + OTHER_SEED * begun)
@@ -179,7 +179,7 @@ def _winner_again(contest: Contest, splits: Splits, seed: int, method: str, text
 
 
 def by_children(contest: Contest, splits: Splits, seeds: Sequence[int]) -> ByChildren:
-    """Return what judges policies by the validation accuracy of children, one for each policy and seed."""
+    """Return the judge of policies by the validation accuracy of children, one per policy and seed."""
     recipe = recipe_of(contest, contest.child_steps)
     return ByChildren(contest.build, splits.train, splits.validation, recipe, seeds=seeds)
 
@@ -195,7 +195,7 @@ def _of(outcome: SearchOutcome, count: int) -> Found:
 
 
 def _grid(contest: Contest, splits: Splits, seed: int) -> Found:
-    """Every count with every magnitude, as many children of each as the trials allow: the highest mean is taken."""
+    """Every count with every magnitude, with as many children of each as the trials allow; the highest mean wins."""
     settings = [(count, magnitude) for count in COUNTS for magnitude in MAGNITUDES]
     each = max(1, contest.trials // len(settings))
     judge = by_children(contest, splits, [seed + OTHER_SEED * number for number in range(each)])
@@ -206,7 +206,7 @@ def _grid(contest: Contest, splits: Splits, seed: int) -> Found:
 
 
 def _population(contest: Contest, splits: Splits, seed: int) -> Found:
-    """As many nets as the pictures of all trials suffice for, each trained as long as a final net."""
+    """As many nets as the pictures of all trials allow, each trained for as long as a final net."""
     found = population_based(
         contest.build,
         SPACE,

@@ -1,7 +1,7 @@
-"""A task whose right augmentation is known: training pictures stand upright, validation and test pictures do not.
+"""A task whose right augmentation is known: training pictures are upright, validation and test pictures are not.
 
-Those are turned by up to 72 degrees in either direction, and half of them are inverted. So what helps is to turn and to
-invert, and a search that works must find that, from validation accuracies alone.
+Validation and test pictures are turned by up to 72 degrees in either direction, and half of them are inverted. So
+turning and inverting help, and a search that works must find that from validation accuracies alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from mini_lib.batch import Augment, Batch
 from mini_lib.data import Split, Splits
 from mini_lib.fit import Spread, accuracy
 
-# What helps is among much that does not. The ranges are TrivialAugment's: a rotation turns by up to 135 degrees.
+# The helpful operations are among many that do not help. The ranges are TrivialAugment's: a rotation is up to 135
+# degrees.
 _WIDE = {operation.name: operation for operation in WIDE_OPERATIONS}
 _OPERATIONS = ("rotate", "shear_x", "translate_x", "brightness", "contrast", "sharpness", "solarize")
 TURNED_SPACE = SearchSpace(
@@ -38,16 +39,16 @@ TURNED_SPACE = SearchSpace(
     magnitudes=(1.5, 3, 4.5, 6, 7.5, 9),
     steps=3,
 )
-# 40 steps tell the policies of this task apart as well as 80 do, at twice the rate; others may need more.
+# At twice the rate, 40 steps separate the policies of this task as well as 80 do; other tasks may need more.
 TURNED_RECIPE = ChildRecipe(steps=40, learning_rate=0.02, batches_at_once=8)
 FINAL_RECIPE = ChildRecipe(steps=160, batches_at_once=8)
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What the pictures of the task have been through, as an augmentation of bytes: the oracle.
+    """The change of this task's pictures, as an augmentation of bytes: the oracle.
 
-    Each picture draws its angle evenly from [-degrees, degrees], and whether it is inverted.
+    Each picture draws its angle uniformly from [-degrees, degrees], and whether it is inverted.
 
     Raises:
         TypeError, ValueError: `degrees` is not a finite number above 0.
@@ -78,7 +79,7 @@ def turned_and_inverted(
     degrees: float = 72.0,
     seed: int = 0,
 ) -> Splits:
-    """Return the first pictures of each part, those to validate and to test on turned, and half of them inverted.
+    """Return the first pictures of each part; those to validate and to test on are turned, and half of them inverted.
 
     Pictures are standardised, as those of `fashion()`.
 
@@ -107,7 +108,7 @@ def search_turned(
     seed: int = 0,
     progress: Callable[[Judged], None] | None = None,
 ) -> SearchOutcome:
-    """Return what forward selection finds on the task in at most so many trials; it sees no test picture."""
+    """Return the result of forward selection on the task in at most that many trials; it sees no test picture."""
     judge = ByChildren(child_cnn, task.train, task.validation, recipe, seeds=(seed,))
     return run_search(ForwardSelection(space, seed=seed), judge, trials=trials, together=16, progress=progress)
 
@@ -121,7 +122,7 @@ def final_accuracies(
 ) -> dict[str, Spread]:
     """Return the test accuracy of nets that are trained with each augmentation of bytes, or without any (None).
 
-    The seeds are others than those of a search, so that no policy profits from the luck by which it was chosen.
+    The seeds differ from those of a search, so that no policy profits from the luck by which it was chosen.
     """
     wrapped = [None if augment is None else Standardised(augment) for augment in augments.values() for _ in seeds]
     children = train_children(child_cnn, wrapped, task.train, task.validation, recipe, [*seeds] * len(augments))

@@ -1,4 +1,4 @@
-"""How few bits the course's CNN can live on, trained or not, with a teacher or without; and what a teacher gives.
+"""How few bits the course's CNN needs, trained or not, with a teacher or without; and how much a teacher helps.
 
-A docstring alone: the modules are used one by one.
+There is only this docstring: the modules are used one by one.
 """

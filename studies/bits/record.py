@@ -1,4 +1,4 @@
-"""What the recorded study found, as it is shipped, and its tables."""
+"""The results of the recorded study, as shipped, and their tables."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Which = Literal["validation", "test"]
 class Study:
     """The parts of the study.
 
-    `teachers` holds the ensembles themselves, one for each seed; `few_bits` the runs of `run_width`, and `students`
-    those of `run_students` by the number of their labelled pictures. `settings` says how all that was made, and on what
-    machine.
+    `teachers` holds the ensembles themselves, one per seed; `few_bits` holds the runs of `run_width`, and `students`
+    those of `run_students` by the number of their labelled pictures. `settings` says how everything was made, and on
+    what machine.
     """
 
     teachers: tuple[Run, ...]
@@ -61,7 +61,7 @@ def gain(runs: Sequence[Run], width: str, arm: str, over: str, which: Which = "t
 
 
 def best_arm(runs: Sequence[Run], width: str, arms: Sequence[str]) -> str:
-    """Return the arm of the highest mean *validation* accuracy at a width; the first of equals.
+    """Return the arm with the highest mean *validation* accuracy at a width; of equal arms the first.
 
     >>> runs = [Run(0, "2", "plain", 0.86, 0.88, 1), Run(0, "2", "ensemble teacher", 0.87, 0.85, 1)]
     >>> best_arm(runs, "2", ["plain", "ensemble teacher"])
@@ -92,7 +92,7 @@ def gain_table(runs: Sequence[Run], arms: Sequence[str], over: str, which: Which
 
 
 def choice_table(runs: Sequence[Run], arms: Sequence[str]) -> str:
-    """Return which of the `arms` validation data chooses at each width, and what test data says of it, in percent.
+    """Return which of the `arms` validation data chooses at each width, and its test accuracy, in percent.
 
     Widths at which one of them was not run are left out.
     The last column is the difference of test accuracy to the first of the arms, seed by seed, in points.
@@ -108,9 +108,10 @@ def choice_table(runs: Sequence[Run], arms: Sequence[str]) -> str:
 
 
 def bytes_table(runs: Sequence[Run]) -> str:
-    """Return what each width stores in KiB, rounded after training and trained, and whether both models predict alike.
+    """Return the KiB stored at each width, rounded after training and trained, and whether both models predict alike.
 
-    Rounded, batch norm is folded away; trained, it is stored beside the codes, so that nothing is rounded anew.
+    In the rounded model batch norm is folded; in the trained one it is stored with the codes, so that nothing is
+    rounded again.
     """
     lines = [["bits", "rounded KiB", "trained KiB", "packed predicts as trained"]]
     for width in dict.fromkeys(run.width for run in runs):
@@ -152,7 +153,7 @@ def _study_of(values: Any) -> Study:
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:
-    """Return the study that is shipped.
+    """Return the shipped study.
 
     Raises:
         ValueError: its file is missing or damaged.

@@ -1,4 +1,4 @@
-"""The whole study, part by part: what is in the folder already stays, and what is missing is made."""
+"""The whole study, part by part: parts in the folder are kept, and missing ones are made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from studies.parts import open_parts, read_part, write_part
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the results: the seeds, the plan of few bits, and the schoolings of students."""
+    """The settings that decide the results: the seeds, the plan of few bits, and the schoolings of students."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     few_bits: Plan = field(default_factory=Plan)
@@ -32,7 +32,7 @@ Part = Callable[[Splits, Callable[[Run], None] | None], tuple[Run, ...]]
 
 
 def parts_of(settings: Settings) -> Mapping[str, Part]:
-    """Return the parts of a study by name, each made on its own: a teacher, a width or a schooling, of one seed.
+    """Return the parts of a study by name, each made separately: a teacher, a width or a schooling, of one seed.
 
     >>> list(parts_of(Settings(seeds=(0,))))[:2]
     ['teacher-0', 'bits-32-0']
@@ -65,15 +65,15 @@ def run_study(
     machine: Mapping[str, object],
     progress: Callable[[str, Run], None] | None = None,
 ) -> Study:
-    """Make the parts that are missing in the folder, and return the study of all of them.
+    """Make the parts that are missing in the folder, and return the study made of all parts.
 
     `progress` is called with a part's name after each of its runs. Several processes may share a folder, as long as
-    each makes other seeds; the last to be called puts all together.
+    each makes different seeds; the last one to be called combines all parts.
 
     Raises:
         ValueError: the folder belongs to a study with other settings, or a part cannot be read.
     """
-    # Seeds may come and go.
+    # Seeds may be added or removed.
     open_parts(folder, {name: value for name, value in _plain(settings).items() if name != "seeds"})
     found = {}
     for name, make in parts_of(settings).items():

@@ -1,12 +1,12 @@
-"""Distillation as a subject of its own: a small float student from scratch, with many labels and with few.
+"""Distillation by itself: a small float student from scratch, with many labels and with few.
 
 The student is a CNN with half the channels of `small_cnn`. It is trained plainly, with label smoothing, with a teacher
 of its own size (the student that was trained plainly, on the same pictures) and with the ensemble. With few labels a
-teacher can do one more thing: answer where there is no label. So two arms see many pictures and no label at all, for as
-many steps: one with the ensemble, and its control with the plain student as the teacher.
+teacher can do one more thing: give answers where there is no label. So two arms see many pictures and no labels at all,
+for equally many steps: one with the ensemble, and its control with the plain student as the teacher.
 
-The ensemble was trained on all 16,000 labels. A student of few labels that it helps has learned from those too, at
-second hand; the teacher of the same size has seen the student's labels and no others.
+The ensemble was trained on all 16,000 labels. A student with few labels that it helps has indirectly learned from those
+labels too; the teacher of the same size has seen only the student's labels.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ UNLABELLED = {teacher: f"{teacher}, no labels" for teacher in (SAME_SIZE, ENSEMB
 class Schooling:
     """How students are trained: on the first `pictures` with their labels, `epochs` times.
 
-    `unlabelled` is how many pictures the arms without labels see, as often as makes the same number of steps; 0 leaves
-    these arms out. The learning rate and weight decay are those that the zoo was trained with.
+    `unlabelled` is how many pictures the arms without labels see, repeated for the same number of steps; 0 leaves these
+    arms out. The learning rate and weight decay are those that the zoo was trained with.
 
     Raises:
         TypeError: a setting is of another type.

@@ -1,7 +1,7 @@
-"""One model at one width: as it is rounded, as it is trained with each kind of help, and trained for longer.
+"""One model at one width: rounded, trained with each kind of help, and trained for longer.
 
-Float is a width too. Its runs take the same steps, so that what training on gives to any model is told apart from what
-it gives to few bits.
+Float is a width too. Its runs take the same steps, to separate the gain of further training for any model from the gain
+at few bits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from studies.bits.teachers import HELPS, PLAIN, ensemble_for, losses
 
 
 def ends_at_8_bits(fmt: Format) -> FormatChoice:
-    """Return the choice of `fmt` for all layers of small_cnn but the first and the last, 784 of its 60,688 weights.
+    """Return the choice of `fmt` for all layers of small_cnn except the first and the last, 784 of its 60,688 weights.
 
     >>> choice = ends_at_8_bits(TernaryFormat())
     >>> [choice(name, nn.Identity()).label for name in ("conv1", "conv2")]
@@ -63,8 +63,8 @@ WIDTHS = (FLOAT, *FORMATS)
 AS_IT_IS, ROUNDED, ROUNDED_ANEW = "as it is", "rounded", "rounded, batch norm re-estimated"
 TRAINED_ANEW, LONGER = "plain, batch norm re-estimated", "plain, twice as long"
 
-# Chosen on validation data with seed 0, of .0003, .001 and .003 at 32, 4, 2 and 1 bits: few bits have further to go.
-# .002 lies between what was best at 2 bits (.001) and at 1 (.003).
+# Chosen on validation data with seed 0, from .0003, .001 and .003 at 32, 4, 2 and 1 bits: few bits have further to go.
+# .002 lies between the best rates at 2 bits (.001) and at 1 (.003).
 RATES = {FLOAT: 0.0003, "8": 0.0003, "4": 0.001, "3": 0.001}
 RATES |= dict.fromkeys(("2", "ternary", "1", "8/2/8", "8/1/8"), 0.002)
 
@@ -74,9 +74,9 @@ class Plan:
     """How models are trained on from their checkpoints.
 
     `pictures` are the first of the training data, `calibration` those on which batch norm is re-estimated, and
-    `learning_rates` are by width. The widths of `longer_at` are trained for twice as many epochs as well, those of
-    `without_help` plainly alone. Temperature and share were chosen on validation data with seed 0 at 2 bits, of
-    (2, .5), (2, .9), (4, .5) and (4, .9).
+    `learning_rates` are by width. The widths of `longer_at` are also trained for twice as many epochs, and those of
+    `without_help` only plainly. Temperature and share were chosen on validation data with seed 0 at 2 bits, from (2,
+    .5), (2, .9), (4, .5) and (4, .9).
 
     Raises:
         TypeError, ValueError: a setting is out of range, or a width is not one of `WIDTHS`.
@@ -115,7 +115,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Run:
-    """One model: its width in bits, what was done to it (`arm`), how accurate it is, and the bytes of its file.
+    """One model: its width in bits, its training (`arm`), its accuracies, and the bytes of its file.
 
     `same_predictions`: whether the packed model gives the logits of the fake-quant model that was trained, to the last
     bit, on all validation and test pictures; None where nothing was trained at few bits.
@@ -148,7 +148,7 @@ def run_width(
 ) -> tuple[Run, ...]:
     """Return the runs of one checkpoint of `small_cnn` at one width, one for each of `arms_of`.
 
-    Nothing is chosen here. Whoever chooses looks at the validation accuracy.
+    Nothing is chosen here. Choose by the validation accuracy.
 
     Raises:
         ValueError: there is no such width, or no such checkpoint.

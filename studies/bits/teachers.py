@@ -1,8 +1,8 @@
-"""The losses that a student is trained with: plain, and with three kinds of help of which two are controls.
+"""The losses that a student is trained with: plain, and with three kinds of help, of which two are controls.
 
-The teacher that is tried is an ensemble of shipped checkpoints, better than any student here. It must give more than
-what costs nothing: label smoothing, which knows nothing about a picture, and a teacher of the student's own size, its
-own checkpoint, which knows nothing that the student did not.
+The teacher is an ensemble of shipped checkpoints, better than any student here. It must help more than two controls
+that are free: label smoothing, which knows nothing about a picture, and a teacher of the student's own size, its own
+checkpoint, which knows no more than the student did.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HELPS = (PLAIN, SMOOTHED, SAME_SIZE, ENSEMBLE)
 def ensemble_for(seed: int) -> nn.Module:
     """Return the mean of the three `depthwise_cnn` and of the two `small_cnn` of other seeds.
 
-    The checkpoint of the student's own seed is not in it: students start from there, and would be taught by themselves.
+    The checkpoint of the student's own seed is not in it: students start from it, and would be taught by themselves.
 
     >>> len(ensemble_for(0).models)
     5
@@ -34,9 +34,9 @@ def ensemble_for(seed: int) -> nn.Module:
 
 
 class Remembered(nn.Module):
-    """A teacher that was asked once about each picture, and is looked up from then on: the same logits, much sooner.
+    """A teacher whose logits for each picture were computed once and are looked up from then on, which is much faster.
 
-    Only where nothing changes the pictures; one that it was not asked about is refused.
+    It serves only where nothing changes the pictures; a picture that it was not asked about is refused.
 
     >>> images = Tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> Remembered(nn.Flatten(), images)(images[1:])

@@ -2,13 +2,13 @@
 
 The trap. glibc gives a large block of memory back to the system as soon as it is freed, and the system hands it over
 again page by page, each filled with zeros first. Every layer makes a new tensor for its output, so a call may spend
-more time on fetching memory than on computing. Layers that do little on much memory suffer most: a depthwise one looked
-three times slower than it is. And glibc learns: once a block of some MiB was freed, it keeps blocks up to that size, so
-the same call is slow in one process and fast in another. Three variables tell it to keep the memory from the start. It
-reads them when a process starts, so they cannot be set from inside, and a notebook's has long started: hence a process
-of our own.
+more time on getting memory than on computing. Layers that do little work on much memory suffer most: a depthwise layer
+looked three times slower than it is. In addition, glibc adapts: after a block of some MiB was freed, it keeps blocks up
+to that size, so the same call is slow in one process and fast in another. Three environment variables make it keep the
+memory from the start. It reads them when a process starts, so a running process, such as a notebook's, cannot set them
+for itself. That is why the timing has a process of its own.
 
-Where the C library is another one the variables do nothing, and the process is one like any other.
+With another C library the variables have no effect, and the process is like any other.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def in_clean_process(
     keep_memory: bool = True,
     timeout_s: float = 600,
 ) -> tuple[list[Timed], dict[str, object]]:
-    """Time these contests on one thread in a new process, and return the rows and what they were measured on.
+    """Time these contests on one thread in a new process, and return the rows and a description of the machine.
 
     `keep_memory=False` leaves the allocator as it is, to see the trap.
 
     Raises:
         ValueError: there is no such contest or layout, or `repeats` or a batch is below 1.
-        RuntimeError: the process failed, with what it said, or took longer than `timeout_s`.
+        RuntimeError: the process failed (the message has its output), or took longer than `timeout_s`.
     """
     for what, names, known in (("contest", contests, CONTESTS), ("layout", layouts, LAYOUTS)):
         unknown = [name for name in names if name not in known]

@@ -1,6 +1,6 @@
-"""What is timed against what: layers and models that compute the same, or cost the same, side by side.
+"""The contests of timing: layers and models that compute the same, or cost the same, side by side.
 
-Times do not depend on the values of weights, so untrained nets stand for trained ones here.
+Times do not depend on the values of weights, so untrained nets are used here in place of trained ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from studies.factorize.sweep import apart
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """Modules that are timed in turns, the first of which the others are compared with, and their input's shape.
+    """Modules that are timed in turns, and the shapes of their inputs; the others are compared with the first.
 
     `shapes` is [channels, height, width], one for each module.
     """
@@ -45,7 +45,7 @@ def small_layer() -> Contest:
 
 
 def large_layer() -> Contest:
-    """128 to 128 channels at 14 x 14: the same ways, where there is much to save."""
+    """128 to 128 channels at 14 x 14: the same methods, where there is much to save."""
     conv = _conv(128, 128)
     return _same_input(
         {
@@ -59,20 +59,20 @@ def large_layer() -> Contest:
 
 
 def equal_layers() -> Contest:
-    """A plain layer and a depthwise-separable one of as many MACs, 4608 and 4672 a place."""
+    """A plain layer and a depthwise-separable one of about equal MACs, 4608 and 4672 per place."""
     modules = {"plain 16 -> 32": _conv(16, 32), "depthwise-separable 64 -> 64": depthwise_separable(64, 64, 3)}
     return Contest(modules, dict(zip(modules, ((16, 14, 14), (64, 14, 14)))))
 
 
 def ranks() -> Contest:
-    """64 to 64 channels at 14 x 14, split in two at many ranks: time falls in steps, not in a line."""
+    """64 to 64 channels at 14 x 14, split in two at many ranks: time falls in steps, not along a line."""
     conv = _conv(64, 64)
     split = {f"svd {rank}": channel_svd(conv, rank).layer for rank in (4, 8, 12, 16, 20, 24, 28, 32, 40, 48)}
     return _same_input({"dense": conv, **split}, (64, 14, 14))
 
 
 def equal_models() -> Contest:
-    """A plain net and a MobileNet-style one of as many MACs."""
+    """A plain net and a MobileNet-style one of about equal MACs."""
     return _same_input(
         {"plain_cnn": _folded(plain_cnn(NARROW)), "depthwise_cnn": _folded(zoo.depthwise_cnn())}, (1, 28, 28)
     )
@@ -84,12 +84,12 @@ def small_model() -> Contest:
 
 
 def wide_model() -> Contest:
-    """A plain net of twice the channels, but for the first layer, taken apart at several fractions of full rank."""
+    """A plain net of twice the channels, except in the first layer, taken apart at several fractions of full rank."""
     return _model(plain_cnn(WIDE), (0.125, 0.25, 0.375, 0.5))
 
 
 def depthwise_alone() -> Contest:
-    """A depthwise layer of 64 channels at 14 x 14, for the trap: most of its time may be spent on fetching memory."""
+    """A depthwise layer of 64 channels at 14 x 14, for the trap: most of its time may be spent on getting memory."""
     return _same_input({"depthwise": depthwise(64, 3), "dense": _conv(64, 64)}, (64, 14, 14))
 
 

@@ -1,7 +1,7 @@
-"""A MobileNet-style net and a plain one of equal MACs, trained alike: what does the same arithmetic buy?
+"""A MobileNet-style net and a plain one of equal MACs, trained alike: which makes better use of the same arithmetic?
 
-A depthwise-separable net is not an approximation of a plain one. It is another net, and the question is which of the
-two learns more with the MACs that it is given, and which of them is done sooner.
+A depthwise-separable net is not an approximation of a plain one. It is a different net, and the question is which of
+the two learns more with the same MACs, and which of them is faster.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def train(
 def train_net(
     net: str, seed: int, splits: Splits, recipe: Recipe = Recipe(), progress: Callable | None = None
 ) -> Trained:
-    """Train a net of `BUILDERS` from scratch and return what came of it.
+    """Train a net of `BUILDERS` from scratch and return the result.
 
     Raises:
         ValueError: there is no such net, or as `fit`.
@@ -77,7 +77,7 @@ def train_net(
 
 
 def judge(net: str, seed: int, model: nn.Module, splits: Splits) -> Trained:
-    """Return what a trained net costs and how accurate it is."""
+    """Return the costs and the accuracies of a trained net."""
     folded = fold_batch_norm(model)
     return Trained(
         seed=seed,

@@ -1,4 +1,4 @@
-"""The nets of the study beside those of the zoo: plain convolutions in a row, of any widths."""
+"""The nets of the study that are not in the zoo: plain convolutions in a row, of any widths."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import nn
 
 from mini_lib.require import whole
 
-# The first convolution sees one channel, so its weight is a thin matrix already: 16 x 9.
+# The first convolution sees one channel, so its weight is already a thin matrix: 16 x 9.
 INNER_LAYERS = ("conv2", "conv3", "conv4")
-# As many MACs as `zoo.depthwise_cnn`, to a quarter of a percent.
+# As many MACs as `zoo.depthwise_cnn`, to within a quarter of a percent.
 NARROW = (8, 16, 24, 38)
 WIDE = (16, 64, 128, 128)
 
 
 def plain_cnn(widths: tuple[int, int, int, int], seed: int = 0) -> nn.Sequential:
-    """Return an untrained CNN as `zoo.small_cnn`, with other numbers of channels: its own are (16, 32, 64, 64).
+    """Return an untrained CNN like `zoo.small_cnn`, but with these numbers of channels; its own are (16, 32, 64, 64).
 
     Four 3x3 convolutions with batch norm and ReLU, strides 1, 2, 1 and 2, then a mean over all places and one linear
     layer. Takes images [N, 1, 28, 28], gives logits [N, 10]. `seed` decides the initial weights; the global random

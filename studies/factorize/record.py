@@ -1,4 +1,4 @@
-"""What the recorded study found: a longer study than fits into a lesson, as it is shipped, and its tables."""
+"""The results of the recorded study, which is longer than fits into a lesson, as shipped, and their tables."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ HOW_TO_GET_IT = (
 class Study:
     """The parts of the study.
 
-    `sweeps` holds the runs of `run_sweep` by the name of the model, `equal` what came of training from scratch, `speed`
-    the timed contests, `trap` the one that was timed with an allocator that gives memory back. `settings` says how all
-    that was made, and on what machine.
+    `sweeps` holds the runs of `run_sweep` by the name of the model, `equal` the results of training from scratch,
+    `speed` the timed contests, and `trap` the contest that was timed with an allocator that gives memory back.
+    `settings` says how everything was made, and on what machine.
     """
 
     sweeps: dict[str, tuple[Run, ...]]
@@ -42,10 +42,10 @@ class Study:
     settings: dict[str, object]
 
     def contest(self, name: str, batch: int, layout: str) -> tuple[Timed, ...]:
-        """Return the rows of a contest, the one that others are compared with first.
+        """Return the rows of a contest; the first is the one that the others are compared with.
 
         Raises:
-            ValueError: it was not timed so.
+            ValueError: it was not timed in this way.
         """
         return find_contest(self.speed, name, batch, layout)
 
@@ -66,9 +66,9 @@ def find_contest(rows: Sequence[Timed], name: str, batch: int, layout: str) -> t
 def sweep_table(runs: Sequence[Run], times: Sequence[Timed] = ()) -> str:
     """Return methods and ranks as rows: costs, accuracy before and after fine-tuning, and milliseconds where known.
 
-    Accuracies are those of test data, in percent: mean and standard deviation over the seeds. The last column but the
-    time is the difference to the dense control, which was fine-tuned as well, seed by seed. `times` are the rows of the
-    contest of the same model; both kinds of SVD make the same layers, so they share a time.
+    Accuracies are those of test data, in percent: mean and standard deviation over the seeds. The last column before
+    the time is the difference from the dense control, which was also fine-tuned, seed by seed. `times` are the rows of
+    the contest of the same model; both kinds of SVD make the same layers, so they share a time.
     """
     kinds = list(dict.fromkeys((run.method, run.fraction) for run in runs))
     heads = ["method", "of full rank", "KiB", "MMAC", "MACs /", "test before", "after", "less dense control"]
@@ -113,7 +113,7 @@ def against_control(runs: Sequence[Run], method: str, fraction: float, what: str
 def choose_fraction(runs: Sequence[Run], method: str, lose_at_most: float = 0.01) -> float | None:
     """Return the smallest fraction at which a method loses at most this much of *validation* accuracy, or None.
 
-    Both after fine-tuning, on average over the seeds, against the dense control.
+    The comparison is with the dense control, both after fine-tuning, on average over the seeds.
 
     >>> def run(method, fraction, after):
     ...     return Run(0, method, fraction, 1, 1, 4, 0.0, after, 0.0, 0.0)
@@ -147,9 +147,9 @@ def equal_table(nets: Sequence[Trained], times: Sequence[Timed] = ()) -> str:
 
 
 def speed_table(rows: Sequence[Timed]) -> str:
-    """Return a contest as text: what falls in MACs, in MACs by whole vectors, by the roofline, and on the clock.
+    """Return a contest as text: the savings in MACs, in MACs by whole vectors, by the roofline, and on the clock.
 
-    All four columns of factors say how many times less than the first row.
+    All four columns of factors say how many times less a row needs than the first row.
     """
     first = rows[0]
     heads = ["", "MMAC", "MACs /", "in vectors /", "FLOP per byte", "roofline ms", "roofline /", "ms", "time /"]
@@ -173,7 +173,7 @@ def speed_table(rows: Sequence[Timed]) -> str:
 
 def trap_table(kept: Sequence[Timed], given_back: Sequence[Timed]) -> str:
     """Return the same layers with an allocator that keeps its memory, and with one that gives it back at each call."""
-    lines = [["", "memory kept: ms", "page faults a call", "memory given back: ms", "page faults a call"]]
+    lines = [["", "memory kept: ms", "page faults per call", "memory given back: ms", "page faults per call"]]
     others = {row.name: row for row in given_back}
     lines += [
         [row.name, _ms(row), f"{row.page_faults:.0f}", _ms(others[row.name]), f"{others[row.name].page_faults:.0f}"]
@@ -207,7 +207,7 @@ def _study_of(values: Any) -> Study:
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:
-    """Return the study that is shipped.
+    """Return the shipped study.
 
     Raises:
         ValueError: its file is missing or damaged.

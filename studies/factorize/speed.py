@@ -1,9 +1,9 @@
-"""Milliseconds beside MACs: the contests timed in turns, with the time that the roofline says is the least.
+"""Milliseconds next to MACs: the contests timed in turns, with the least time according to the roofline.
 
-Two things are reckoned for each module. `bound_s` is the roofline of lesson 01 taken layer by layer: each layer needs
-as long as its FLOPs take at the machine's peak, or as its bytes take to be moved once, whichever is longer.
-`vector_macs` counts MACs as the vector unit does them: it works on whole vectors of output channels, so 24 channels
-cost as 32 where a vector holds 16.
+Two numbers are computed for each module. `bound_s` is the roofline of lesson 01, layer by layer: each layer takes as
+long as its FLOPs at the machine's peak, or as moving its bytes once, whichever is longer. `vector_macs` counts MACs as
+the vector unit does them: it works on whole vectors of output channels, so 24 channels cost as 32 where a vector holds
+16.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mini_lib.roofline import Machine, measure_bandwidth_bytes_per_s, measure_pe
 from studies.factorize.contests import CONTESTS, Contest
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
-# float32 numbers in a vector register, by torch's name of what the processor can do.
+# float32 numbers in a vector register, by torch's name for the processor's features.
 _LANES = {"AVX512": 16, "AVX2": 8}
 
 
@@ -32,8 +32,8 @@ _LANES = {"AVX512": 16, "AVX2": 8}
 class Timed:
     """One module of a contest, timed. `times_faster` is the median of the contest's first module over its own.
 
-    Times are processor time on one thread, and `wall_median_s` is by the clock on the wall: more, where others want the
-    processor too. `page_faults` are those of one call: memory that the system had to hand over and fill with zeros.
+    Times are processor time on one thread, and `wall_median_s` is wall-clock time: it is more where other programs use
+    the processor too. `page_faults` are those of one call: memory that the system had to hand over and fill with zeros.
     """
 
     contest: str
@@ -55,7 +55,7 @@ class Timed:
 
 @dataclass(frozen=True, eq=False)
 class Clocked:
-    """What the clock said of one contest, at one batch in one layout; what is reckoned comes after, in `reckon`."""
+    """The measured times of one contest, at one batch in one layout; `reckon` adds the computed numbers."""
 
     name: str
     contest: Contest
@@ -76,7 +76,7 @@ def time_contest(
 ) -> list[Timed]:
     """Time all modules of a contest in turns, at each batch and in each layout, on the threads that torch has here.
 
-    Call it through `in_clean_process`, which takes care of the allocator. The peak is measured where it is not given.
+    Call it through `in_clean_process`, which takes care of the allocator. The peak is measured if it is not given.
 
     Raises:
         ValueError: there is no such contest or layout, or as `compare_latency`.
@@ -93,7 +93,7 @@ def clock_contest(
     repeats: int = 30,
     warmup: int = 5,
 ) -> list[Clocked]:
-    """Return the times alone. Nothing large is allocated before: that would change what the allocator does later.
+    """Return only the times. Nothing large is allocated before: it would change how the allocator behaves later.
 
     Raises:
         ValueError: there is no such contest or layout, or as `compare_latency`.
@@ -117,9 +117,9 @@ def clock_contest(
 
 
 def reckon(clocked: Sequence[Clocked], peak_flops_per_s: float) -> list[Timed]:
-    """Return the rows of what was clocked, with MACs, bytes and the roofline.
+    """Return the rows of a timed contest, with MACs, bytes and the roofline.
 
-    Bandwidth is measured on a buffer as large as the contest's largest tensor, which may lie in a cache.
+    Bandwidth is measured on a buffer as large as the contest's largest tensor, which may be in a cache.
     """
     bandwidth = cache(partial(measure_bandwidth_bytes_per_s, repeats=30))
     rows = []
@@ -153,9 +153,9 @@ def reckon(clocked: Sequence[Clocked], peak_flops_per_s: float) -> list[Timed]:
 
 
 def measure_peak() -> float:
-    """Return the most FLOPs a second that one of several matrix products, or a large convolution, reached here.
+    """Return the most FLOPs per second that one of several matrix products, or a large convolution, reached here.
 
-    Where matrix products and convolutions come from different libraries, a convolution may be nearer to the peak.
+    Where matrix products and convolutions come from different libraries, a convolution may be closer to the peak.
     """
     conv = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
     images = _pictures(32, (128, 14, 14)).contiguous(memory_format=torch.channels_last)
@@ -167,11 +167,11 @@ def measure_peak() -> float:
 def processor_latency(
     calls: Mapping[str, Callable[[], object]], *, repeats: int, warmup: int = 5
 ) -> tuple[dict[str, Latency], dict[str, Latency]]:
-    """Time calls in turns, by the processor time of this thread, and by the clock on the wall.
+    """Time calls in turns, by the processor time of this thread and by the wall clock.
 
-    On one thread both are the same, as long as nobody else wants the processor. Where others do, a call of a few
-    milliseconds is often interrupted for as long again, and a long one more often than a short one: the clock on the
-    wall then shows the neighbours' work.
+    On one thread both are the same, as long as no other program uses the processor. If one does, a call of a few
+    milliseconds is often interrupted for equally long, and a long call more often than a short one: the wall clock then
+    includes the work of others.
 
     Raises:
         TypeError, ValueError: as `compare_latency`.
@@ -185,7 +185,7 @@ def processor_latency(
 
 
 def machine_settings() -> dict[str, object]:
-    """Return what times are taken on, for the record: the processor's vectors, threads, torch."""
+    """Return a description of the machine for the record: the processor's vectors, threads, torch."""
     return {
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "lanes": lanes(),
@@ -195,7 +195,7 @@ def machine_settings() -> dict[str, object]:
 
 
 def lanes() -> int:
-    """Return how many float32 numbers this processor's vectors hold, as far as torch makes use of them.
+    """Return how many float32 numbers this processor's vectors hold, as far as torch uses them.
 
     >>> lanes() in (4, 8, 16)
     True
@@ -204,7 +204,7 @@ def lanes() -> int:
 
 
 def in_vectors(macs: int, outputs: int, width: int) -> int:
-    """Return the MACs of a layer of so many output channels, when these are computed `width` at a time.
+    """Return the MACs of a layer with this many output channels, if these are computed `width` at a time.
 
     24 channels take two vectors of 16, as 32 do:
 
@@ -234,7 +234,7 @@ def _page_faults(call: Callable[[], object], repeats: int = 10) -> float:
 
 
 def _usage(what: str) -> int:
-    """One of the counters that the system keeps for this process; always 0 where it keeps none."""
+    """One of the system's counters for this process; always 0 where the system keeps none."""
     try:
         import resource
     except ImportError:  # Windows

@@ -1,6 +1,6 @@
-"""Accuracy against rank: trained models taken apart at several ranks, before and after fine-tuning, with their control.
+"""Accuracy by rank: trained models taken apart at several ranks, before and after fine-tuning, with their control.
 
-The control is the dense model with the same fine-tuning: training more may help a model that nothing was done to.
+The control is the dense model with the same fine-tuning, since more training may help even an unchanged model.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ EXAMPLE_SHAPE = (1, 1, 28, 28)
 
 @dataclass(frozen=True)
 class Sweep:
-    """Which ranks are tried in which ways, and how the models are fine-tuned.
+    """The ranks and methods to try, and how the models are fine-tuned.
 
     `fractions` are those of full rank, in all `layers` alike. Fine-tuning is one epoch on the first `pictures` of the
-    training data; `calibration` is how many of them the data-aware method looks at. The learning rate was chosen on
-    validation data with seed 0, of .001, .002 and .003: the largest that cost the dense control less than half a point.
+    training data; `calibration` is how many of them the data-aware method uses. The learning rate was chosen on
+    validation data with seed 0, from .001, .002 and .003: the largest that cost the dense control less than half a
+    point.
 
     Raises:
         TypeError: a number is of another type.
@@ -70,7 +71,7 @@ QUICK = Sweep(methods=("svd", "data-aware svd"), fractions=(0.25, 0.5), pictures
 
 @dataclass(frozen=True)
 class Run:
-    """One model at one rank: what it costs, and its accuracy before and after fine-tuning."""
+    """One model at one rank: its costs, and its accuracy before and after fine-tuning."""
 
     seed: int
     method: str
@@ -90,7 +91,7 @@ def run_sweep(
     """Return the runs of one trained model: the dense control first, then each method at each fraction.
 
     Batch norms are folded first. `seed` is written into the runs and decides the order of the pictures in fine-tuning.
-    Nothing is chosen here; who chooses a rank looks at the validation accuracy.
+    Nothing is chosen here; choose a rank by the validation accuracy.
 
     Raises:
         ValueError: the model is in training mode or lacks one of the layers, or as `factorize` and `fit`.
@@ -120,7 +121,7 @@ def apart(
 ) -> nn.Module:
     """Return `dense` with the layers taken apart by a method of `METHODS` at this fraction of their full rank.
 
-    A layer that this would make dearer stays as it is. `moments` are needed by the data-aware method alone.
+    A layer that would cost more afterwards is left as it is. Only the data-aware method needs `moments`.
 
     Raises:
         ValueError: there is no such method, or as `factorize`.

@@ -1,4 +1,4 @@
-"""What compression costs a language model: weights of few bits, activations of few bits, and pruned weights."""
+"""The loss of a language model by compression: weights of few bits, activations of few bits, and pruned weights."""
 
 from studies.language.pruning import MAGNITUDE, MAGNITUDE_BY_ROW, SPARSE_GPT, WANDA
 from studies.language.record import Study, contest, recorded, table

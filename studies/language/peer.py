@@ -1,7 +1,7 @@
 """llama.cpp as a peer: the same file, the same number of threads, in turns with our plans.
 
 It runs in a process of its own. In one process its threads and ours would share OpenMP, which then counts more threads
-than cores and puts them to sleep between any two products: both get three times slower.
+than cores and puts them to sleep between any two products: both become three times slower.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ for _ in sys.stdin:
 
 
 def llama_cpp(path: Path | None, *, threads: int, context: int, tokens: int) -> Turn | None:
-    """Return a turn of llama.cpp, by its own timing of its own greedy decoding; None where it or the file is not here.
+    """Return a turn of llama.cpp, by its own timing of its greedy decoding; None if it or the file is not installed.
 
     It is the package xllamacpp. The prompt has about `context` tokens, and is kept in its cache from turn to turn. The
     process ends with the last reference to the turn.
@@ -63,7 +63,7 @@ def llama_cpp(path: Path | None, *, threads: int, context: int, tokens: int) -> 
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    child.stdin.close()  # the loop over its lines ends, and with it the process
+    child.stdin.close()  # the loop over its input lines ends, and with it the process
     try:
         child.wait(10)
     except subprocess.TimeoutExpired:
@@ -75,7 +75,7 @@ def _end(child: subprocess.Popen[str]) -> None:
 def turn_of(plan: DecodePlan, *, context: int, tokens: int) -> float:
     """Return the seconds per token of a plan that decodes greedily after `context` tokens."""
     plan.cache.length, token = context, 0
-    plan.step(token)  # untimed: it finds the caches full of what the contestant before it used
+    plan.step(token)  # untimed: the caches are still full of the previous contestant's data
     plan.cache.length = context
     start_s = perf_counter()
     for _ in range(tokens):

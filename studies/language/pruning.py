@@ -16,7 +16,7 @@ MAGNITUDE, MAGNITUDE_BY_ROW, WANDA, SPARSE_GPT = "magnitude", "magnitude by row"
 
 
 def density_of(pattern: str) -> float | None:
-    """Return the share that stays where a share of all goes, None for 2:4.
+    """Return the share that stays if a given share is removed, or None for 2:4.
 
     >>> density_of("30%"), density_of("2:4")
     (0.7, None)
@@ -36,7 +36,7 @@ def by_magnitude(weight: Tensor, moments: Tensor, pattern: str) -> Tensor:
 
 
 def by_magnitude_of_row(weight: Tensor, moments: Tensor, pattern: str) -> Tensor:
-    """Keep the largest weights of each row: Wanda's competition without its inputs.
+    """Keep the largest weights of each row: Wanda without its inputs.
 
     >>> import torch
     >>> by_magnitude_of_row(torch.tensor([[4.0, 3.0], [2.0, -1.0]]), torch.eye(2), "50%")
@@ -47,7 +47,7 @@ def by_magnitude_of_row(weight: Tensor, moments: Tensor, pattern: str) -> Tensor
 
 
 def by_wanda(weight: Tensor, moments: Tensor, pattern: str) -> Tensor:
-    """Keep the weights of each row that are largest times the strength of their input, sqrt(E[x_j^2]).
+    """Keep the weights of each row with the largest product of magnitude and strength of input, sqrt(E[x_j^2]).
 
     >>> import torch
     >>> by_wanda(torch.tensor([[4.0, 3.0]]), torch.diag(torch.tensor([1.0, 4.0])), "50%")
@@ -59,7 +59,7 @@ def by_wanda(weight: Tensor, moments: Tensor, pattern: str) -> Tensor:
 
 
 def by_sparse_gpt(weight: Tensor, moments: Tensor, pattern: str) -> Tensor:
-    """Prune with `sparse_gpt_weight`, which moves the weights that stay."""
+    """Prune with `sparse_gpt_weight`, which adjusts the weights that stay."""
     density = density_of(pattern)
     return sparse_gpt_weight(weight, moments, density=density, n_of_m=None if density else (2, 4))[0]
 

@@ -1,4 +1,4 @@
-"""What the recorded study found, as it is shipped, and its tables."""
+"""The results of the recorded study, as shipped, and their tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOW_TO_GET_IT = (
 
 @dataclass(frozen=True)
 class Study:
-    """All runs, and how and on what machine they were made."""
+    """All runs, with how and on what machine they were made."""
 
     runs: tuple[Run, ...]
     settings: dict[str, object]
@@ -47,15 +47,15 @@ class Study:
         return self.find(FLOAT, FLOAT)
 
     def times(self, method: str, over: str, at: str) -> Ratio:
-        """Return the perplexity of one method over that of another on the same grid, paired by window.
+        """Return the perplexity of one method divided by another's on the same grid, paired by window.
 
         Raises:
-            ValueError: one of the runs is not there.
+            ValueError: one of the runs is missing.
         """
         return self.find(method, at).perplexity.times(self.find(over, at).perplexity)
 
     def times_float(self, method: str, at: str) -> Ratio:
-        """Return the perplexity of a run over that of the model as its file unpacks it, paired by window.
+        """Return the perplexity of a run divided by that of the model as its file unpacks it, paired by window.
 
         Raises:
             ValueError: there is no such run.
@@ -86,7 +86,7 @@ def table(study: Study, runs: Iterable[Run] | None = None) -> str:
 
 
 def contest(study: Study, pairs: Sequence[tuple[str, str, str]]) -> str:
-    """Return for (method, other, at) the perplexity of the one over that of the other, and whether that tells them."""
+    """Return for (method, other, at) the first's perplexity over the other's, and whether this separates the two."""
     lines = [["method", "over", "at", "ratio", "95% paired", "told apart"]]
     for method, other, at in pairs:
         ratio = study.times(method, other, at)
@@ -96,7 +96,7 @@ def contest(study: Study, pairs: Sequence[tuple[str, str, str]]) -> str:
 
 
 def to_json(study: Study) -> str:
-    """Return the study as text that `from_json` reads; losses with seven decimals."""
+    """Return the study as text that `from_json` reads; losses have seven decimals."""
     values = asdict(study)
     for run in values["runs"]:
         run["losses"] = [round(loss, 7) for loss in run["losses"]]
@@ -119,7 +119,7 @@ def _study_of(values: Any) -> Study:
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:
-    """Return the study that is shipped.
+    """Return the shipped study.
 
     Raises:
         ValueError: its file is missing or damaged.

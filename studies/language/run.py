@@ -1,4 +1,4 @@
-"""The whole study, part by part: what is in the folder already stays, and what is missing is made."""
+"""The whole study, part by part: parts in the folder are kept, and missing ones are made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from studies.parts import open_parts, read_part, write_part
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the results: the plan, the text and the model file, both by their sha256."""
+    """The settings that decide the results: the plan, and the text and the model file by their sha256."""
 
     model_sha256: str
     plan: Plan = field(default_factory=Plan)
@@ -55,13 +55,13 @@ def run_study(
     progress: Callable[[str, Run], None] | None = None,
     names: tuple[str, ...] | None = None,
 ) -> Study:
-    """Make the parts that are missing in the folder, and return the study of all of them.
+    """Make the parts that are missing in the folder, and return the study made of all parts.
 
-    `progress` is called with a part's name after each of its runs. `names` are the parts to make, by default all.
+    `progress` is called with a part's name after each of its runs. `names` lists the parts to make; the default is all.
 
     Raises:
-        ValueError: the folder belongs to a study with other settings, there is no part of such a name, or one cannot be
-            read.
+        ValueError: the folder belongs to a study with other settings, there is no part of that name, or a part cannot
+            be read.
     """
     open_parts(folder, _plain(settings))
     parts = parts_of(settings.plan)

@@ -1,4 +1,4 @@
-"""What a compressed language model occupies, and the same model with its codes unpacked once."""
+"""The bytes of a compressed language model, and the same model with its codes unpacked once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def stored_bytes(lm: nn.Module) -> int:
     """Return the bytes of all weights.
 
     A quantized layer counts its codes, scales and zero points. A layer without zeros that is not quantized counts as in
-    the file, 5 bits per weight. One with zeros counts 16 bits for each weight that stays and one bit per place that
-    says where (2:4 takes as much, with two bits for each that stays). The head counts 8.5 bits per weight, as in the
-    file; it is the embedding table too. Norms count 4 bytes each.
+    the file, 5 bits per weight. A layer with zeros counts 16 bits per weight that stays and one bit per place that says
+    where (2:4 takes equally much, with two bits per weight that stays). The head counts 8.5 bits per weight, as in the
+    file; it is also the embedding table. Norms count 4 bytes each.
     """
     total = 4 * sum(
         module.weight.numel() for _, module in find(lm, lambda name, module: isinstance(module, nn.RMSNorm))
@@ -40,14 +40,14 @@ def stored_bytes(lm: nn.Module) -> int:
 
 
 def _float_bytes(weight: Tensor) -> int:
-    """Dense as in the file, or 16 bits for what is not zero."""
+    """Dense as in the file, or 16 bits per weight that is not zero."""
     kept = int(weight.count_nonzero())
-    # The file's grid has a lowest value and no exact zero, so that hardly a weight is 0 by itself.
+    # The file's grid has a lowest value and no exact zero, so hardly any unpruned weight is 0.
     return round(BYTES_Q4_1 * weight.numel()) if kept > 0.9 * weight.numel() else 2 * kept + weight.numel() // 8
 
 
 class Unpacked(nn.Module):
-    """A quantized linear layer that keeps its float weight, and computes what it computed to the last bit."""
+    """A quantized linear layer that keeps its float weight, and computes the same to the last bit."""
 
     def __init__(self, layer: QuantizedLayer) -> None:
         super().__init__()

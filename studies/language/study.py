@@ -1,10 +1,11 @@
 """One language model, compressed in many ways, and its perplexity on the same windows of text each time.
 
-The model comes from a 4-bit file: groups of 32 weights have a step and a lowest value in float16. What is called float
-here is what that file unpacks to. So a grid of the same kind, `FILE_GRID`, loses nothing at 4 bits, and says nothing
-about 4 bits: every weight lies on it already. The grids that are judged have no lowest value. They are symmetric, with
-another step in every group, or have a whole number as zero point; then the step is the file's, and all weights of a
-group move by the same part of a step. The symmetric ones are the main ones, since nothing in the file favours them.
+The model comes from a 4-bit file: groups of 32 weights have a step and a lowest value in float16. "Float" here means
+the weights unpacked from that file. So a grid of the same kind, `FILE_GRID`, loses nothing at 4 bits, but this says
+nothing about 4 bits: every weight already lies on that grid. The grids that are judged have no lowest value. They are
+symmetric, with another step in every group, or have a whole number as zero point; then the step is the file's, and all
+weights of a group move by the same part of a step. The symmetric grids are the main ones, since nothing in the file
+favours them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from mini_lib.surgery import find
 from studies.language.pruning import MAGNITUDE, MAGNITUDE_BY_ROW, PRUNED_BY, SPARSE_GPT, WANDA
 from studies.language.stored import stored_bytes, unpacked
 
-# What was done (`method`) and on which grid or to which pattern (`at`).
+# The method of compression (`method`), and its grid or pattern (`at`).
 FLOAT, FILE_GRID = "as unpacked", "the file's own grid"
 NEAREST, GPTQ, AWQ, AWQ_UNSHARED, AWQ_GPTQ = "to nearest", "GPTQ", "AWQ", "AWQ, no shared heads", "AWQ, then GPTQ"
 PACKED = "to nearest, packed"
@@ -67,7 +68,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Bench:
-    """The model, and the token ids to calibrate on and to judge on, as many as the plan uses."""
+    """The model, and the token ids to calibrate on and to judge on, in the numbers that the plan uses."""
 
     lm: LanguageModel
     calibration: Tensor
@@ -76,10 +77,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class Run:
-    """One compressed model: what was done, on which grid or pattern, the bytes of all its weights, and its losses.
+    """One compressed model: its method, its grid or pattern, the bytes of all its weights, and its losses.
 
-    `made_s` are the CPU seconds that it took to make, `judged_s` those to judge it. `largest_change` is the largest
-    difference of a weight in the blocks, where that is the point; else None.
+    `made_s` is the CPU time of making it, `judged_s` that of judging it. `largest_change` is the largest change of a
+    weight in the blocks, where that matters; otherwise None.
     """
 
     method: str
@@ -97,7 +98,7 @@ class Run:
         return Perplexity(self.losses, self.tokens, self.text)
 
 
-Made = tuple[str, str, Callable[[], LanguageModel]]  # method, at, and what makes the model
+Made = tuple[str, str, Callable[[], LanguageModel]]  # method, at, and the function that makes the model
 Part = Callable[[Plan, Bench], Iterator[Made]]
 
 
@@ -134,13 +135,13 @@ def on_file_grid(weight: Tensor, bits: int = 4, group_size: int = 32) -> Tensor:
 
 
 def packed(lm: LanguageModel, bits: int, plan: Plan, head_bits: int = 8) -> LanguageModel:
-    """Return a model rounded to nearest, all of its linear layers on packed codes, as it would be run."""
+    """Return a model rounded to nearest, with all of its linear layers on packed codes, as in use."""
     fmt, head = grid(bits, SYMMETRIC, plan), grid(head_bits, SYMMETRIC, plan)
     return pack_for_speed(quantize_weights(lm, lambda name, module: fmt if in_blocks(name, module) else head))
 
 
 def parts_of(plan: Plan) -> Mapping[str, Part]:
-    """Return the parts of the study by name; each makes one model or a few, and the first are needed most.
+    """Return the parts of the study by name; each makes one model or a few, and the most important come first.
 
     >>> list(parts_of(Plan()))[:4]
     ['float', 'nearest-3', 'gptq-3', 'awq-3']
@@ -174,7 +175,7 @@ def parts_of(plan: Plan) -> Mapping[str, Part]:
         "zero-point-3": on(3, ZERO_POINT, _nearest),
         "awq-gptq-3": on(3, SYMMETRIC, _awq_gptq),
         "awq-unshared-3": on(3, SYMMETRIC, _awq_unshared),
-        # in each group of four all are of one row, so that 2:4 is the same by row
+        # each group of four is within one row, so 2:4 by row is the same
         **pruning("50%", MAGNITUDE_BY_ROW),
         **pruning("30%", MAGNITUDE_BY_ROW),
         "zero-point-gptq-3": on(3, ZERO_POINT, _gptq),
@@ -235,7 +236,7 @@ def _pruned(name: str, pattern: str, plan: Plan, bench: Bench) -> Iterator[Made]
     def change(layer: str, weight: Tensor, moments: Tensor) -> Tensor:
         return PRUNED_BY[name](weight, moments, pattern)
 
-    if name in (MAGNITUDE, MAGNITUDE_BY_ROW):  # which look at no input
+    if name in (MAGNITUDE, MAGNITUDE_BY_ROW):  # which do not use the inputs
         yield name, pattern, lambda: change_layers(bench.lm, range(2), change, window=2)
     else:
         yield name, pattern, lambda: change_layers(bench.lm, bench.calibration, change, window=plan.window)

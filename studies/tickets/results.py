@@ -1,4 +1,4 @@
-"""What a study found: its runs, and the spread over seeds of any arm at any density."""
+"""The results of a study: its runs, and the spread over seeds of any arm at any density."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from studies.tickets.study import Run
 
 RECORDED_FOLDER = Path(__file__).parents[1] / "records"
 RECORDING_COMMAND = "python tools/ticket_study.py"
-# Made by it, which prints these lines: the study, the hash of its file.
+# This command made them and prints these lines: the study, and the hash of its file.
 RECORDED = {
     "tickets": "2515b7df45cc923ee6e336d279b283d29ad77437790cf7b7ad2ca62a91912aab",
     "rewinding": "325045b7b88c03a24be878f7f7b0015bdd80aa5a392a75b91964f2245a474293",
@@ -44,7 +44,7 @@ class Results:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms beside the dense net, in the study's order."""
+        """The arms other than the dense net, in the study's order."""
         return tuple(dict.fromkeys(run.arm for run in self.runs if run.arm != "dense"))
 
     @property
@@ -64,7 +64,7 @@ class Results:
         return found[0]
 
     def values(self, arm: str, number: int, at: int | Literal["test"] = "test") -> dict[int, float]:
-        """Return one accuracy for each seed: on test data in the end, or on validation data after step `at`.
+        """Return one accuracy per seed: on test data at the end, or on validation data after step `at`.
 
         The dense net is arm "dense", in round 0.
 
@@ -79,7 +79,7 @@ class Results:
             )
         if at == "test":
             return {seed: found[seed].test_accuracy for seed in sorted(found)}
-        # A net that was rewound to a later step has the last of the evaluations only: count from the end.
+        # A net that was rewound to a later step has only the last evaluations: count from the end.
         from_end = self.evaluate_at[::-1].index(at) if at in self.evaluate_at else len(self.evaluate_at)
         curves = {seed: found[seed].validation_accuracies[::-1] for seed in sorted(found)}
         if any(from_end >= len(curve) for curve in curves.values()):
@@ -90,14 +90,14 @@ class Results:
         return {seed: curve[from_end] for seed, curve in curves.items()}
 
     def spread(self, arm: str, number: int, at: int | Literal["test"] = "test") -> Spread:
-        """Return mean and spread over seeds of what `values` returns."""
+        """Return the mean and spread over seeds of the `values`."""
         return Spread(tuple(self.values(arm, number, at).values()))
 
     def differences(self, arm: str, number: int, other: str, at: int | Literal["test"] = "test") -> Spread:
         """Return by how much `arm` is more accurate than `other`, seed by seed.
 
-        Nets of one seed share their initial weights and the order of their pictures: what a seed does to both drops
-        out.
+        Nets of one seed share their initial weights and the order of their pictures: the effect of the seed on both
+        cancels.
         """
         theirs = self.values(other, 0 if other == "dense" else number, at)
         return Spread(tuple(value - theirs[seed] for seed, value in self.values(arm, number, at).items()))
@@ -105,7 +105,7 @@ class Results:
     def table(self, at: int | Literal["test"] = "test") -> str:
         """Return densities as rows and arms as columns: mean and standard deviation over seeds, in percent.
 
-        A dash stands where an arm was not measured: one that is rewound to a later step than `at`.
+        There is a dash where an arm was not measured, because it is rewound to a later step than `at`.
 
         Raises:
             ValueError: nothing was measured at that step.
@@ -151,7 +151,7 @@ def _results_of(values: Any) -> tuple[Results, dict[str, object]]:
 
 
 def recorded(name: str = "tickets", folder: Path = RECORDED_FOLDER) -> tuple[Results, dict[str, object]]:
-    """Return a longer study that is shipped, and the settings that it was made with.
+    """Return a longer, shipped study, and the settings that it was made with.
 
     Raises:
         ValueError: there is no such study, or its file is missing or damaged.

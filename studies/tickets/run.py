@@ -1,4 +1,4 @@
-"""Runs a study: round after round, here or on other machines, and from where it was if it was stopped."""
+"""Runs a study round after round, here or on other machines; a study that was stopped continues where it was."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,11 +19,11 @@ def run_study(
     seeds_together: int | None = None,
     progress: Callable[[State], None] | None = None,
 ) -> Results:
-    """Run a study and return what it found.
+    """Run a study and return its results.
 
     In each round, `seeds_together` seeds and all their arms are trained as one (all seeds, if it is None). Such a group
-    is one task for joblib, which decides where it runs. By default that is here, one group after the other. For one
-    process per core, or for other machines, set another backend around the call:
+    is one task for joblib, which decides where it runs. By default it runs in this process, one group after the other.
+    For one process per core, or for other machines, set another backend around the call:
 
         with joblib.parallel_config(backend="loky", n_jobs=2):
             run_study(study, seeds_together=1)
@@ -36,10 +36,11 @@ def run_study(
         with joblib.parallel_config(backend="ray", n_jobs=8):
             run_study(study, seeds_together=1)
 
-    Results are the same wherever a group is trained, bit for bit with the same `seeds_together` and as many threads.
+    Results are the same wherever a group is trained, and bit for bit the same with the same `seeds_together` and number
+    of threads.
 
-    With a `folder`, each seed's state is written to it after each round. A study that was stopped goes on from there,
-    also with more seeds or more rounds. `progress(state)` is called after a seed has finished a round.
+    With a `folder`, each seed's state is written to it after each round. A study that was stopped continues from there,
+    even with more seeds or more rounds. `progress(state)` is called after a seed has finished a round.
 
     Raises:
         ValueError: `seeds_together` is below 1, the folder holds a study with other settings, or a file in it is
@@ -66,7 +67,7 @@ def run_study(
 
 
 def _next_groups(study: Study, states: Mapping[int, State], size: int) -> list[list[State]]:
-    """What is to be done next: the seeds that are furthest behind, `size` of them together.
+    """The next task: the seeds that are furthest behind, `size` of them together.
 
     After a stop in the middle of a round, those that had not finished it catch up first, and then all go on together.
     """

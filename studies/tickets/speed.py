@@ -1,4 +1,4 @@
-"""How long a net of a study takes: trained one by one, many as one, and in one process for each core."""
+"""The time of a net of a study: trained one by one, many as one, and in one process per core."""
 
 import statistics
 from collections.abc import Callable, Iterable
@@ -23,14 +23,14 @@ from studies.tickets.study import load_once
 
 @dataclass(frozen=True)
 class Way:
-    """A way to train some nets, and how long it took: `time_s` is that of one net, its share of the whole."""
+    """A way to train some nets, and its time: `time_s` is the time of one net, its share of the whole."""
 
     name: str
     nets: int
     time_s: Latency
 
     def times_faster_than(self, other: "Way") -> float:
-        """Return the median of the ratios of one turn each: within a turn, both met the machine in the same state."""
+        """Return the median of the ratios within each turn, in which the machine was in the same state for both."""
         return statistics.median(theirs / own for theirs, own in zip(other.time_s.times_s, self.time_s.times_s))
 
 
@@ -44,10 +44,10 @@ def compare_ways(
     load_data: Callable[[], Splits] = fashion,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Way, ...]:
-    """Time all ways in turns, after one turn that is thrown away, and return a row for each, "one by one" first.
+    """Time all ways in turns, after one discarded turn, and return a row for each, "one by one" first.
 
-    The nets keep a fifth of their weights. "one by one" and "together" take the threads that torch has here. In the
-    last way each of `processes` has one thread, and trains the first count of `together` as one: what `run_study` does
+    The nets keep a fifth of their weights. "one by one" and "together" use torch's present number of threads. In the
+    last way each of `processes` has one thread, and trains the first count of `together` as one, as `run_study` does
     with seeds_together=1 and another joblib backend. `progress(name)` is called after each run of a way.
 
     Raises:
@@ -80,7 +80,7 @@ def _train(
 ) -> None:
     splits = load_once(load_data)
     models = [build(seed) for seed in range(nets)]
-    masks = [_a_fifth(build)] * nets  # the same for all, since where the zeros are makes no difference to time
+    masks = [_a_fifth(build)] * nets  # the same for all, since the places of the zeros do not affect the time
     orders = [batch_order(len(splits.train), recipe, seed) for seed in range(nets)]
     starts = [weights_of(model) for model in models]
     if alone:

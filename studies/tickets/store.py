@@ -1,4 +1,4 @@
-"""Where a study keeps what it has: one file for each seed, replaced in one step, so that it is never half there.
+"""The files of a study: one per seed, replaced in one step, so that no file is ever half written.
 
 Each file holds the sha256 of its content, so that a single changed bit is noticed.
 """
@@ -21,9 +21,9 @@ _SETTINGS = "study.json"
 
 
 def settings_of(study: Study) -> dict[str, object]:
-    """Return what decides a study's results, as plain values. The seeds are not among them: more can be added.
+    """Return the settings that decide a study's results, as plain values. Seeds are not included: more can be added.
 
-    Functions are known by their name. `rounds` is not among them either: a study can go on for more rounds.
+    Functions are identified by their name. `rounds` is not included either: a study can continue for more rounds.
 
     Raises:
         ValueError: a function has no name of its own, such as a lambda.
@@ -37,7 +37,7 @@ def settings_of(study: Study) -> dict[str, object]:
             values[setting.name] = _name_of(setting.name, value)
         elif setting.name not in ("seeds", "rounds"):
             values[setting.name] = value
-    return json.loads(json.dumps(values))  # as they are read back: tuples become lists
+    return json.loads(json.dumps(values))  # as they will be read back: tuples become lists
 
 
 def _name_of(setting: str, function: Callable) -> str:
@@ -51,7 +51,7 @@ def _name_of(setting: str, function: Callable) -> str:
 
 
 def open_folder(folder: Path, study: Study) -> None:
-    """Make the folder of a study, or make sure that what is in it belongs to this study.
+    """Make the folder of a study, or check that its content belongs to this study.
 
     Raises:
         ValueError: it holds a study with other settings (named in the message), its settings cannot be read, or a
@@ -61,7 +61,7 @@ def open_folder(folder: Path, study: Study) -> None:
 
 
 def save(state: State, folder: Path) -> None:
-    """Write how far a seed has come, in one step: whoever is stopped meanwhile finds the file as it was before."""
+    """Write the state of a seed in one step: if the process is stopped meanwhile, the file is as it was before."""
     tensors = {}
     for chain, mask in state.masks.items():
         # A copy: in round 1 chains share one mask, and safetensors refuses two names for one tensor.
@@ -76,10 +76,10 @@ def save(state: State, folder: Path) -> None:
 
 
 def load(folder: Path, seed: int) -> State:
-    """Return how far a seed has come; the beginning where there is no file.
+    """Return the state of a seed; the initial state if there is no file.
 
     Raises:
-        ValueError: the file is damaged, or that of another seed.
+        ValueError: the file is damaged, or belongs to another seed.
     """
     path = _path(folder, seed)
     if not path.exists():
@@ -88,7 +88,7 @@ def load(folder: Path, seed: int) -> State:
         content = path.read_bytes()
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-        # A file of an earlier version has no hash; one whose hash was lost has another key in its place.
+        # A file from an earlier version has no hash; one whose hash was lost has another key in its place.
         if set(header) != {"seed", "round", "runs", "order"} and not seal_holds(content, header["sha256"]):
             raise ValueError("its content is not what was written: the sha256 in it differs")
         if header["seed"] != str(seed):

@@ -1,7 +1,7 @@
 """A study of lottery tickets: many seeds and arms, round by round. Settings, and one round of it.
 
 A round is a pure function from the state of some seeds to their next state. So rounds can be trained here or on another
-machine, and a study that stops between two of them has lost nothing.
+machine, and a study that stops between two rounds has lost nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,22 +23,22 @@ from mini_lib.prune.tickets.together import train_together
 from mini_lib.require import one_of
 from mini_lib.zoo import lenet_300_100
 
-# Initial weights come from torch's one random state, which two threads of a worker would take from each other.
+# Initial weights come from torch's single random state, which two threads of a worker would disturb for each other.
 _BUILDING = Lock()
-OTHER_SEED = 1_000_000  # added to a seed for initial weights, and places, that have nothing to do with it
+OTHER_SEED = 1_000_000  # added to a seed for initial weights and places that are independent of it
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a study asks: the nets, the data, the arms, how far to prune and how to train.
+    """The settings of a study: the nets, the data, the arms, how far to prune and how to train.
 
     `build(seed)` makes an untrained net, `load_data()` the pictures; both are functions that another process can
     import by name. The dense net is always trained, as round 0. In round n the share (1 - rate)^n is left. `rewind_to`
     is the step that the arm "late" goes back to; all other arms go back to the start.
 
     Raises:
-        ValueError: no seed, a seed twice, an unknown arm or one twice, a control without the ticket that it controls, a
-            rate or a number of rounds that prunes nothing, or a step that does not exist.
+        ValueError: there is no seed or one twice, an arm is unknown or there twice, a control is without its ticket,
+            the rate or the number of rounds prunes nothing, or a step does not exist.
     """
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class Study:
                 f"{controls[0]!r} controls the ticket, which is not among the arms {self.arms}; add 'ticket'"
             )
         one_of("scope", self.scope, ("global", "layer"), fix="'global' ranks all weights together")
-        geometric(self.rate, self.rounds)  # says what is wrong with them
+        geometric(self.rate, self.rounds)  # this says what is wrong with them
         check_rewind(self.recipe, self.rewind_to)
         if "late" in self.arms and self.rewind_to == 0:
             raise ValueError("'late' with rewind_to=0 is the ticket itself; give the step that it goes back to")
@@ -73,7 +73,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Run:
-    """One net of a study: what it was, and how accurate, at the steps of `recipe.evaluate_at` and in the end."""
+    """One net of a study: its arm, and its accuracies at the steps of `recipe.evaluate_at` and at the end."""
 
     seed: int
     round: int
@@ -83,14 +83,14 @@ class Run:
     test_accuracy: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "validation_accuracies", tuple(self.validation_accuracies))  # a list, from a file
+        object.__setattr__(self, "validation_accuracies", tuple(self.validation_accuracies))  # a file gives a list
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """How far one seed has come: the round to train next, and what that takes.
+    """The state of one seed: the round to train next, and the masks and weights for it.
 
-    Masks are by chain; weights are those that chains go back to ("start", "late"), or go on with ("lr_rewind").
+    Masks are by chain; weights are those that chains go back to ("start", "late"), or continue with ("lr_rewind").
     """
 
     seed: int
@@ -159,7 +159,7 @@ def _start(study: Study, state: State, arm: str) -> Weights:
 
 def _mask(state: State, arm: str) -> Mask:
     own = state.masks[arm if arm in CHAINS else "ticket"]
-    # Another draw for each round: else one unlucky draw would follow a seed through all of them.
+    # Another draw in each round: otherwise one unlucky draw would follow a seed through all rounds.
     seed = OTHER_SEED * state.round + state.seed
     if arm == "shuffled":
         return shuffled_mask(own, seed)
@@ -195,7 +195,7 @@ def _after_round(study: Study, model: nn.Module, state: State, done: Mapping[str
     return replace(state, round=number, runs=(*state.runs, *runs), masks=masks, weights=weights)
 
 
-@lru_cache(maxsize=1)  # only one: a function of a notebook is a new one each time that it is sent to a process
+@lru_cache(maxsize=1)  # only one: a notebook's function becomes a new one each time that it is sent to a process
 def load_once(load: Callable[[], Splits]) -> Splits:
     """The pictures, loaded once in each process."""
     return load()

@@ -26,7 +26,8 @@ from teach.grading.places import readable
 from teach.grading.shell import Runner
 from teach.grading.wire import MOST_TEXT, OUT_OF_MEMORY, Report, encode, fits
 from teach.outcome import Outcome, to_json
-from teach.run import code_of, run
+from teach.run import run
+from teach.written import code_of
 
 MOST_NAME = 50  # characters of a name in a message
 

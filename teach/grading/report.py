@@ -22,16 +22,25 @@ SIGNS = {
     "stopped": ("!", "stopped"),
 }
 STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:64em;margin:2em auto;padding:0 1em}
-table{border-collapse:collapse;margin:.5em 0 1.5em}th,td{border:1px solid #bbb;padding:.25em .6em;text-align:left}
+:root{color-scheme:light dark;--ink:#1a1a1a;--page:#fff;--quiet:#555;--line:#bbb;--link:#005a8e;--rest:#ccc;
+--green:#00694b;--on-green:#e8f5ef;--brown:#9a3d00;--on-brown:#fdf1e7;--on-grey:#f4f4f4;--red:#8a1458;--on-red:#f6e6f0}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--page:#161616;--quiet:#bdbdbd;--line:#555;--link:#8cc7ee;
+--rest:#444;--green:#7fd3b0;--on-green:#14281f;--brown:#f2ab76;--on-brown:#2e1f12;--on-grey:#262626;--red:#f0a3cb;
+--on-red:#331626}}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:64em;margin:2em auto;
+padding:0 1em}a{color:var(--link)}.wide{overflow-x:auto}:focus-visible{outline:3px solid var(--link)}
+table{border-collapse:collapse;margin:.5em 0 1.5em}
+th,td{border:1px solid var(--line);padding:.25em .6em;text-align:left}
 td.number{text-align:right}td.sign{text-align:center;font-weight:bold}
-.passed{background:#e8f5ef;color:#00694b}.wrong{background:#fdf1e7;color:#9a3d00}
-.open{background:#f4f4f4;color:#555}.stopped{background:#f6e6f0;color:#8a1458}
-.bar{display:inline-block;height:.8em;width:8em;background:#ccc}.bar b{display:block;height:100%;background:#00694b}
-section{border-top:1px solid #bbb;margin-top:1.5em}li{margin:.3em 0}small,.quiet{color:#555}
+.passed{background:var(--on-green);color:var(--green)}.wrong{background:var(--on-brown);color:var(--brown)}
+.open{background:var(--on-grey);color:var(--quiet)}.stopped{background:var(--on-red);color:var(--red)}
+.bar{display:inline-block;height:.8em;width:8em;background:var(--rest)}
+.bar b{display:block;height:100%;background:var(--green)}
+section{border-top:1px solid var(--line);margin-top:1.5em}li{margin:.3em 0}small,.quiet{color:var(--quiet)}
+.said{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 """
 HEAD = (
-    "<meta charset='utf-8'><title>Grades</title>"
+    "<meta charset='utf-8'><title>Grades</title><meta name='viewport' content='width=device-width'>"
     "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     f"<style>{STYLE}</style>"
 )
@@ -65,7 +74,7 @@ def report(book: Gradebook) -> str:
             parts += [f"<h2>{_text(lesson.notebook.stem)}</h2>", _who(lesson, rows)]
             parts += [_exercises(lesson, rows), _misconceptions(lesson, rows)]
     parts += [_not_graded(book.rows), "<h2>What each student is told</h2>", *map(_student, graded), _limits(book)]
-    return f"<!doctype html><html lang='en'><head>{HEAD}</head><body>{''.join(parts)}</body></html>\n"
+    return f"<!doctype html><html lang='en'><head>{HEAD}</head><body><main>{''.join(parts)}</main></body></html>\n"
 
 
 def _summary(rows: Sequence[Row], graded: Sequence[Row]) -> str:
@@ -89,7 +98,9 @@ def _who(lesson: Lesson, rows: Sequence[Row]) -> str:
 
 def _cell(mark: Mark) -> str:
     sign, look = SIGNS[mark.state]
-    return f"<td class='sign {look}' title='{mark.state}'>{sign}</td>"
+    # the sign for the eye, the word for a screen reader
+    both = f"<span aria-hidden='true'>{sign}</span><span class='said'>{mark.state}</span>"
+    return f"<td class='sign {look}' title='{mark.state}'>{both}</td>"
 
 
 def _exercises(lesson: Lesson, rows: Sequence[Row]) -> str:
@@ -156,10 +167,12 @@ def _limits(book: Gradebook) -> str:
     return f"<section><h2>How this was graded</h2><p class='quiet'>{text}</p></section>"
 
 
-def _table(head: Iterable[str], lines: Iterable[str]) -> str:
+def _table(head: Sequence[str], lines: Iterable[str]) -> str:
     names = "".join(f"<th scope='col'>{_text(name)}</th>" for name in head)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+    # A table that is wider than the screen scrolls, with keys too.
+    return f"<div class='wide' role='region' tabindex='0' aria-label='{_text(head[0])}s'>{table}</div>"
 
 
 def _list(lines: Iterable[str]) -> str:
@@ -172,7 +185,7 @@ def _number(value: int | str) -> str:
 
 def _sign(state: str) -> str:
     sign, look = SIGNS[state]
-    return f"<span class='{look}'>&nbsp;{sign}&nbsp;</span>"
+    return f"<span class='{look}' aria-hidden='true'>&nbsp;{sign}&nbsp;</span>"  # its word stands next to it
 
 
 def _anchor(row: Row) -> str:

@@ -99,8 +99,8 @@ class Calculator:
         first = next(iter(sheet.values()))
         return (
             f"<p>{escape(with_remedies(first))}</p>{table(list(sheet.values()), names)}"
-            f'<img alt="{escape(said, quote=True)}" class="course-figure" style="max-width:100%;height:auto" '
-            f'src="{source}">'
+            f'<img alt="{escape(said, quote=True)}" class="course-figure" '
+            f'style="max-width:100%;height:auto" src="{source}">'
             f"<p>{escape(f'{rent(first)} {engine(first)}'.strip())}</p>"
         )
 

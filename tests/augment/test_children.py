@@ -279,7 +279,7 @@ def patched(net):
 
 
 DRAWS = "the net's `forward` draws by itself, and children have one generator each"
-OTHER = "net 1 says something else in a group than alone"
+OTHER = "net 1 gives another output in a group than alone"
 ODD = {
     "functional dropout": (lambda seed: Around(seed, lambda own, x: own.net(F.dropout(x, 0.5, own.training))), DRAWS),
     "dropout at all times": (lambda seed: Around(seed, lambda own, x: own.net(F.dropout(x))), DRAWS),
@@ -359,7 +359,7 @@ def test_what_else_is_refused():
 def test_labels_recipes_and_seeds_that_cannot_be():
     beyond = Split(TRAIN.images, TRAIN.labels + 3)
     for train, validation in ((beyond, VALIDATION), (TRAIN, beyond)):
-        with pytest.raises(ValueError, match=says("the highest label is 6, but the model tells 4 classes apart; ")):
+        with pytest.raises(ValueError, match=says("the highest label is 6, but the model has 4 classes; ")):
             train_children(tiny.build, [None], train, validation, RECIPE, [0])
     with pytest.raises(ValueError, match=says("the model must give logits [N, classes], got [8, 4, 8, 8]; flat")):
         train_children(lambda _: nn.Conv2d(1, 4, 1), [None], TRAIN, VALIDATION, RECIPE, [0])

@@ -212,7 +212,7 @@ def test_a_label_without_a_limit_is_refused(labels):
         ({"rotate": "30"}, TypeError, "the limit of rotate must be a finite number, got '30'; None never applies"),
         ({"rotate": (30, True)}, TypeError, "the limit of rotate must be a finite number, got True"),
         ({"rotate": float("inf")}, ValueError, "the limit of rotate must be a finite number, got inf"),
-        ({"rotate": ()}, ValueError, "limits per class must be as many for each operation, got {'rotate': 0}"),
+        ({"rotate": ()}, ValueError, "every operation needs equally many limits per class, got {'rotate': 0}"),
         ({"rotate": (1, 2), "invert": (0,)}, ValueError, "got {'rotate': 2, 'invert': 1}; give one for each class"),
     ],
 )

@@ -27,7 +27,7 @@ WRONG_LAYERS = [
     (nn.ConvTranspose2d(4, 4, 3), TypeError, "cannot factorize ConvTranspose2d as a convolution; pass an nn.Conv2d"),
     (nn.Conv1d(4, 4, 3), TypeError, "cannot factorize Conv1d"),
     (nn.Linear(4, 4), TypeError, "cannot factorize Linear as a convolution"),
-    (nn.Conv2d(4, 4, 3, groups=2), ValueError, "groups=2: its weight holds 2 of 4 inputs an output.* leave the layer"),
+    (nn.Conv2d(4, 4, 3, groups=2), ValueError, "groups=2: its weight holds 2 of 4 inputs per output.* leave the layer"),
 ]
 
 

@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 @pytest.fixture
 def machine(house, monkeypatch):
     """A house with a pyproject.toml and no active environment; what would be started is recorded in `machine.calls`."""
-    project = '[project]\ndependencies = ["torch==1.2.*", "torchvision==3.4.*", "torchmetrics", "numpy>=2.0"]\n'
+    project = '[project]\nrequires-python = ">=3.11,<3.15"\n'
+    project += 'dependencies = ["torch==1.2.*", "torchvision==3.4.*", "torchmetrics", "numpy>=2.0"]\n'
     project += 'optional-dependencies.model = ["tiny-model==5.6"]\n'
     (house / "pyproject.toml").write_text(project, encoding="utf-8")
     machine = Machine(house)
@@ -263,6 +264,17 @@ class TestEnvironment:
         environment.choose(machine.root).python.unlink()
         assert any("venv" in words for words in machine.prepare())
         assert machine.prepare() == []
+
+    def test_a_python_that_is_too_new_is_told_so_and_one_that_fits_makes_the_environment_anew(
+        self, machine, monkeypatch
+    ):
+        versions = {Path(sys.executable): "3.15", environment.choose(machine.root).python: None}
+        monkeypatch.setattr(environment, "version_of", lambda python: versions[Path(python)])
+        with pytest.raises(Stop, match=r"runs on Python 3\.11 to 3\.14, and this is Python 3\.15"):
+            machine.prepare()
+        assert machine.calls == []  # before anything is fetched
+        versions = {Path(sys.executable): "3.13", environment.choose(machine.root).python: "3.15"}
+        assert any("venv" in words for words in machine.prepare())
 
     def test_a_course_that_was_moved_is_installed_again(self, machine, tmp_path):
         machine.prepare()

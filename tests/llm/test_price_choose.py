@@ -140,7 +140,7 @@ def test_the_cheapest_agrees_with_a_plain_search(prices, on, share):
         assert blended_usd(cheapest(prices, on, share), share) == min(blended_usd(one, share) for one in counts)
     else:
         with pytest.raises(
-            ValueError, match=f"no price is known on {on}; the first here is of {min(one.date for one in prices)}"
+            ValueError, match=f"no price is known on {on}; the first here is from {min(one.date for one in prices)}"
         ):
             cheapest(prices, on, share)
 
@@ -173,10 +173,10 @@ def test_an_unknown_model_gets_the_nearest_names():
 
 def test_a_day_before_the_history_and_an_empty_one():
     with pytest.raises(
-        ValueError, match="no price is known on 2022-12-01; the first here is of 2023-03-01, ask for that day"
+        ValueError, match="no price is known on 2022-12-01; the first here is from 2023-03-01, ask for that day"
     ):
         cheapest(history(), "2022-12-01", 0.2)
-    with pytest.raises(ValueError, match="no price is known on 2024-02-01; the first here is of 2024-03-01"):
+    with pytest.raises(ValueError, match="no price is known on 2024-02-01; the first here is from 2024-03-01"):
         price_on(STEPS, "n", "2024-02-01")
     for call in (lambda: cheapest([], "2024-01-01", 0.5), lambda: running_minimum([], 0.5)):
         with pytest.raises(ValueError, match="there must be at least one price, got none; use history()"):

@@ -166,10 +166,10 @@ MUST_STAY = (
         "view splits the axis of its channels",
         lambda self, x: self.last(self.first(x).view(1, 1, 3, 8, 8).transpose(1, 2).reshape(1, 3, 8, 8)),
     ),
-    ("first", "mean reckons with all of its channels", lambda self, x: self.small(self.first(x).mean(1, keepdim=True))),
-    ("first", "mean reckons with all of its channels", lambda self, x: self.last((y := self.first(x)) - y.mean())),
-    ("first", "softmax reckons with all of its channels", lambda self, x: self.last(torch.softmax(self.first(x), 1))),
-    ("first", "GroupNorm 'norm' reckons with all of its channels", lambda self, x: self.last(self.norm(self.first(x)))),
+    ("first", "mean uses all of its channels", lambda self, x: self.small(self.first(x).mean(1, keepdim=True))),
+    ("first", "mean uses all of its channels", lambda self, x: self.last((y := self.first(x)) - y.mean())),
+    ("first", "softmax uses all of its channels", lambda self, x: self.last(torch.softmax(self.first(x), 1))),
+    ("first", "GroupNorm 'norm' uses all of its channels", lambda self, x: self.last(self.norm(self.first(x)))),
     (
         "small",
         "mul stretches it over several channels",
@@ -275,7 +275,7 @@ def test_other_things_that_are_refused():
     scaled = Net(lambda self, x: self.last((y := self.first(x)) * y.size(1)), first=first, last=last)
     with pytest.raises(
         ValueError,
-        match="^mul reckons with a size of its input, which would change with the number of "
+        match="^mul uses a size of its input, which would change with the number of "
         "channels; write the number down, or use mean",
     ):
         channel_groups(scaled, IMAGE)

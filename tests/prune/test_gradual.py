@@ -171,10 +171,10 @@ def test_what_cannot_end_well_is_refused_before_training(trained):
         (
             (0.5, 0.01),
             dict(at_least=5),
-            "at_least=5 in each of 2 layers does not go into the 2 of 176 weights that "
+            "at_least=5 in each of 2 layers does not fit into the 2 of 176 weights that "
             "density 0.01 keeps; use a smaller at_least or a higher density",
         ),
-        ((0.2, 0.5), {}, "densities must not rise, got 0.5 after 0.2; what is pruned does not come back"),
+        ((0.2, 0.5), {}, "densities must not rise, got 0.5 after 0.2; a pruned weight does not come back"),
         ((0.5, 0), {}, "density must lie in (0, 1], got 0; 0.2 keeps a fifth of the weights"),
         ((), {}, "densities hold none; give at least one, such as one_shot(0.2)"),
         (

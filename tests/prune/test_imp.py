@@ -79,7 +79,7 @@ def test_by_layers_each_round_is_within_the_last():
 
 def test_more_rounds_than_there_are_weights_are_refused():
     model = tiny.build(0)
-    with pytest.raises(ValueError, match=r"^at_least=1 in each of 3 layers does not go into the 2 of 320 weights"):
+    with pytest.raises(ValueError, match=r"^at_least=1 in each of 3 layers does not fit into the 2 of 320 weights"):
         next_mask(model, weights_of(model), None, 5, rate=1 - (2 / 320) ** 0.2)
 
 

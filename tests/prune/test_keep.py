@@ -241,7 +241,7 @@ def test_what_is_pruned_does_not_come_back_whatever_the_scores(scores, others, o
 def test_at_least_so_many_stay_in_every_layer(scores, density, scope, at_least):
     total = sum(values.numel() for values in scores.values())
     if scope == "global" and at_least * len(scores) > round(density * total):
-        with pytest.raises(ValueError, match="does not go into"):
+        with pytest.raises(ValueError, match="does not fit into"):
             keep_top(scores, density, scope, at_least=at_least)
         return
     mask = keep_top(scores, density, scope, at_least=at_least)
@@ -324,14 +324,14 @@ REFUSED = {
         lambda: keep_top({"w": W, "v": W}, 0.5, among=HALF),
     "among has shape [2, 2] for 'w', but its scores have [4]; score the model that the mask belongs to":
         lambda: keep_top({"w": W.flatten()}, 0.5, among=HALF),
-    "density 0.75 (scope 'global') asks for 3 weights, but `among` keeps 2, and what is pruned does not come back; "
+    "density 0.75 (scope 'global') asks for 3 weights, but `among` keeps 2, and a pruned weight does not come back; "
     "use a lower density":
         lambda: keep_top({"w": W}, 0.75, among=HALF),
-    "density 0.75 (scope 'layer') asks for 3 weights of 'w', but `among` keeps 2, and what is pruned does not come "
+    "density 0.75 (scope 'layer') asks for 3 weights of 'w', but `among` keeps 2, and a pruned weight does not come "
     "back; use a lower density":
         lambda: keep_top({"w": W}, 0.75, "layer", among=HALF),
-    "density 0.5 (scope 'row') asks for 2 weights of 'w', as many in each row, but `among` keeps 2, and what is "
-    "pruned does not come back; use a lower density":
+    "density 0.5 (scope 'row') asks for 2 weights of 'w', as many in each row, but `among` keeps 2, and a "
+    "pruned weight does not come back; use a lower density":
         lambda: keep_top({"w": W}, 0.5, "row", among=Mask({"w": torch.tensor([[True, True], [False, False]])})),
     "at_least must be a whole number of 0 or more, got -1; 1 keeps a layer alive":
         lambda: keep_top({"w": W}, 0.5, at_least=-1),
@@ -339,7 +339,7 @@ REFUSED = {
         lambda: keep_top({"w": W}, 0.5, "layer", at_least=5),
     "at_least=3 is more than the 2 weights that 'w' has left; use a smaller one":
         lambda: keep_top({"w": W}, 0.5, among=HALF, at_least=3),
-    "at_least=2 in each of 2 layers does not go into the 3 of 8 weights that density 0.375 keeps; use a smaller "
+    "at_least=2 in each of 2 layers does not fit into the 3 of 8 weights that density 0.375 keeps; use a smaller "
     "at_least or a higher density":
         lambda: keep_top({"a": W, "b": W}, 0.375, at_least=2),
     "densities are given for 'v', but the scores are of 'w'; give one density for each, 1.0 for a layer that stays "

@@ -105,5 +105,5 @@ def test_at_least_up_to_what_is_left():
     assert found["a"].tolist() == [True, False, True] and found["b"].tolist() == [False, True, True, False, False]
     with pytest.raises(ValueError, match="at_least=3 is more than the 2 weights that 'a' has left"):
         keep_top(scores, 0.75, among=left, at_least=3)
-    with pytest.raises(ValueError, match="at_least=2 in each of 2 layers does not go into the 3 of 8 weights"):
+    with pytest.raises(ValueError, match="at_least=2 in each of 2 layers does not fit into the 3 of 8 weights"):
         keep_top(scores, 0.375, at_least=2)

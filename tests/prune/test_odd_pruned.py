@@ -206,7 +206,7 @@ def test_scores_by_inputs_are_refused_by_name(score, odd):
 def test_a_recurrent_layer_that_reads_past_its_mask_is_refused():
     lstm = nn.LSTM(3, 4)
     mask = Mask({"weight_ih_l0": torch.rand(16, 3) > 0.5})
-    with pytest.raises(ValueError, match="'weight_ih_l0' belongs to an LSTM, which reads its weights past any mask"):
+    with pytest.raises(ValueError, match="'weight_ih_l0' belongs to an LSTM, which bypasses any mask on its weights"):
         masked(lstm, mask)
     assert not apply_mask(lstm, mask).weight_ih_l0[~mask["weight_ih_l0"]].any()
 

@@ -320,8 +320,8 @@ BAD_KEEP = {
     "keep['0'] is empty: nothing would be left of 0; keep one channel": {"0": []},
     f"each number in keep['0'] must be a whole number from 0 to 3, got 4; {FROM_MASK}": {"0": [0, 4]},
     f"each number in keep['0'] must be a whole number from 0 to 3, got -1; {FROM_MASK}": {"0": torch.tensor([-1])},
-    "keep['0'] must rise, without doubles, got [2, 1]; use sorted(set(...))": {"0": [2, 1]},
-    "keep['0'] must rise, without doubles, got [1, 1]; use sorted(set(...))": {"0": [1, 1]},
+    "keep['0'] must rise, without duplicates, got [2, 1]; use sorted(set(...))": {"0": [2, 1]},
+    "keep['0'] must rise, without duplicates, got [1, 1]; use sorted(set(...))": {"0": [1, 1]},
     f"each number in keep['0'] must be a whole number from 0 to 3, got True; {FROM_MASK}":
         {"0": torch.tensor([True, False, True, True])},
     f"each number in keep['0'] must be a whole number from 0 to 3, got 1.0; {FROM_MASK}": {"0": torch.tensor([1.0])},

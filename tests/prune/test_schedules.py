@@ -97,7 +97,7 @@ def test_what_else_is_refused():
 def test_densities_that_rise_or_are_none_are_refused():
     assert check_falling(iter([0.5, 0.5, 0.2])) == (0.5, 0.5, 0.2)
     with pytest.raises(
-        ValueError, match=says("densities must not rise, got 0.5 after 0.2; what is pruned does not come back")
+        ValueError, match=says("densities must not rise, got 0.5 after 0.2; a pruned weight does not come back")
     ):
         check_falling([0.2, 0.5])
     with pytest.raises(ValueError, match=says("densities hold none; give at least one, such as one_shot(0.2)")):

@@ -102,7 +102,7 @@ def test_where_chooses_the_layers():
     with pytest.raises(
         ValueError,
         match=says(
-            "score gives none for '1.weight', which where chooses; "
+            "score gives no scores for '1.weight', which where chooses; "
             "give both the same where, as in score=lambda model: magnitude(model, where)"
         ),
     ):

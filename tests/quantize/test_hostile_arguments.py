@@ -74,7 +74,7 @@ def pair() -> nn.Module:
     (lambda: multiplier_and_shift(None), "a multiplier must be a finite number, got None"),
     (lambda: requantize(*(torch.tensor([1], dtype=torch.int32),) * 2, torch.tensor([99]), 0, 0, 9), "shift must be"),
     (lambda: gptq_weight(ROWS, torch.eye(4), IntFormat(4), activation_order=None), "activation_order must be of type"),
-    (lambda: rescaled(pair(), {LayerPair("0", "0"): torch.ones(4)}), "is no pair of layers that follow each other"),
+    (lambda: rescaled(pair(), {LayerPair("0", "0"): torch.ones(4)}), "is not a pair of layers that follow each other"),
     (lambda: rescaled(pair(), {LayerPair("0", "2"): -torch.ones(4)}), "must be 4 numbers above 0"),
     (lambda: rescaled(pair(), {LayerPair("0", "2"): torch.ones(3)}), "must be 4 numbers above 0"),
     (lambda: allocate(None, {}, budget_bytes=9), "table must be of type CostTable, got None"),

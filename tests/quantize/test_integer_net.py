@@ -384,7 +384,7 @@ REFUSED = {
     ),
     "another format": (
         lambda: chain(fc=linear(BinaryFormat())),
-        "layer 'fc': weights in binary per channel are no integers; use IntFormat(8)",
+        "layer 'fc': weights in binary per channel are not integers; use IntFormat(8)",
     ),
     "no grid": (
         lambda: chain(fc=without_grid()),
@@ -420,7 +420,7 @@ REFUSED = {
     ),
     "twice the same": (
         lambda: chain(one=SHARED, two=SHARED),
-        "module 'two' stands in two places of the chain; give each place a module of its own",
+        "module 'two' appears in two places of the chain; give each place a module of its own",
     ),
     "no chain": (
         lambda: Branches(),

@@ -288,7 +288,7 @@ def test_a_layer_at_no_minimum_is_refused():
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Tanh(), nn.Linear(1, 2, bias=False)).eval()
     model[0].weight.data, model[2].weight.data = torch.tensor([[1.0]]), torch.tensor([[-1.0], [1.0]])
     data = Split(torch.ones(1, 1), torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"layer '0' has an estimated Hessian trace of -.*a minimum has one above 0"):
+    with pytest.raises(ValueError, match=r"layer '0' has an estimated Hessian trace of -.*at a minimum it is above 0"):
         sensitivity_by_hessian(model, (4,), data)
 
 

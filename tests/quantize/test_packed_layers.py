@@ -182,7 +182,7 @@ CONV = pack_for_speed(quantize_weights(nn.Sequential(nn.Conv2d(2, 4, 3)), IntFor
 
 
 @pytest.mark.parametrize("call, kind, message", [
-    (lambda: copy.deepcopy(PACKED).train()(torch.ones(1, 8)), ValueError, "PackedLinear computes in eval mode alone"),
+    (lambda: copy.deepcopy(PACKED).train()(torch.ones(1, 8)), ValueError, "PackedLinear computes only in eval mode"),
     (lambda: PACKED(torch.ones(1, 8, requires_grad=True)), ValueError, "PackedLinear has no gradient"),
     (lambda: PACKED(torch.ones(1, 8).half()), TypeError, "takes float32 on the CPU, got torch.float16"),
     (lambda: PACKED(torch.ones(1, 8, device="meta")), TypeError, "got torch.float32 on meta"),

@@ -173,7 +173,7 @@ def test_other_bad_arguments_are_refused(model):
 
 
 def test_bad_activations_and_calibration_are_refused(model):
-    with pytest.raises(ValueError, match="the grids of activations begin where calibration data shows"):
+    with pytest.raises(ValueError, match="the first grids of activations come from calibration data"):
         prepare(model, rung(4), activations=PACT(4))
     with pytest.raises(ValueError, match="the input of layer 'conv1': an unsigned symmetric grid has no negative code"):
         prepare(model, rung(4), activations=PACT(4), calibration=IMAGES)

@@ -130,9 +130,11 @@ def test_frozen_batch_norm_is_the_line_of_evaluation_in_training_too():
 
 
 def test_what_cannot_be_frozen_is_refused():
-    with pytest.raises(ValueError, match="the model has no batch norm to freeze; a folded one is still already"):
+    with pytest.raises(
+        ValueError, match="the model has no batch norm to freeze; a folded batch norm is already frozen"
+    ):
         freeze_batch_norm(fold_batch_norm(small()))
-    with pytest.raises(ValueError, match="batch norm '0' keeps no running statistics to stay with"):
+    with pytest.raises(ValueError, match="batch norm '0' keeps no running statistics to freeze"):
         freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False)))
     with pytest.raises(ValueError, match="cannot freeze batch norm '0', a BatchNorm3d; use BatchNorm1d or 2d"):
         freeze_batch_norm(nn.Sequential(nn.BatchNorm3d(1)))

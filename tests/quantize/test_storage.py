@@ -374,13 +374,13 @@ def test_a_missing_file(tmp_path):
 @pytest.mark.parametrize("keep", [0, 4, 100, 5000, -1])
 def test_a_truncated_file(file, keep):
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(ValueError, match="is damaged or no safetensors file .*save the model again"):
+    with pytest.raises(ValueError, match="is damaged or not a safetensors file .*save the model again"):
         load_model(file, zoo.small_cnn)
 
 
 def test_a_file_of_something_else(file):
     file.write_bytes(b"PK" + bytes(1000))
-    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+    with pytest.raises(ValueError, match="is damaged or not a safetensors file"):
         load_model(file, zoo.small_cnn)
 
 

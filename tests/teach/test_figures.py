@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy
@@ -37,6 +38,12 @@ def test_the_alternative_text_is_in_the_page_and_in_plain_text():
     shown = show(chart(), alt='Error under "min-max" is < 1 %')
     assert '<img alt="Error under &quot;min-max&quot; is &lt; 1 %"' in shown._repr_html_()
     assert repr(shown) == '[figure: Error under "min-max" is < 1 %]'
+
+
+def test_a_dark_theme_finds_every_figure_by_its_class():
+    css = (Path(__file__).parents[2] / "launcher" / "jupyter" / "custom" / "custom.css").read_text()
+    assert 'class="course-figure"' in show(chart(), alt="a")._repr_html_()
+    assert 'body[data-jp-theme-light="false"] :is(img.course-figure, .jp-RenderedImage img)' in css
 
 
 def test_a_picture_holds_two_pixels_for_each_that_is_shown():

@@ -1,7 +1,5 @@
 """Verdicts: what passes, what does not, and whether the sentence shown is the one that helps."""
 
-from dataclasses import replace
-
 import numpy
 import pytest
 import torch
@@ -9,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_exercises import ASYMMETRIC, LAST_CODE, MAGNITUDE, SCALE, asked, symmetric_scale
 
-from teach.exercise import Case, Mistake, Symptom
+from teach.exercise import Case, Mistake
 from teach.judge import judge, verdict
 from teach.outcome import Outcome, from_json, to_json
 from teach.run import run
@@ -104,7 +102,9 @@ def test_an_exception_shows_its_call_and_its_line():
 
 def test_a_wrong_signature_shows_the_right_one():
     found = judge(SCALE, lambda w: 1.0)
-    assert "The call itself failed: keep the signature `def symmetric_scale(w, bits)`." in found.text
+    assert found.text.endswith(
+        "The call itself failed: the parameter `bits` is missing; keep the signature `def symmetric_scale(w, bits)`."
+    )
 
 
 @pytest.mark.parametrize("value", [1.0, 0, "scale", [1.0], torch.ones(2)])
@@ -117,9 +117,19 @@ def test_a_constant_is_right_where_the_answer_is_one():
     assert judge(asked(lambda x: 3, Case(1), Case(2)), lambda x: 3).state == "passed"
 
 
-@pytest.mark.parametrize("value, hint", [(None, "did you forget `return`?"), (float("nan"), "NaN comes from 0 / 0")])
+@pytest.mark.parametrize(
+    "value, hint",
+    [
+        (None, "you returned None, expected 1.0: one path through your function ends without"),
+        (float("nan"), "NaN comes from 0 / 0"),
+    ],
+)
 def test_none_and_nan_are_explained_rather_than_called_constant(value, hint):
-    found = judge(SCALE, lambda w, bits: value)
+    def answer(w, bits):
+        if value:
+            return value
+
+    found = judge(SCALE, answer)
     assert found.says == "" and hint in found.example
 
 
@@ -169,7 +179,9 @@ def test_changing_one_argument_is_not_explained_by_changing_another():
 def test_an_answer_that_calls_the_librarys_own_is_not_yet():
     says = "2.1 not yet. This calls `symmetric_scale`, which does the exercise for you: write it yourself."
     assert judge(SCALE, lambda w, bits: symmetric_scale(w, bits)).text == says
-    assert judge(SCALE, symmetric_scale).text == says
+    assert judge(SCALE, symmetric_scale).text == (
+        "2.1 not yet. `symmetric_scale` is the library's own function here: write it yourself."
+    )
 
 
 def test_something_that_is_no_function_is_not_yet():
@@ -243,7 +255,7 @@ def test_a_comparison_of_its_own_that_breaks_is_a_difference():
     exercise = asked(lambda x: [x], Case(1), compare=first_item)
     assert judge(exercise, lambda x: [x]).state == "passed"
     assert judge(exercise, lambda x: [0]).example == "For `x = 1` you erred."
-    assert judge(exercise, lambda x: 7).example == "For `x = 1` you returned 7, expected [1]."
+    assert judge(exercise, lambda x: 7).example == "For `x = 1` you returned an integer, 7; expected a list, [1]."
 
 
 def test_the_grader_gets_the_same_verdict_from_outcomes_as_text():
@@ -284,38 +296,3 @@ def test_a_list_that_holds_itself_cannot_break_the_judge():
     loop.append(loop)
     found = judge(SCALE, lambda w, bits: loop)
     assert "you returned a list, which cannot be used as the answer: RecursionError" in found.text
-
-
-NEGATIVE = Symptom(lambda got, expected, arguments: got < 0 < arguments["w"].abs().max(), "Not negative.", [abs])
-
-
-def test_a_symptom_explains_where_it_shows_in_every_failing_case():
-    exercise = replace(SCALE, symptoms=[NEGATIVE])
-    found = judge(exercise, lambda w, bits: -w.abs().mean() - bits)
-    assert found.says == "Not negative." and found.mistake is NEGATIVE
-    assert found.example == "For `w = [-1.0, 0.5], bits = 2` you returned -2.75, expected 1.0."
-    assert judge(exercise, lambda w, bits: -1.5 * bits if bits == 2 else 7.0 * bits).mistake is None
-
-
-def test_a_listed_mistake_is_named_before_a_symptom():
-    exercise = replace(SCALE, symptoms=[Symptom(lambda got, expected, arguments: True, "Always.", [abs])])
-    assert judge(exercise, lambda w, bits: w.max() / (2 ** (bits - 1) - 1)).says == MAGNITUDE
-
-
-def test_a_symptom_needs_enough_failing_cases():
-    symptom = Symptom(lambda got, expected, arguments: got == 0, "Never zero.", [abs])
-    few = asked(lambda x: x, *map(Case, (1, 2, 3, 4, 5)), symptoms=[symptom])
-    assert judge(few, lambda x: x if x > 2 else 0).mistake is None
-    assert judge(few, lambda x: x if x > 3 else 0).mistake is symptom
-    # one tensor of four different numbers is enough
-    rich = asked(lambda x: torch.arange(x), Case(3), Case(4), Case(5), symptoms=[symptom])
-    symptom_of_sum = replace(symptom, shows=lambda got, expected, arguments: got.sum() == 0)
-    rich = replace(rich, symptoms=[symptom_of_sum])
-    assert judge(rich, lambda x: torch.arange(x) * (x != 5)).mistake is symptom_of_sum
-    assert judge(rich, lambda x: torch.arange(x) * (x != 3)).mistake is None
-
-
-def test_a_symptom_that_breaks_does_not_show():
-    exercise = replace(SCALE, symptoms=[NEGATIVE])
-    assert judge(exercise, lambda w, bits: ["not", "a", "number", bits]).mistake is None
-    assert judge(exercise, lambda w, bits: [][bits]).mistake is None

@@ -126,7 +126,22 @@ class TestTheVerdict:
         assert "it is 4.4 times as fast as the naive order, and 10 times are wanted" in found.text
 
     def test_nothing_returned(self):
-        assert "did you forget `return`?" in judge(SCHEDULE, lambda nest: None).text
+        found = judge(SCHEDULE, lambda nest: None)
+        assert found.text.endswith("For matmul(64, 128, 128) you returned None: did you forget `return`?")
+
+    @pytest.mark.parametrize(
+        "answer, kind",
+        [(lambda nest: lambda: nest, "a function"), (lambda nest: [nest], "a list")],
+        ids=["lambda", "list"],
+    )
+    def test_only_text_is_called_the_text_of_the_loops(self, answer, kind):
+        found = judge(SCHEDULE, answer)
+        assert found.says == "" and f"you returned {kind}, expected the rewritten nest" in found.example
+
+    def test_what_the_library_says_of_a_nest_is_what_the_learner_reads(self):
+        found = judge(SCHEDULE, lambda nest: nest.unroll("m").unroll("n").unroll("k"))
+        assert "you returned a Nest, which cannot be used as the answer: ValueError: unrolling k writes" in found.text
+        assert "'kind'" not in found.text
 
     def test_without_a_compiler_the_model_judges(self, monkeypatch):
         def none():

@@ -15,7 +15,8 @@ CHOICES = ("one scale per tensor", "one scale per channel")
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("COURSE_STATIC", raising=False)
+    for name in ("COURSE_STATIC", "COURSE_STRICT", "NBGRADER_EXECUTION", "NBGRADER_VALIDATING"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
 
 
@@ -185,3 +186,115 @@ def test_a_measurement_that_is_no_choice_is_refused():
     choice()
     with pytest.raises(ValueError, match="prediction 2.b: measured is 'neither', expected one of .*per tensor"):
         reveal("2.b", "neither")
+
+
+# ---- a live page: the measurement waits
+
+
+@pytest.fixture
+def live_page(monkeypatch):
+    """A kernel; returns what an output was replaced with, in order."""
+    monkeypatch.setattr(live, "has_kernel", lambda: True)
+
+
+def waiting(found):
+    """The words and the button of a measurement that waits."""
+    words, button = found.widget().children
+    return words, button
+
+
+def test_without_a_guess_nothing_is_revealed(live_page):
+    number()
+    found = reveal("2.a", 0.31)
+    assert "0.31" not in repr(found) + found._repr_html_() + waiting(found)[0].value
+    assert repr(found) == "Prediction 2.a. The measurement is ready. Commit to a guess above, or choose “Show me”."
+
+
+def test_a_guess_reveals_it(live_page):
+    asked = number()
+    words, _ = waiting(reveal("2.a", 0.31))
+    field, button, said = parts(asked.widget())
+    field.value = "3"
+    button.click()
+    assert "0.31 points" in words.value and "3 points" in words.value
+    assert "afterwards" not in said.value and not asked.late
+
+
+def test_show_me_reveals_it_and_a_rerun_remembers(live_page):
+    number()
+    words, button = waiting(reveal("2.a", 0.31))
+    button.click()
+    assert "0.31 points" in words.value
+    assert "measured 0.31 points" in repr(reveal("2.a", 0.31))  # it does not wait again
+    number()  # the question's cell run again forgets nothing
+    assert "measured 0.31 points" in repr(reveal("2.a", 0.31))
+
+
+def test_a_guess_after_show_me_is_marked_for_good(live_page):
+    asked = number()
+    waiting(reveal("2.a", 0.31))[1].click()
+    asked.commit("0.3")
+    assert asked.said == "You said 0.3 points, guessed after the measurement was shown."
+    assert number().said == asked.said
+    assert repr(reveal("2.a", 0.31)).endswith("off by 0.01 points. Guessed after the measurement was shown.")
+
+
+def test_a_guess_after_a_measurement_seen_elsewhere_is_marked_too():
+    asked = number()
+    reveal("2.a", 0.31)  # no kernel: shown at once
+    asked.commit("0.3")
+    assert asked.late
+
+
+def test_a_new_question_may_be_guessed_afresh(live_page):
+    number()
+    waiting(reveal("2.a", 0.31))[1].click()
+    other = predict("2.a", "And in bytes?", unit="bytes")
+    assert "0.31" not in repr(reveal("2.a", 0.31)) and not other.shown
+
+
+@pytest.mark.parametrize("name", ["COURSE_STRICT", "NBGRADER_EXECUTION"])
+def test_where_answers_are_judged_nothing_waits_and_nothing_is_kept(live_page, name, monkeypatch):
+    number()
+    monkeypatch.setenv(name, "1")
+    assert "measured 0.31 points" in repr(reveal("2.a", 0.31))
+    monkeypatch.delenv(name)
+    assert "0.31" not in repr(reveal("2.a", 0.31))
+
+
+def test_a_folder_that_cannot_be_written_still_shows(live_page, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
+    words, button = waiting(reveal("2.a", 0.31))
+    button.click()
+    assert "0.31" in words.value
+
+
+class Picture:
+    """A cell's output, as `show` returns it."""
+
+    def __repr__(self):
+        return "[figure: a curve]"
+
+    def _repr_html_(self):
+        return "<img alt='a curve'>"
+
+
+@pytest.mark.parametrize(
+    "then, plain, html",
+    [("8 & 4\n2", "\n8 & 4\n2", "<pre>8 &amp; 4\n2</pre>"), (Picture(), "a curve]", "alt='a curve'>")],
+)
+def test_what_gives_the_answer_away_waits_too(live_page, then, plain, html):
+    asked = number()
+    found = reveal("2.a", 0.31, then=then)
+    words, _ = waiting(found)
+    assert plain not in repr(found) and html not in words.value
+    asked.commit("3")
+    assert words.value.endswith(html)
+    assert repr(reveal("2.a", 0.31, then=then)).endswith(plain)
+    assert reveal("2.a", 0.31, then=then)._repr_html_().endswith(html)
+
+
+def test_what_cannot_be_shown_afterwards_is_refused():
+    with pytest.raises(TypeError, match="then is a int, expected a text, or a figure such as show"):
+        reveal("2.a", 0.31, then=3)

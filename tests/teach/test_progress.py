@@ -34,11 +34,11 @@ def test_passed_of_all():
     passes("1.1", "1.2", "1.3", "2.2")
     assert repr(teach.progress()).splitlines() == [
         "4 of 6 exercises",
-        "Lesson 2 few bits: 1 of 3, open: 2.1, 2.3",  # checked last
-        "Lesson 1 measuring: 3 of 3, complete",
+        "Lesson 2 few bits: 1 of 3, still open: 2.1, 2.3",  # checked last
+        "Lesson 1 measuring: 3 of 3, still open: none",
     ]
     html = teach.progress()._repr_html_()
-    for said in ("4 of 6 exercises", "1 measuring", "3 of 3", "complete", "open: 2.1, 2.3"):
+    for said in ("4 of 6 exercises", "1 measuring", "3 of 3", "none", "2.1, 2.3"):
         assert said in html
 
 
@@ -55,8 +55,8 @@ def test_the_lesson_checked_last_comes_first_even_where_nothing_was_attempted():
 
 def test_a_lesson_that_was_not_begun_has_one_short_line():
     assert repr(teach.progress()).splitlines()[1:] == [
-        "Lesson 1 measuring: 0 of 3, all open",
-        "Lesson 2 few bits: 0 of 3, all open",
+        "Lesson 1 measuring: 0 of 3, still open: all",
+        "Lesson 2 few bits: 0 of 3, still open: all",
     ]
 
 

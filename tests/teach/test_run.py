@@ -10,7 +10,8 @@ import torch
 from sample_exercises import SCALE, asked, symmetric_scale
 
 from teach.exercise import Case
-from teach.run import code_of, run
+from teach.run import run
+from teach.written import code_of
 
 
 def one(exercise, answer, **how):

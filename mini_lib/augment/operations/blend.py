@@ -1,4 +1,4 @@
-"""Operations that blend a picture with a poorer version of itself, or move it away from that: contrast and the like.
+"""Operations that move a picture towards or away from a poorer version of itself: contrast and the like.
 
 (Paul Haeberli and Douglas Voorhies, "Image Processing by Interpolation and Extrapolation", 1994.)
 """
@@ -18,7 +18,7 @@ def _contrasted(images: Tensor, strengths: Tensor) -> Tensor:
     """Blend with the mean grey of the picture."""
     values = images.float()
     pixels = images.shape[2] * images.shape[3]
-    exact = torch.float32 if 255 * pixels < 2**24 else torch.float64  # sums of whole numbers, so far
+    exact = torch.float32 if 255 * pixels < 2**24 else torch.float64  # these are still sums of whole numbers
     mean = _grey(values).sum(dim=(1, 2, 3), keepdim=True, dtype=exact).double().div_(pixels)
     return _blended(mean.add_(0.5).floor_().float(), values, strengths)
 
@@ -42,7 +42,7 @@ def _sharpened(images: Tensor, strengths: Tensor) -> Tensor:
 def _blended(poorer: Tensor, values: Tensor, strengths: Tensor) -> Tensor:
     """Return poorer + (1 + strength) (values - poorer), rounded to single precision twice, as PIL does.
 
-    It is worked out in `values`, which must be a tensor of its own: a new one would cost as much as the arithmetic.
+    The result overwrites `values`, which must be nobody else's tensor: a new one would cost as much as the arithmetic.
     """
     return _pixels(values.sub_(poorer).mul_(_factor(strengths)).add_(poorer))
 
@@ -52,7 +52,7 @@ def _factor(strengths: Tensor) -> Tensor:
 
 
 def _pixels(values: Tensor) -> Tensor:
-    """Return floats as pixels, cut to whole numbers. The way through int16 is four times as fast as the direct one."""
+    """Return floats as pixels, cut to whole numbers. Through int16 is four times as fast as directly."""
     return values.to(torch.int16).clamp_(0, 255).to(torch.uint8)
 
 
@@ -66,11 +66,12 @@ def _grey(values: Tensor) -> Tensor:
 
 
 def _smoothed(values: Tensor) -> Tensor:
-    """Return the mean of 3 x 3 pixels in which the middle counts 5 times; the border stays as it is.
+    """Return the mean of 3 x 3 pixels with a weight of 5 for the middle one; the border stays as it is.
 
-    All pictures are one row of pixels here, in which the neighbour below is `width` away. Only at the border, which is
-    put back, are neighbours in the row none in the picture. Sums are whole numbers, so 0.5 before the division by 13
-    keeps what is cut at least 1/26 away from a whole number, and PIL's single precision gives the same.
+    All pictures form one row of pixels here, in which the neighbour below is `width` away. Only at the border, which is
+    restored, are neighbours in the row not neighbours in the picture. Sums are whole numbers, so adding 0.5 before the
+    division by 13 keeps the value to be cut at least 1/26 away from a whole number, and PIL's single precision gives
+    the same.
     """
     width = values.shape[3]
     row = values.flatten()

@@ -1,4 +1,4 @@
-"""Cutout: a square of each picture is covered with grey, at a place that is drawn."""
+"""Cutout: a square of each picture, at a random place, is covered with grey."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from mini_lib.require import checked, whole
 
 @dataclass(frozen=True)
 class Cover:
-    """Cover a square whose side is a share of the shorter side of the picture; its centre is any pixel, drawn evenly.
+    """Cover a square whose side is a share of the shorter side of the picture; its centre is drawn from all pixels.
 
-    Near the edge the square hangs over, so that less is covered (Terrance DeVries and Graham W. Taylor, "Improved
-    Regularization of Convolutional Neural Networks with Cutout", 2017, section 3.2).
+    Near the edge a part of the square is outside, so that less is covered (Terrance DeVries and Graham W. Taylor,
+    "Improved Regularization of Convolutional Neural Networks with Cutout", 2017, section 3.2).
 
     Raises:
-        TypeError: `fill` is no whole number.
-        ValueError: `fill` is no grey value.
+        TypeError: `fill` is not a whole number.
+        ValueError: `fill` is not a grey value.
     """
 
     fill: int = 128
@@ -31,8 +31,8 @@ class Cover:
         """Return the pictures, each with its square covered.
 
         Raises:
-            TypeError: the pictures are not uint8, the strengths no floats, or there is no generator to draw from.
-            ValueError: the pictures have another shape, or the strengths are not one for each.
+            TypeError: the pictures are not uint8, the strengths are not floats, or there is no generator to draw from.
+            ValueError: the pictures have another shape, or there is not one strength for each.
         """
         need_strength_of_each(images, strengths)
         need_generator(generator)

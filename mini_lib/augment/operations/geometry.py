@@ -19,12 +19,12 @@ Entry = float | Tensor
 class Warp:
     """Fetch each pixel (x, y) of the result from the source (a x + b y + c, d x + e y + f) of its picture.
 
-    `source(strengths, height, width)` returns a to f; (0, 0) is the upper left corner of the upper left pixel. What
-    lies outside the picture is filled with the grey value `fill`.
+    `source(strengths, height, width)` returns a to f; (0, 0) is the upper left corner of the upper left pixel. Pixels
+    from outside the picture get the grey value `fill`.
 
     Raises:
-        TypeError: `source` cannot be called, or `fill` is no whole number.
-        ValueError: the interpolation is unknown, or `fill` is no grey value.
+        TypeError: `source` cannot be called, or `fill` is not a whole number.
+        ValueError: the interpolation is unknown, or `fill` is not a grey value.
     """
 
     source: Callable[[Tensor, int, int], tuple[Entry, Entry, Entry, Entry, Entry, Entry]]
@@ -40,8 +40,8 @@ class Warp:
         """Return the pictures, warped.
 
         Raises:
-            TypeError: the pictures are not uint8, or the strengths no floats.
-            ValueError: the pictures have another shape, or the strengths are not one for each.
+            TypeError: the pictures are not uint8, or the strengths are not floats.
+            ValueError: the pictures have another shape, or there is not one strength for each.
         """
         need_strength_of_each(images, strengths)
         entries = self.source(strengths, images.shape[2], images.shape[3])
@@ -51,11 +51,11 @@ class Warp:
 
 
 def warped_with(operation: Operation, *, interpolation: str = "nearest", fill: int = 0) -> Operation:
-    """Return an operation that moves pixels with another interpolation, or filled with another grey.
+    """Return an operation that moves pixels, with another interpolation or another grey to fill with.
 
     Raises:
-        TypeError: it is no operation, or one that does not move pixels by a `Warp`, or `fill` is no whole number.
-        ValueError: the interpolation is unknown, or `fill` is no grey value.
+        TypeError: it is not an operation that moves pixels by a `Warp`, or `fill` is not a whole number.
+        ValueError: the interpolation is unknown, or `fill` is not a grey value.
 
     >>> black_and_white = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)
     >>> warped_with(translate_x, fill=128)(black_and_white, 0.5).flatten()
@@ -68,7 +68,7 @@ def warped_with(operation: Operation, *, interpolation: str = "nearest", fill: i
 
 
 def _bilinear(images: Tensor, matrix: Tensor, fill: int) -> Tensor:
-    """Mix the four pixels whose centres surround the source, as PIL does; at its edge a picture goes on unchanged."""
+    """Mix the four pixels whose centres surround the source, as PIL does; the edge pixels continue beyond the edge."""
     count, channels, height, width = images.shape
     a, b, c, d, e, f = matrix.view(6, count, 1, 1)
     x = torch.arange(width, dtype=torch.float64) + 0.5

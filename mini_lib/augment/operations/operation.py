@@ -1,4 +1,4 @@
-"""An operation: what it does to pixels, and the scale of strengths on which a magnitude is a place."""
+"""An operation: a change of pixels, and the scale of strengths on which its magnitudes lie."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from mini_lib.require import callable_, finite, of_type, shown
 from mini_lib.require import share as need_share
 from mini_lib.tensor_checks import need_tensor
 
-# From pictures uint8 [N, channels, height, width] and strengths float64 [N] to new pictures of the same shape. One that
-# draws gets a third argument: the generator.
+# From pictures uint8 [N, channels, height, width] and strengths float64 [N] to new pictures of the same shape. A
+# function that draws gets a third argument: the generator.
 Pixels = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is done to pictures, each with a strength of its own, and the scale on which its strength is published.
+    """A change of pictures, each with a strength of its own, and the scale on which its strengths are published.
 
-    Strengths are in natural units (`unit`). The scale runs from `weakest` (share 0) to `strongest` (share 1); what lies
-    outside the scale but inside `limits` can be asked for too. `signed`: the strength is as often negative as positive.
-    `whole`: only whole strengths have a meaning. `draws`: a part of the change is drawn, so it needs a generator.
-    An operation whose `weakest` is its `strongest` has no strength, and needs none.
+    Strengths are in natural units (`unit`). The scale runs from `weakest` (share 0) to `strongest` (share 1); strengths
+    outside the scale but inside `limits` are allowed too. `signed`: the strength is as often negative as positive.
+    `whole`: only whole strengths have a meaning. `draws`: a part of the change is random, so it needs a generator. An
+    operation whose `weakest` equals its `strongest` has no strength, and is called without one.
 
     Raises:
         TypeError: `pixels` cannot be called, an end of the scale is not a number, or another field has another type.
-        ValueError: an end of the scale is not finite, or lies outside the limits.
+        ValueError: an end of the scale is not finite, or is outside the limits.
 
     >>> darker = Operation("darker", lambda images, strengths: images - 10)
     >>> darker(torch.full((2, 1, 1, 1), 30, dtype=torch.uint8)).flatten()
@@ -72,7 +72,7 @@ class Operation:
 
         Raises:
             TypeError: the share is neither a number nor a tensor.
-            ValueError: a share lies outside [0, 1].
+            ValueError: a share is outside [0, 1].
         """
         if isinstance(share, Tensor):
             need_numbers(f"a share of the scale of {self.name}", share)
@@ -85,13 +85,13 @@ class Operation:
     def __call__(
         self, images: Tensor, strength: float | Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return new pictures, number i changed with `strength[i]` (one number: all of them with this one).
+        """Return new pictures, number i changed with `strength[i]` (a single number is used for all).
 
         images: uint8 [N, 1 or 3, height, width]; N may be 0.
 
         Raises:
-            TypeError: the pictures are not uint8, the strength is no number, or there is no generator to draw from.
-            ValueError: the pictures have another shape, or a strength is missing, not finite or out of the limits.
+            TypeError: the pictures are not uint8, the strength is not a number, or there is no generator to draw from.
+            ValueError: the pictures have another shape, or a strength is missing, not finite or outside the limits.
         """
         need_pictures(images)
         strengths = self._checked(strength, len(images))
@@ -103,7 +103,8 @@ class Operation:
         return self.unchecked(images, strengths, generator)
 
     def unchecked(self, images: Tensor, strengths: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return new pictures as a call does, for those who have checked pictures and strengths, float64 [N]."""
+        """Return new pictures as a call does, for callers that have already checked pictures and strengths, float64
+        [N]."""
         return self.pixels(images, strengths, generator) if self.draws else self.pixels(images, strengths)
 
     def _checked(self, strength: float | Tensor | None, count: int) -> Tensor:
@@ -135,7 +136,7 @@ class Operation:
                     f"its scale runs from {self.weakest:g} to {self.strongest:g}"
                 )
         if not isinstance(strength, Tensor) and count == 1:
-            return torch.tensor([float(strength)], dtype=torch.float64)  # one element could be written to
+            return torch.tensor([float(strength)], dtype=torch.float64)  # not cached: it could be overwritten
         if not isinstance(strength, Tensor):
             return _alike(strength, count)
         return strength.double() if strength.ndim else strength.double().expand(count)
@@ -143,7 +144,7 @@ class Operation:
 
 @lru_cache
 def _alike(strength: float, count: int) -> Tensor:
-    """Return the same strength for all, kept for the next call: torch refuses to write to one element that is many."""
+    """Return the same strength for all, cached for the next call; torch refuses writes to an expanded element."""
     return torch.tensor(float(strength), dtype=torch.float64).expand(count)
 
 
@@ -160,11 +161,11 @@ def need_operation(operation: object) -> None:
 
 
 def need_strength_of_each(images: object, strengths: object) -> None:
-    """Refuse what is not pictures and a strength for each of them, as an operation hands them to its `pixels`.
+    """Refuse anything but pictures and a strength for each of them, as an operation passes them to its `pixels`.
 
     Raises:
-        TypeError: one is no tensor, or has another dtype.
-        ValueError: one has another shape, or lies on another device than the CPU.
+        TypeError: one is not a tensor, or has another dtype.
+        ValueError: one has another shape, or is not on the CPU.
     """
     need_pictures(images)
     fix = f"pass float64 [{len(images)}], one for each picture"
@@ -174,7 +175,7 @@ def need_strength_of_each(images: object, strengths: object) -> None:
 
 
 def need_numbers(name: str, values: Tensor) -> None:
-    """Refuse a tensor of something else than real numbers that lie side by side on the CPU.
+    """Refuse a tensor that is not of real numbers, dense and on the CPU.
 
     Raises:
         TypeError: it is one.

@@ -1,4 +1,4 @@
-"""Which operations the published methods choose from, with the ranges of their strengths, and operations by name."""
+"""The operations that the published methods choose from, with the ranges of their strengths, and a look-up by name."""
 
 from dataclasses import replace
 from difflib import get_close_matches
@@ -28,7 +28,7 @@ from mini_lib.augment.operations.tone import (
 from mini_lib.require import of_type, shown
 
 # Ekin D. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", 2018, table 6, without SamplePairing,
-# which needs a second picture. Pixels of its 331 x 331 pictures became shares of the side.
+# which needs a second picture. Pixels of its 331 x 331 pictures are given here as shares of the side.
 AUTOAUGMENT_OPERATIONS = (
     shear_x, shear_y, translate_x, translate_y, rotate, brightness, color, contrast, sharpness, posterize, solarize,
     auto_contrast, equalize, invert, cutout,
@@ -67,8 +67,8 @@ def operation_named(name: str) -> Operation:
     """Return the operation of this name, with the range of AutoAugment.
 
     Raises:
-        TypeError: it is not a text.
-        ValueError: there is none; the message has the nearest names.
+        TypeError: it is not a string.
+        ValueError: there is none; the message lists the nearest names.
 
     >>> operation_named("rotate").strongest
     30.0

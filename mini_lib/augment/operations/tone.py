@@ -1,7 +1,7 @@
 """Operations on tones: each new value of a pixel depends on its old value, and on the histogram of its channel.
 
-On uint8, torch compares and selects element by element, and adds, multiplies and masks 32 at a time: hence the masks
-here that are made by shifting the sign of a difference through 16 bits.
+On uint8, torch compares and selects one element at a time, but adds, multiplies and masks 32 at a time. That is why the
+masks here are made by shifting the sign of a difference through 16 bits.
 """
 
 import torch
@@ -25,7 +25,7 @@ def _solarized(images: Tensor, strengths: Tensor) -> Tensor:
 
 
 def _solarize_added(images: Tensor, strengths: Tensor) -> Tensor:
-    """Brighten every value below 128, up to 255 at most."""
+    """Brighten every value below 128, to at most 255."""
     added = torch.minimum(_per_picture(strengths.floor()), 255 - images.to(torch.int16))
     return images + (_where_negative(images.to(torch.int16) - 128) & added.to(torch.uint8))
 

@@ -1,4 +1,4 @@
-"""Searching for a policy: methods that ask and are told, and ways of judging what they ask for."""
+"""Searching for a policy: methods that ask for policies and are told rewards, and ways of judging policies."""
 
 from mini_lib.augment.search.by_children import ByChildren
 from mini_lib.augment.search.child_cnn import child_cnn

@@ -1,4 +1,4 @@
-"""What a policy is worth, by children: the validation accuracy that small nets reach when they are trained with it."""
+"""Judging a policy by children: the validation accuracy of small nets that are trained with it."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,22 +17,25 @@ from mini_lib.data import Split
 class ByChildren:
     """An `evaluate` for `run_search`: trains children with policies, and rewards each by their validation accuracy.
 
-    The children of one call are one grouped model. A child of policy after policy has the same seeds, so the same
-    initial weights and order of pictures: luck is shared by all policies. `spent` adds up what was trained and judged.
+    The children of one call are one grouped model. The children of all policies have the same seeds, so the same
+    initial weights and order of pictures: all policies share the same luck. `spent` adds up the pictures that were
+    trained on and judged.
 
     Args:
-        build: makes an untrained net of a seed, such as `child_cnn`.
-        train, validation: what children learn from, and what they are judged by. The test data is for the end.
+        build: makes an untrained net from a seed, such as `child_cnn`.
+        train, validation: the data that children learn from, and the data that they are judged by. The test data is for
+            the end.
         recipe: how a child is trained.
         seeds: one child for each policy and seed; the reward is their mean.
-        start: a child whose weights all children start from; what it took is in `setup`.
-        wrap: makes of a policy what can change the pictures; `Standardised` for the course's standardised pictures.
+        start: a child whose weights all children start from; its training is counted in `setup`.
+        wrap: turns a policy into an augmentation of the pictures; `Standardised` for the course's standardised
+            pictures.
 
     Raises:
-        TypeError: a split, the recipe or the start is none, a seed is not a whole number, or a function cannot be
-            called.
-        ValueError: there is no seed, or several with a recipe that stops children: it would compare those of different
-            seeds.
+        TypeError: a split, the recipe or the start is not of its type, a seed is not a whole number, or a function
+            cannot be called.
+        ValueError: there is no seed, or there are several with a recipe that stops children: it would compare children
+            of different seeds.
 
     Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data", 2019, section 3.
     """
@@ -48,8 +51,10 @@ class ByChildren:
         start: Child | None = None,
         wrap: Callable[[Augment], Augment] = Standardised,
     ) -> None:
-        require.callable_("build", build, fix="pass a function that makes a net of a seed, such as child_cnn")
-        require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
+        require.callable_("build", build, fix="pass a function that makes a net from a seed, such as child_cnn")
+        require.callable_(
+            "wrap", wrap, fix="it turns a policy into an augmentation of the pictures, such as Standardised"
+        )
         for name, split in {"train": train, "validation": validation}.items():
             require.of_type(name, split, Split, fix="use data.Split(images, labels)")
         require.of_type("recipe", recipe, ChildRecipe, fix="use ChildRecipe(steps=80)")
@@ -86,7 +91,7 @@ class ByChildren:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides the rewards, as plain values; nets and pictures by a hash of their numbers."""
+        """The settings that decide the rewards, as plain values; nets and pictures by a hash of their numbers."""
         return {
             **{f"recipe.{name}": value for name, value in asdict(self.recipe).items()},
             "seeds": self.seeds,
@@ -98,7 +103,7 @@ class ByChildren:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """Return 16 hexadecimal digits that other tensors, or the same by other names, are all but certain to change."""
+    """Return 16 hexadecimal digits that almost certainly differ for other tensors, or the same under other names."""
     found = hashlib.sha256()
     for name, tensor in tensors.items():
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

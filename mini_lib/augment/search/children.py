@@ -1,7 +1,8 @@
-"""Children: small nets, each trained for a short while with its own augmentation, to see what that is worth.
+"""Children: small nets, each trained for a short while with its own augmentation, to judge the augmentation.
 
-All children of a call are one grouped model (`mini_lib.stacked`): a step trains all of them, and takes less than as
-many steps of one. Those that fall behind can be stopped early: after each of `halve_at` steps the better half goes on.
+All children of a call are one grouped model (`mini_lib.stacked`): a step trains all of them, and takes less time than
+one step for each. Poor children can be stopped early: at each step number in `halve_at`, only the better half
+continues.
 """
 
 import copy
@@ -22,7 +23,7 @@ from mini_lib.stacked import Stack, accuracies_together, losses_together, stack,
 
 _BUILDING = threading.Lock()  # `build` may seed torch's global random state for a moment, which threads share
 Build = Callable[[int], nn.Module]
-State = Mapping[str, Tensor]  # what a net holds, as its `state_dict()` says
+State = Mapping[str, Tensor]  # the tensors of a net, as in its `state_dict()`
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ class ChildRecipe:
     """How every child is trained: AdamW, whose rate climbs in a straight line over the first three tenths of the steps
     and falls to nearly zero after.
 
-    `halve_at`: after so many steps, of those that still train the better half goes on (of an odd number, the smaller
-    half), judged on validation data. `batches_at_once`: so many batches are augmented by one call, which takes less
-    time than one call for each. That changes nothing for an augmentation whose pictures draw for themselves, but leave
-    it at 1 for one that counts its batches, such as a `Schedule`.
+    `halve_at`: after each of these numbers of steps, the better half of the children still in training continues (of an
+    odd number, the smaller half), judged on validation data. `batches_at_once`: the number of batches augmented by one
+    call, which takes less time than one call for each. This changes nothing for an augmentation whose pictures draw for
+    themselves, but leave it at 1 for one that counts its batches, such as a `Schedule`.
 
     Raises:
         TypeError: a setting is not a number.
-        ValueError: a count is below 1, the rate not positive, the weight decay negative, or `halve_at` not rising and
-            below `steps`.
+        ValueError: a count is below 1, the rate is not positive, the weight decay is negative, or `halve_at` is not
+            rising and below `steps`.
 
     >>> recipe = ChildRecipe(steps=10, learning_rate=0.3)
     >>> [round(recipe.rate_at(step), 2) for step in (0, 2, 3, 9)]                     # up by .1, down by .3 / 7
@@ -80,9 +81,9 @@ class ChildRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Child:
-    """A trained child, in evaluation mode, and what it took: `steps`, fewer than the recipe's if it was stopped early.
+    """A trained child, in evaluation mode, and its cost: `steps`, fewer than the recipe's if it was stopped early.
 
-    `validation_accuracy`, in [0, 1], is that after its last step.
+    `validation_accuracy`, in [0, 1], is measured after its last step.
     """
 
     model: nn.Module
@@ -92,7 +93,7 @@ class Child:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """What the net holds, by name, to start another child from."""
+        """The net's tensors by name, to start another child from."""
         return dict(self.model.state_dict())
 
 
@@ -106,21 +107,21 @@ def train_children(
     *,
     start: State | Sequence[State] | None = None,
 ) -> list[Child]:
-    """Train one child for each augmentation, all in the same steps, and return them in this order.
+    """Train one child for each augmentation, all in the same steps, and return them in order.
 
-    Child i is `build(seeds[i])`, sees the training pictures in the order of its seed, and its augmentation draws by its
-    seed: children with the same seed differ only in their augmentation. None augments nothing. A child comes out as if
-    it had been trained alone, up to the rounding of sums, unless `recipe.halve_at` stops it.
+    Child i is `build(seeds[i])`, sees the training pictures in the order of its seed, and its augmentation draws by the
+    same seed: children with the same seed differ only in their augmentation. None augments nothing. A child is the same
+    as if it had been trained alone, up to the rounding of sums, unless `recipe.halve_at` stops it.
 
-    `start` holds weights to begin with, one set for all (a shared start, trained once, saves each child's first
-    steps) or one for each; what it took to train them is not in `Child.spent`.
+    `start` holds weights to begin with, one set for all (a shared start, trained once, saves each child's first steps)
+    or one for each; the cost of training them is not in `Child.spent`.
 
     Raises:
-        TypeError: a split is not a `Split`, the recipe no `ChildRecipe`, a seed no whole number, or an augmentation
-            cannot be called or gives no `Batch`.
-        ValueError: there are no children, not as many seeds or starts as augmentations, a net that cannot be grouped
-            (one that draws by itself, or says something else in a group than alone) or tells too few classes apart, an
-            augmentation that changes the number of pictures, or a loss that is not finite.
+        TypeError: a split is not a `Split`, the recipe is not a `ChildRecipe`, a seed is not a whole number, or an
+            augmentation cannot be called or does not return a `Batch`.
+        ValueError: there are no children, or not as many seeds or starts as augmentations; a net cannot be grouped (it
+            draws by itself, or its output in a group differs from its output alone) or has too few classes; an
+            augmentation changes the number of pictures; or a loss is not finite.
     """
     seeds = _check(build, augments, train, validation, recipe, seeds, start)
     with _BUILDING:
@@ -156,7 +157,7 @@ def train_children(
 
 
 class _Group:
-    """The children that still train, stacked, with their optimizer."""
+    """The children still in training, stacked, with their optimizer."""
 
     def __init__(self, shape: nn.Module, nets: Sequence[nn.Module], recipe: ChildRecipe) -> None:
         self.recipe = recipe
@@ -172,7 +173,7 @@ class _Group:
         )
 
     def step(self, step: int, batches: Sequence[Batch]) -> None:
-        """Move each child by one batch of its own."""
+        """Train each child by one step on a batch of its own."""
         images = torch.stack([batch.images for batch in batches])
         losses = losses_together(self.shape, self.stacked, images, _labels_together(batches))
         if not losses.isfinite().all():
@@ -189,11 +190,11 @@ class _Group:
         return accuracies_together(self.shape, self.stacked, split)
 
     def give_to(self, net: nn.Module, place: int) -> None:
-        """Write what the child in this place has learned into `net`."""
+        """Write the weights of the child at this place into `net`."""
         net.load_state_dict(unstack(self.stacked, place))
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with these children only; each keeps what its optimizer remembers."""
+        """Continue with these children only; each keeps the state of its optimizer."""
         memory = [self.optimizer.state[self.stacked[name]] for name in self.trainable]
         self.stacked = {name: tensor.detach()[places] for name, tensor in self.stacked.items()}
         self._optimize()
@@ -209,12 +210,12 @@ class _Feed:
     def __init__(self, augment: Augment | None, train: Split, recipe: ChildRecipe, seed: int) -> None:
         self.augment, self.train, self.recipe = augment, train, recipe
         order = torch.Generator().manual_seed(seed)
-        # As many draws as an augmentation takes, they do not change the order of the pictures.
+        # However much an augmentation draws, it does not change the order of the pictures.
         self.chance = torch.Generator().manual_seed(int(torch.randint(2**31, (1,), generator=order)))
         wanted = recipe.steps * recipe.batch_size
         epochs = [torch.randperm(len(train), generator=order) for _ in range(-(-wanted // len(train)))]
         self.order = torch.cat(epochs)[:wanted]
-        self.first, self.ready = 0, None  # the step that the augmented pictures begin with, and these
+        self.first, self.ready = 0, None  # the step at which the augmented pictures begin, and the pictures
 
     def batch(self, step: int) -> Batch:
         size = self.recipe.batch_size
@@ -228,10 +229,12 @@ class _Feed:
 
 
 def _labels_together(batches: Sequence[Batch]) -> Tensor:
-    """The labels of each child's batch, as shares of classes in all of them if they are in one."""
+    """The labels of each child's batch; if one child has shares of classes, all of them get shares."""
     soft = [batch.labels.shape[1] for batch in batches if batch.labels.ndim == 2]
     if len(set(soft)) > 1:
-        raise ValueError(f"children are grouped, and their labels are shares of {soft} classes; give all as many")
+        raise ValueError(
+            f"children are grouped, and their labels are shares of {soft} classes; give all the same number"
+        )
     if soft and len(soft) < len(batches):
         return torch.stack(
             [batch.labels if batch.labels.ndim == 2 else F.one_hot(batch.labels, soft[0]).float() for batch in batches]
@@ -266,8 +269,8 @@ def _check(
     seeds: Sequence[int],
     start: State | Sequence[State] | None,
 ) -> list[int]:
-    """Return the seeds as plain numbers, once all else is right too."""
-    require.callable_("build", build, fix="pass a function that makes an untrained net of a seed, such as child_cnn")
+    """Return the seeds as plain numbers, after checking all arguments."""
+    require.callable_("build", build, fix="pass a function that makes an untrained net from a seed, such as child_cnn")
     starts = {} if start is None or isinstance(start, Mapping) else {"start": start}
     for name, value in {"augments": augments, "seeds": seeds, **starts}.items():
         require.of_type(name, value, (list, tuple, range), fix="give one for each child")

@@ -1,9 +1,9 @@
 """AutoAugment's controller: a recurrent network that writes policies, decision by decision, and learns from rewards.
 
-For each step of each sub-policy it decides three times: which operation, with which probability, at which magnitude.
-A decision is drawn from a softmax over the choices, and what was drawn is the network's next input: so a decision may
-depend on all that came before it. A policy of 5 sub-policies of 2 steps takes 30 decisions. What a policy is worth has
-no derivative with respect to them, and the network learns by policy gradients (`policy_gradient.py`).
+For each step of each sub-policy it makes three decisions: which operation, with which probability, at which magnitude.
+A decision is drawn from a softmax over the choices, and the drawn choice is the network's next input. So a decision may
+depend on all earlier ones. A policy of 5 sub-policies of 2 steps takes 30 decisions. The reward has no derivative with
+respect to them, so the network learns by policy gradients (`policy_gradient.py`).
 """
 
 from collections.abc import Sequence
@@ -35,22 +35,22 @@ class Learned:
 
 
 class Controller:
-    """AutoAugment's search: an LSTM draws the policies that `ask` returns, and learns from what `tell` is given.
+    """AutoAugment's search: an LSTM draws the policies that `ask` returns, and learns from the rewards given to `tell`.
 
-    All chance comes from the seed: the same rewards lead to the same policies. Rewards may be of any scale, since Adam
-    divides by the size of the gradient; only the entropy bonus is in their unit.
-    The paper has 100 units, PPO with a learning rate of 0.00035, an entropy bonus of 0.00001 and 15,000 trials. With
-    hundreds of trials both must be larger, as they are here: the controller is soon sure, and at times too soon.
+    All randomness comes from the seed: the same rewards lead to the same policies. Rewards may be of any scale, since
+    Adam divides by the size of the gradient; only the entropy bonus is in units of the reward. The paper has 100 units,
+    PPO with a learning rate of 0.00035, an entropy bonus of 0.00001 and 15,000 trials. With hundreds of trials both
+    must be larger, as they are here: the controller soon becomes sure, and at times too soon.
 
     Args:
-        space: what is searched.
-        seed: decides the initial weights, uniform in [-0.1, 0.1], and what is drawn.
+        space: the policies that are searched.
+        seed: decides the initial weights, uniform in [-0.1, 0.1], and all draws.
         sub_policies: of each policy, 1 or more.
         units: of the LSTM, and of the embedding that it reads.
         update: how it learns, `Reinforce(...)` or `PPO(...)`.
 
     Raises:
-        TypeError: the space or the update is none, or a count is not a whole number.
+        TypeError: the space or the update is of another type, or a count is not a whole number.
         ValueError: a count is below 1.
 
     Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data", 2019, section 3;
@@ -80,12 +80,12 @@ class Controller:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides which policies are asked for, as plain values."""
+        """The settings that decide which policies are asked for, as plain values."""
         own = {"seed": self._seed, "sub_policies": self.sub_policies, "units": self.net.lstm.hidden_size}
         return {**self.space.settings, **own, "update": type(self.update).__name__, **asdict(self.update)}
 
     def ask(self, count: int) -> list[Policy]:
-        """Return `count` policies, drawn from the network as it is.
+        """Return `count` policies, drawn from the network in its present state.
 
         Raises:
             TypeError: `count` is not a whole number.
@@ -97,14 +97,15 @@ class Controller:
         return [self.space.policy(row) for row in genes.tolist()]
 
     def tell(self, policies: Sequence[Policy], rewards: Sequence[float]) -> None:
-        """Learn from the rewards of policies: likelier where they lie above the baseline, less likely where below.
+        """Learn from the rewards of policies: those above the baseline become likelier, those below less likely.
 
-        The policies are taken as drawn from the network as it is: tell of what was asked for before you ask again.
+        The policies are assumed to be drawn from the network in its present state: tell their rewards before you ask
+        again.
 
         Raises:
             TypeError: a reward is not a number.
-            ValueError: not as many rewards as policies, none at all, a reward that is not finite, or a policy that
-                this controller cannot draw.
+            ValueError: there are no policies, or not as many rewards as policies; a reward is not finite, or this
+                controller cannot draw a policy.
         """
         rewards = need_rewards(policies, rewards)
         genes = self._genes(policies)
@@ -122,21 +123,21 @@ class Controller:
             start = self.update.baseline_decay * start + (1 - self.update.baseline_decay) * reward
         self._baseline = start
         self._told += len(rewards)
-        self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
+        self._asked = max(self._asked, self._told)  # a replayed log was asked for in an earlier run
 
     def log_probabilities(self, policies: Sequence[Policy]) -> Tensor:
         """Return the logarithm of how likely the network draws each policy, [N], with a gradient to `net`'s weights.
 
         Raises:
-            ValueError: there is none, or one that this controller cannot draw.
+            ValueError: there is no policy, or one that this controller cannot draw.
         """
         return self.net(self._genes(policies))[0].sum(dim=1)
 
     def probabilities(self, samples: int = 256) -> Learned:
         """Return how likely the network makes each choice, as the mean over `samples` policies drawn for it.
 
-        A choice may depend on those before it, so the mean stands for all that may have come before. The draws of `ask`
-        are left as they are.
+        A choice may depend on those before it, so this is a mean over the choices that may have come before. It does
+        not change the draws of `ask`.
 
         Raises:
             TypeError: `samples` is not a whole number.
@@ -163,13 +164,13 @@ class Controller:
 
 
 class _Recurrent(nn.Module):
-    """An LSTM with one softmax per kind of decision; what it reads is the decision before."""
+    """An LSTM with one softmax per kind of decision; its input is the previous decision."""
 
     def __init__(self, choices: Sequence[int], steps: int, units: int, seed: int) -> None:
         super().__init__()
         self.decisions = _KINDS * steps
-        with torch.random.fork_rng(devices=[]):  # layers draw their first weights, which are then drawn as in the paper
-            self.embed = nn.Embedding(1 + sum(choices), units)  # what was chosen; 0 stands before the first decision
+        with torch.random.fork_rng(devices=[]):  # layers draw weights when made; the paper's replace them
+            self.embed = nn.Embedding(1 + sum(choices), units)  # the choice made; 0 before the first decision
             self.lstm = nn.LSTM(units, units, batch_first=True)
             self.heads = nn.ModuleList(nn.Linear(units, count) for count in choices)
         generator = torch.Generator().manual_seed(seed)
@@ -180,7 +181,7 @@ class _Recurrent(nn.Module):
         self.register_buffer("firsts", firsts.repeat(steps))
 
     def forward(self, genes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-probabilities [N, decisions] of decisions, and the entropy [N] of what they came from."""
+        """Return the log-probabilities [N, decisions] of decisions, and the entropy [N] of their distributions."""
         read = F.pad(genes[:, :-1] + self.firsts[:-1], (1, 0))
         states, _ = self.lstm(self.embed(read))
         chosen, entropy = [], 0.0
@@ -192,7 +193,8 @@ class _Recurrent(nn.Module):
 
     @torch.no_grad()
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
-        """Return decisions [count, decisions], and for each decision the mean probabilities [choices] it came from."""
+        """Return decisions [count, decisions], and for each decision the mean probabilities [choices] that it was drawn
+        by."""
         read, memory = torch.zeros(count, 1, dtype=torch.int64), None
         genes, shares = [], []
         for decision in range(self.decisions):

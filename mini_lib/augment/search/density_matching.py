@@ -1,13 +1,13 @@
 """Density matching: a policy is judged without training a net for it, as in Fast AutoAugment.
 
 A net is trained once, without augmentation, on one part of the training data. It then judges policies on the other
-part: a policy is good if the net still recognises the pictures that the policy made of it. Augmented pictures that it
-recognises lie where its training data is dense, hence the name. One judgement costs forward passes only, where a child
+part: a policy is good if the net still recognises the pictures that the policy has changed. Augmented pictures that it
+recognises lie where its training data is dense, hence the name. One judgement costs only forward passes, where a child
 costs a whole training.
 
-What is measured is how little a policy harms, not how much it helps: the policy that does nothing is always near the
-top. And it is training data alone that decides. Where validation data looks different, a net trained on augmented
-data may profit from a policy that this net takes for noise (`studies/augment/judges.py`).
+This measures how little a policy harms, not how much it helps: the policy that does nothing is always near the top.
+Also, training data alone decides. Where validation data looks different, a net trained on augmented data may profit
+from a policy that is only noise to this net (`studies/augment/judges.py`).
 """
 
 import copy
@@ -35,21 +35,21 @@ from mini_lib.data import Split
 class DensityMatching:
     """An `evaluate` for `run_search`: how well a net recognises pictures that a policy has changed.
 
-    Each policy draws from a generator with the same seed, so a reward depends on the policy alone, and a search that
-    is started again finds what it found. `spent` adds up what this object has judged.
+    Each policy draws from a generator with the same seed, so a reward depends on the policy alone, and a search that is
+    started again finds the same result. `spent` adds up the pictures that this object has judged.
 
     Args:
-        net: trained without augmentation, on other pictures than `held_out`. A copy of it judges.
+        net: trained without augmentation, on other pictures than `held_out`. A copy of it is used.
         held_out: the pictures that are changed and judged.
-        wrap: makes of a policy what can change `held_out`; it is `Standardised` for the course's standardised pictures.
+        wrap: turns a policy into an augmentation of `held_out`; `Standardised` for the course's standardised pictures.
         reward: "accuracy" in [0, 1], or "loss": the cross-entropy in nats with its sign changed, as in the paper.
         draws: how often each picture is changed and judged.
-        seed: decides what the policies draw.
-        setup: what the training of the net took; a search adds it to what it spent.
+        seed: decides the draws of the policies.
+        setup: the cost of training the net; a search adds it to its own.
 
     Raises:
-        TypeError: `net` is no module, `held_out` no `Split`, or a number is none.
-        ValueError: another reward, or `draws` below 1.
+        TypeError: `net` is not a module, `held_out` is not a `Split`, or a number is not one.
+        ValueError: `reward` is another word, or `draws` is below 1.
 
     Source: S. Lim et al., "Fast AutoAugment", 2019, section 3.
     """
@@ -66,20 +66,25 @@ class DensityMatching:
         setup: Spent = Spent(),  # noqa: B008 - it is frozen
     ) -> None:
         need_module(net)
-        require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
+        require.callable_(
+            "wrap", wrap, fix="it turns a policy into an augmentation of the pictures, such as Standardised"
+        )
         require.of_type("setup", setup, Spent, fix="use Spent()")
         if not isinstance(held_out, Split):
             raise TypeError(f"held_out must be a data.Split, got {type(held_out).__name__}; take one of `folds(...)`")
         require.one_of("reward", reward, ("accuracy", "loss"), fix="'loss' also sees how sure the net is")
-        draws = require.whole("draws", draws, low=1, fix="more draws make a reward less noisy, and cost as much more")
+        draws = require.whole(
+            "draws", draws, low=1, fix="more draws make a reward less noisy, and cost more in proportion"
+        )
         seed = require.whole("seed", seed, low=0, fix="any whole number will do")
-        self.net = copy.deepcopy(net).eval()  # for good: threads that judge at once would switch modes under each other
+        # never switched back: threads that judge at the same time would switch each other's mode
+        self.net = copy.deepcopy(net).eval()
         self.held_out, self.wrap, self.reward, self.draws, self.seed = held_out, wrap, reward, draws, seed
         self.spent, self.setup = Spent(), setup
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides the rewards, as plain values; net and pictures by a hash of their numbers."""
+        """The settings that decide the rewards, as plain values; net and pictures by a hash of their numbers."""
         return {
             "net": fingerprint(self.net.state_dict()),
             "held_out": fingerprint(vars(self.held_out)),
@@ -112,7 +117,7 @@ class DensityMatching:
 
 @dataclass(frozen=True)
 class Matched:
-    """The policy that density matching has found, and what it took: the nets that judged, and what they judged."""
+    """The policy that density matching has found, and its cost: of training the nets, and of judging with them."""
 
     policy: Policy
     spent: Spent
@@ -131,7 +136,7 @@ def fast_autoaugment(
     reward: Literal["accuracy", "loss"] = "loss",
     draws: int = 1,
 ) -> Matched:
-    """Return the best policies of each fold joined into one: no validation data, and one training per fold.
+    """Return the best policies of each fold joined into one; it takes no validation data, and one training per fold.
 
     For each of `count` folds, a net is trained by `recipe`, without augmentation, on the other folds, and judges the
     policies that `search(evaluate, fold)` tries. The sub-policies of the `top` best of each fold are joined:
@@ -140,7 +145,7 @@ def fast_autoaugment(
             return run_search(RandomSearch(space, seed=fold), evaluate, trials=200)
 
     Raises:
-        TypeError: a number is not a whole one, or `train` is no `Split`.
+        TypeError: a number is not a whole number, or `train` is not a `Split`.
         ValueError: a number is too small, or there are fewer pictures of a class than folds.
 
     Source: S. Lim et al., "Fast AutoAugment", 2019, section 3 and algorithm 1.
@@ -161,12 +166,12 @@ def fast_autoaugment(
 
 
 def folds(split: Split, count: int, *, seed: int) -> Iterator[tuple[Split, Split]]:
-    """Yield `count` pairs (what a net learns, what it judges), which together are `split`, each with all classes alike.
+    """Yield `count` pairs (part to learn, part to judge), which together make up `split`, with equal shares of classes.
 
     Every picture is judged in exactly one of the pairs.
 
     Raises:
-        TypeError: `count` is not a whole number, or `split` no `Split`.
+        TypeError: `count` is not a whole number, or `split` is not a `Split`.
         ValueError: the count is below 2, or larger than the smallest class.
 
     >>> six = Split(torch.zeros(6, 1), torch.tensor([0, 0, 0, 1, 1, 1]))
@@ -183,7 +188,7 @@ def folds(split: Split, count: int, *, seed: int) -> Iterator[tuple[Split, Split
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
     by_class = order[split.labels[order].argsort(stable=True)]
     fold_of = torch.empty(len(split), dtype=torch.int64)
-    fold_of[by_class] = torch.arange(len(split)) % count  # class after class, dealt out in turn
+    fold_of[by_class] = torch.arange(len(split)) % count  # the pictures, sorted by class, are dealt out in turn
     for fold in range(count):
         yield _where(split, fold_of != fold), _where(split, fold_of == fold)
 

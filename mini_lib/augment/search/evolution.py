@@ -1,4 +1,4 @@
-"""Regularized evolution: the best of a few parents is changed a little, and the oldest dies, however good it is."""
+"""Regularized evolution: the best of a few parents is changed a little, and the oldest policy dies, good or not."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from mini_lib.augment.search.space import SearchSpace, need_space
 
 
 class Evolution:
-    """A search that keeps the newest `population` policies, and asks for children of the better ones among them.
+    """A search that keeps the newest `population` policies, and asks for children of the better ones.
 
-    The first `population` policies are drawn at random, as `RandomSearch` draws them with this seed. Each one after is
-    the child of the best of `sample` policies, drawn from the population, and differs from it in one gene. Since
-    policies die of age, one that was only lucky must have good children, or it is forgotten.
+    The first `population` policies are drawn at random, as `RandomSearch` draws them with this seed. Each later one is
+    a child of the best of `sample` policies, drawn from the population, and differs from that parent in one gene. Since
+    policies die of age, a policy that was only lucky is forgotten unless it has good children.
 
     Raises:
         TypeError: a count is not a whole number.
@@ -39,12 +39,12 @@ class Evolution:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides which policies are asked for, as plain values."""
+        """The settings that decide which policies are asked for, as plain values."""
         names = ("seed", "sub_policies", "population", "sample")
         return {**self.space.settings, **{name: getattr(self, name) for name in names}}
 
     def ask(self, count: int) -> list[Policy]:
-        """Return the next `count` policies; all of them know the same rewards, those that were told so far.
+        """Return the next `count` policies, all chosen by the rewards that were told so far.
 
         Raises:
             TypeError, ValueError: `count` is not a whole number of 1 or more.
@@ -58,14 +58,14 @@ class Evolution:
         """Add policies with their rewards to the population; the oldest die.
 
         Raises:
-            TypeError, ValueError: not one finite number per policy.
+            TypeError, ValueError: there is not one finite number per policy.
         """
         rewards = need_rewards(policies, rewards)
         for policy in policies:
             need_policy(policy)
         self._alive.extend(zip(policies, rewards))
         self._told += len(rewards)
-        self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
+        self._asked = max(self._asked, self._told)  # a replayed log was asked for in an earlier run
 
     def _next(self, number: int) -> Policy:
         generator = seeded(self.seed, number)

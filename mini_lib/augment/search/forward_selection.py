@@ -1,4 +1,4 @@
-"""Forward selection: a policy grows step by step, each time by what raises the reward most."""
+"""Forward selection: a policy grows step by step, each time by the step that raises the reward most."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ NOTHING = Policy([SubPolicy(Step(identity, probability=1.0))])
 class ForwardSelection:
     """A search that starts with no augmentation and adds, in each round, the step that raises the reward most.
 
-    Each round tries every operation of the space with `draws` different probabilities and magnitudes, drawn for it, as
+    Each round tries every operation of the space with `draws` different random pairs of probability and magnitude, as
     one more step of the newest sub-policy. The best becomes the policy that the next round adds to, if its reward is
     higher than any before. If none is, or the sub-policy has all `space.steps` steps, the next round tries them as the
-    first step of a new sub-policy. The search is finished when that does not help either, or with `sub_policies` of
-    them; `ask` then returns nothing.
+    first step of a new sub-policy. The search is finished when that does not help either, or when there are
+    `sub_policies` of them; `ask` then returns nothing.
 
     Raises:
         TypeError: a count is not a whole number.
@@ -41,14 +41,14 @@ class ForwardSelection:
         self.seed = require.whole("seed", seed, low=0, fix="any whole number will do")
         self.sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
         self.draws = require.whole("draws", draws, low=1, fix="3 tries each operation three times per round")
-        self._best, self._reward = NOTHING, float("-inf")  # what the round adds to
-        self._round, self._opens = 0, False  # and whether the round adds a sub-policy, or a step to the newest
+        self._best, self._reward = NOTHING, float("-inf")  # the policy that the round adds to
+        self._round, self._opens = 0, False  # and whether it adds a sub-policy, or a step to the newest one
         self._candidates, self._asked = [NOTHING], 0  # of this round, and how many of them were asked for
         self._told: list[tuple[Policy, float]] = []  # of this round
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides which policies are asked for, as plain values."""
+        """The settings that decide which policies are asked for, as plain values."""
         names = ("seed", "sub_policies", "draws")
         return {**self.space.settings, **{name: getattr(self, name) for name in names}}
 
@@ -57,7 +57,7 @@ class ForwardSelection:
 
         Raises:
             TypeError: `count` is not a whole number.
-            ValueError: it is below 1, or the round waits for rewards: the next one depends on them.
+            ValueError: it is below 1, or the round still waits for rewards, on which the next one depends.
         """
         count = require.whole("count", count, low=1, fix="ask for at least one policy")
         if self._candidates and self._asked == len(self._candidates):
@@ -73,14 +73,14 @@ class ForwardSelection:
         """Take the rewards of this round's policies; after the last one, the next round begins.
 
         Raises:
-            TypeError, ValueError: not one finite number per policy, or a policy that is not this round's next.
+            TypeError, ValueError: there is not one finite number per policy, or a policy is not this round's next.
         """
         rewards = need_rewards(policies, rewards)
         for policy, reward in zip(policies, rewards):
             if len(self._told) == len(self._candidates) or policy != self._candidates[len(self._told)]:
                 raise ValueError(f"round {self._round} did not ask for this policy next; tell in the order of asking")
             self._told.append((policy, reward))
-            self._asked = max(self._asked, len(self._told))  # a log that is told again was once asked for
+            self._asked = max(self._asked, len(self._told))  # a replayed log was asked for in an earlier run
             if len(self._told) == len(self._candidates):
                 self._next_round()
 
@@ -110,7 +110,7 @@ class ForwardSelection:
         return self._kept[-1].steps
 
     def _drawn(self, operation: Operation, generator: torch.Generator) -> list[Step]:
-        """Some of the steps that the space has with an operation, all different in what they do."""
+        """Some of the space's steps with an operation, all different in effect."""
         magnitudes = self.space.magnitudes if operation.weakest != operation.strongest else self.space.magnitudes[:1]
         steps = [
             Step(operation, probability=probability, magnitude=magnitude)
@@ -120,7 +120,7 @@ class ForwardSelection:
         return [steps[place] for place in torch.randperm(len(steps), generator=generator)[: self.draws].tolist()]
 
     def _grown(self, step: Step) -> Policy:
-        """What the policy becomes with one step more."""
+        """The policy with one more step."""
         if self._opens:
             return Policy([*self._kept, SubPolicy(step)])
         return Policy([*self._kept[:-1], SubPolicy(*self._newest, step)])

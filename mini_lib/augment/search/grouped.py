@@ -1,4 +1,4 @@
-"""Which nets can be trained as one: those that compute the same alone, and draw nothing by themselves."""
+"""Which nets can be trained as one: those that compute the same in a group as alone, and draw nothing by themselves."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -14,24 +14,24 @@ from mini_lib.data import Split
 from mini_lib.fit import need_classes
 from mini_lib.stacked import Stack, losses_together, stack
 
-# What draws by itself would draw alike for all children, or from the global random state.
+# A module that draws by itself would draw the same for all children, or from the global random state.
 _DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
 _TRIED = 8  # pictures
-# Sums in another order differ in the last of seven digits, and a few layers make little of it; another function is not
-# the same to three digits.
+# Sums in another order differ in the last of seven digits, and a few layers increase that only a little; another
+# function differs within the first three digits.
 _SAME = 1e-3
 
 
 def need_one_group(nets: Sequence[nn.Module], train: Split, validation: Split) -> None:
-    """Refuse nets that would not compute as one group what each computes alone.
+    """Refuse nets that would compute something else as one group than each computes alone.
 
-    The group is tried on a few pictures: a net that a hook, a `forward` of its own or another setting makes compute
-    something else than the group is found by what it says of them, whatever the reason.
+    The group is tried on a few pictures, and its outputs are compared with each net's own. This finds a net that
+    differs from the group for any reason: a hook, a `forward` of its own or another setting.
 
     Raises:
-        TypeError: one of them is no module.
-        ValueError: a net has other weights than the first, cannot take the pictures, tells too few classes apart, draws
-            by itself, cannot be called for all at once, or says something else alone.
+        TypeError: one of them is not a module.
+        ValueError: a net has weights of other shapes than the first, cannot take the pictures, has too few classes,
+            draws by itself, cannot be called for all at once, or gives another output alone than in the group.
     """
     for net in nets:
         need_module(net)
@@ -57,7 +57,7 @@ def need_one_group(nets: Sequence[nn.Module], train: Split, validation: Split) -
     for number, (expected, got) in enumerate(zip(alone, _trying(_logits, shape, together, images))):
         if ((got - expected).abs() > _SAME * (1 + expected.abs().max())).any():
             raise ValueError(
-                f"net {number} says something else in a group than alone: it differs from the first in more than its "
+                f"net {number} gives another output in a group than alone: it differs from the first in more than its "
                 "weights, or has hooks or a `forward` that hold on to weights; let `build` make plain nets"
             )
 

@@ -1,8 +1,8 @@
-"""The log of a search: a text file, a line of JSON for what decides the search, and one for each group of trials.
+"""The log of a search: a text file with one line of JSON for the settings and one for each group of trials.
 
-A line is written when its group is done, and the disk has it before the search goes on. If the search is killed, at
-most the line that was being written is cut short, and that one is dropped when the log is opened again. Each line holds
-the sha256 of itself, so that a single changed bit is noticed; one without it is of an earlier version.
+A line is written when its group is done, and is on disk before the search goes on. If the search is killed, at most the
+line that was being written is cut short, and that line is dropped when the log is opened again. Each line holds its own
+sha256, so that a single changed bit is noticed; a line without one is from an earlier version.
 """
 
 import json
@@ -22,7 +22,7 @@ _GROUP = ("group", "policies", "rewards", "trained_pictures", "judged_pictures")
 
 @dataclass(frozen=True)
 class LoggedGroup:
-    """A group of trials that were judged together: policies as plain lists, their rewards, and what they took."""
+    """A group of trials that were judged together: policies as plain lists, their rewards, and their cost."""
 
     policies: list
     rewards: list[float]
@@ -30,22 +30,22 @@ class LoggedGroup:
 
 
 class Log:
-    """The log in one file; `groups` holds what was found in it, by number."""
+    """The log in one file; `groups` holds the groups found in it, by number."""
 
     def __init__(self, path: str | Path, settings: Mapping[str, object]) -> None:
         """Open a log, or start it.
 
         Raises:
-            ValueError: the file holds the log of another search (the setting that differs is named), is no log, or is
-                damaged. It stays as it was.
+            ValueError: the file holds the log of another search (the message names the setting that differs), is not a
+                log, or is damaged. It is left as it was.
         """
         self.path = Path(path)
         self.groups: dict[int, LoggedGroup] = {}
-        wanted = json.loads(json.dumps({"settings": settings}))  # as it is read back: tuples become lists
+        wanted = json.loads(json.dumps({"settings": settings}))  # as it will be read back: tuples become lists
         content = self.path.read_bytes() if self.path.is_file() else b""
         *lines, cut = content.split(b"\n")
-        if not lines and _line(wanted).startswith(cut):  # nothing, or a part of the first line
-            write_file(self.path, _line(wanted))  # not appended: two processes that begin write one first line
+        if not lines and _line(wanted).startswith(cut):  # empty, or only a part of the first line
+            write_file(self.path, _line(wanted))  # not appended: two processes that start write one first line
             return
         self._compare(lines[0] if lines else cut, wanted["settings"])
         for number, line in enumerate(lines[1:], start=2):
@@ -64,7 +64,7 @@ class Log:
             write_file(self.path, content[: len(content) - len(cut)])
 
     def add(self, number: int, policies: Sequence[Policy], rewards: Sequence[float], spent: Spent) -> None:
-        """Write a group that is done, and return when the disk has it."""
+        """Write a finished group, and return when it is on disk."""
         self._append(
             {
                 "group": number,

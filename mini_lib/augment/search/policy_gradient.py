@@ -5,10 +5,10 @@ A sampler draws decisions a with probability p(a), and is told a reward R. The g
     grad E[R] = E[(R - b) * grad log p(a)]
 
 for any baseline b that does not depend on a, since E[grad log p] = 0. Decisions that did better than the baseline
-become likelier, the others less likely. **REINFORCE** takes one step along it for each group of rewards. **PPO** takes
-several: after the first, the decisions come from a sampler that is no longer the present one, so each counts by the
-ratio r = p_now(a) / p_then(a), and once r has left [1 - clip, 1 + clip] in the direction that the reward asks for, it
-counts no more. A bonus for entropy keeps the sampler from being sure too early.
+become likelier, the others less likely. **REINFORCE** takes one step along this gradient for each group of rewards.
+**PPO** takes several. After the first step, the decisions come from a sampler that has changed since, so each is
+weighted by the ratio r = p_now(a) / p_then(a). Once r has left [1 - clip, 1 + clip] in the direction that the reward
+asks for, the decision has no more effect. An entropy bonus keeps the sampler from becoming sure too early.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,13 @@ class Reinforce:
 
     Attributes:
         learning_rate: of Adam.
-        entropy_bonus: what a nat of entropy is worth, in units of the reward; a tenth of their spread is a start.
+        entropy_bonus: the value of a nat of entropy, in units of the reward; a tenth of the rewards' spread is a good
+            start.
         baseline_decay: of the baseline, a moving average of the rewards: b <- decay * b + (1 - decay) * R.
 
     Raises:
         TypeError: a setting is not a number.
-        ValueError: the learning rate is not positive, the bonus negative, or the decay outside [0, 1).
+        ValueError: the learning rate is not positive, the bonus is negative, or the decay is outside [0, 1).
 
     Source: R. Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning",
     1992, section 4; B. Zoph, Q. Le, "Neural Architecture Search with Reinforcement Learning", 2017, section 3.2.
@@ -50,10 +51,10 @@ class Reinforce:
         return 1
 
     def loss(self, log_p: Tensor, log_p_then: Tensor, advantages: Tensor) -> Tensor:
-        """Return what a step lowers, without the bonus: -mean over samples of advantage * log p(all decisions).
+        """Return the loss, without the bonus: -mean over samples of advantage * log p(all decisions).
 
         log_p, log_p_then: log-probabilities [N, decisions], now and when drawn (which does not matter here);
-        advantages: [N], reward less baseline.
+        advantages: [N], reward minus baseline.
 
         >>> certain = torch.tensor([[0.0], [0.0]])
         >>> log_p = torch.tensor([[0.5], [0.25]]).log()
@@ -72,13 +73,14 @@ class PPO:
         learning_rate: of Adam.
         epochs: steps for each group; 1 makes it REINFORCE.
         clip: how far a ratio may leave 1, above 0; infinity never clips.
-        entropy_bonus: what a nat of entropy is worth, in units of the reward; a tenth of their spread is a start.
+        entropy_bonus: the value of a nat of entropy, in units of the reward; a tenth of the rewards' spread is a good
+            start.
         baseline_decay: of the baseline, a moving average of the rewards: b <- decay * b + (1 - decay) * R.
 
     Raises:
         TypeError: a setting is not a number.
         ValueError: the learning rate or the clip is not positive, there is no epoch, the bonus is negative, or the
-            decay lies outside [0, 1).
+            decay is outside [0, 1).
 
     Source: J. Schulman et al., "Proximal Policy Optimization Algorithms", 2017, equation 7.
     """
@@ -96,9 +98,9 @@ class PPO:
             require.checked(self, "clip", require.positive, fix="0.2 is common, infinity never clips")
 
     def loss(self, log_p: Tensor, log_p_then: Tensor, advantages: Tensor) -> Tensor:
-        """Return what a step lowers, without the bonus: -mean over samples of sum of min(r * A, clipped r * A).
+        """Return the loss, without the bonus: -mean over samples of sum of min(r * A, clipped r * A).
 
-        log_p, log_p_then: log-probabilities [N, decisions], now and when drawn; advantages: [N], reward less baseline.
+        log_p, log_p_then: log-probabilities [N, decisions], now and when drawn; advantages: [N], reward minus baseline.
 
         A decision that became twice as likely counts 1.2 times where the reward was good, and twice where it was bad:
 
@@ -133,8 +135,8 @@ def _check(update: Reinforce | PPO) -> None:
 def seeded(seed: int, count: int) -> torch.Generator:
     """Return a generator that depends on both numbers, and on nothing else.
 
-    A method that draws what comes after `count` trials from `seeded(seed, count)` goes on alike after a stop, however
-    its state came back.
+    A method that draws its trials after the first `count` from `seeded(seed, count)` continues in the same way after a
+    stop, however its state was restored.
 
     >>> torch.rand(1, generator=seeded(0, 1)) == torch.rand(1, generator=seeded(1, 0))
     tensor([False])

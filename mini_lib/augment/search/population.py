@@ -1,9 +1,9 @@
 """Population-based augmentation (PBA): many nets train side by side, and the poor ones copy the good ones on the way.
 
 Training is cut into parts. After each part, every net of the worst quarter takes over the weights of a net of the best
-quarter (*exploit*) together with its policy, slightly changed (*explore*). So a policy may change while a net trains,
-and what is found is a schedule: the policies that led to the best net, part by part. All of it costs one training per
-member of the population, and no training is thrown away before its first part is over.
+quarter (*exploit*) and its policy, slightly changed (*explore*). So a policy may change while a net trains, and the
+result is a schedule: the policies that led to the best net, part by part. The whole search costs one training per
+member of the population, and no training is dropped before its first part is over.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,10 +29,10 @@ FARTHEST = 3  # by how many values a probability or magnitude is moved at most
 
 @dataclass(frozen=True, eq=False)
 class PopulationResult:
-    """What a population has found.
+    """The result of a population.
 
     `accuracies[part][member]` are validation accuracies after each part, in [0, 1]; `accuracy` is that of the best
-    member in the end, and `schedule` the policies that it, and those it descends from, were trained with.
+    member at the end, and `schedule` holds the policies that it and its ancestors were trained with.
     """
 
     schedule: PolicySchedule
@@ -57,25 +57,25 @@ def population_based(
 ) -> PopulationResult:
     """Train a population whose policies evolve as it learns, and return the schedule of the best member.
 
-    Each part is a training by `recipe`, which begins with the weights that the part before has left: its learning rate
-    rises and falls in every part, and the optimizer's memory starts anew. The population costs
-    `population * parts * recipe.steps * recipe.batch_size` pictures.
+    Each part is a training by `recipe` that starts from the weights of the part before: its learning rate rises and
+    falls in every part, and the optimizer's state starts anew. The population costs `population * parts * recipe.steps
+    * recipe.batch_size` pictures.
 
     Args:
         build: makes an untrained net from a seed.
-        space: where policies are drawn from; the paper's policies have a form of their own (each operation twice, of
+        space: the space that policies are drawn from; the paper's policies have another form (each operation twice, of
             which a picture draws up to two).
-        train, validation: what the nets learn, and what ranks them.
+        train, validation: the data that the nets learn from, and the data that ranks them.
         recipe: of one part; it must not halve.
         seed: decides weights, pictures, policies, and who copies whom.
-        parts: how many.
+        parts: the number of parts.
         population: how many nets, 2 or more.
         sub_policies: of each policy.
-        wrap: makes of a policy what can change the pictures; it is `Standardised` for standardised ones.
+        wrap: turns a policy into an augmentation of the pictures; `Standardised` for standardised ones.
         progress: called after each part, with its number from 1 and the validation accuracies.
 
     Raises:
-        TypeError: a number is not a whole one, or a split is none.
+        TypeError: a number is not a whole number, or a split is not a `Split`.
         ValueError: a number is too small, the recipe halves, or a net cannot be trained (see `train_children`).
 
     Source: D. Ho et al., "Population Based Augmentation: Efficient Learning of Augmentation Policy Schedules", 2019,
@@ -85,14 +85,16 @@ def population_based(
     seed = require.whole("seed", seed, low=0, fix="any whole number will do")
     parts = require.whole("parts", parts, low=1, fix="a schedule has one policy per part")
     population = require.whole("population", population, low=2, fix="the paper has 16")
-    require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
+    require.callable_("wrap", wrap, fix="it turns a policy into an augmentation of the pictures, such as Standardised")
     if progress is not None:
         require.callable_("progress", progress, fix="None leaves it out")
     if require.of_type("recipe", recipe, ChildRecipe, fix="use ChildRecipe(steps=80)").halve_at:
         raise ValueError(f"the recipe halves at {recipe.halve_at}, but a population keeps all members; leave it out")
     generator = seeded(seed, 0)
     policies = [space.random_policy(sub_policies, generator) for _ in range(population)]
-    lines: list[tuple[Policy, ...]] = [()] * population  # what each member's weights were trained with, part by part
+    lines: list[tuple[Policy, ...]] = [
+        ()
+    ] * population  # the policies that each member's weights were trained with, part by part
     weights, accuracies, spent = None, [], Spent()
     for part in range(1, parts + 1):
         seeds = torch.randint(2**31, (population,), generator=generator).tolist()
@@ -120,7 +122,7 @@ def explored(space: SearchSpace, policy: Policy, generator: torch.Generator) -> 
     by 0 to 3 values up or down, within the space.
 
     Raises:
-        TypeError: the space, the policy or the generator is none.
+        TypeError: the space, the policy or the generator is of another type.
         ValueError: the policy is not in this space.
     """
     need_generator(generator)
@@ -133,6 +135,6 @@ def explored(space: SearchSpace, policy: Policy, generator: torch.Generator) -> 
         up, is_anew = torch.rand(2, generator=generator) < torch.tensor([0.5, RESAMPLED])
         if is_anew:
             genes[place] = anew
-        elif place % 3:  # not an operation: those have no neighbours
+        elif place % 3:  # not operations, which have no neighbours
             genes[place] = min(max(gene + (move if up else -move), 0), choices - 1)
     return space.policy(genes)

@@ -1,4 +1,4 @@
-"""Policies at random: what every cleverer search must be compared with."""
+"""Policies at random: the control for every cleverer search."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from mini_lib.augment.search.space import SearchSpace, need_space
 
 
 class RandomSearch:
-    """A search that draws each policy evenly from the space, whatever it is told.
+    """A search that draws each policy uniformly from the space, whatever rewards it is told.
 
     Raises:
         TypeError: a count is not a whole number.
@@ -28,7 +28,7 @@ class RandomSearch:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides which policies are asked for, as plain values."""
+        """The settings that decide which policies are asked for, as plain values."""
         return {**self.space.settings, "seed": self.seed, "sub_policies": self.sub_policies}
 
     def ask(self, count: int) -> list[Policy]:
@@ -43,22 +43,22 @@ class RandomSearch:
         return [self.space.random_policy(self.sub_policies, seeded(self.seed, number)) for number in numbers]
 
     def tell(self, policies: Sequence[Policy], rewards: Sequence[float]) -> None:
-        """Take note of how many there were, and learn nothing.
+        """Count the policies, and learn nothing.
 
         Raises:
-            TypeError, ValueError: not one finite number per policy.
+            TypeError, ValueError: there is not one finite number per policy.
         """
         rewards = need_rewards(policies, rewards)
         self._told += len(rewards)
-        self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
+        self._asked = max(self._asked, self._told)  # a replayed log was asked for in an earlier run
 
 
 def need_rewards(policies: Sequence[Policy], rewards: Sequence[float]) -> list[float]:
-    """Return the rewards as plain numbers, once there is one finite reward per policy.
+    """Return the rewards as plain numbers, after a check that there is one finite reward per policy.
 
     Raises:
         TypeError: a reward is not a number.
-        ValueError: there is none, one too many or too few, or one that is not finite.
+        ValueError: there is no reward, one too many or too few, or one that is not finite.
     """
     for name, values in {"policies": policies, "rewards": rewards}.items():
         require.of_type(name, values, (list, tuple), fix="give a list")

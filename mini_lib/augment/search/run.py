@@ -1,7 +1,8 @@
-"""The loop of every search: a method asks for policies, they are judged, and it is told what they are worth.
+"""The loop of every search: a method asks for policies, they are judged, and it is told their rewards.
 
-A method has `ask(count) -> policies` and `tell(policies, rewards)`. All its chance comes from its seed, so the same
-rewards lead to the same policies: a search that was stopped goes on by telling the method again what is in the log.
+A method has `ask(count) -> policies` and `tell(policies, rewards)`. All its randomness comes from its seed, so the same
+rewards lead to the same policies: a search that was stopped continues by telling the method the rewards in the log
+again.
 """
 
 import copy
@@ -18,13 +19,13 @@ from mini_lib.augment.search.log import Log, as_lists
 from mini_lib.augment.search.spent import Spent
 from mini_lib.parallel import as_they_are_done
 
-# From policies to one reward each, higher is better. What has `.spent` says what a call took; `.setup`, what was spent
-# before the first one; `.settings`, as plain values, what decides the rewards.
+# From policies to one reward each; higher is better. It may have `.spent`, the cost of its calls; `.setup`, the cost
+# before the first call; and `.settings`, plain values that decide the rewards.
 Evaluate = Callable[[Sequence[Policy]], Sequence[float]]
 
 
 class SearchMethod(Protocol):
-    """What decides which policies are tried. It may have `.settings`: plain values that decide what it asks for."""
+    """A method that decides which policies are tried. It may have `.settings`: plain values that decide its choice."""
 
     def ask(self, count: int) -> list[Policy]:
         """Return at most `count` policies to try next; none when the search is finished."""
@@ -43,10 +44,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """All policies that a search tried, in the order in which it asked for them, and what it spent.
+    """All policies that a search tried, in the order in which it asked for them, and its cost.
 
     Raises:
-        TypeError: something else than a `Judged` is among them, or `spent` is none.
+        TypeError: something other than a `Judged` is among them, or `spent` is not a `Spent`.
         ValueError: there is none.
     """
 
@@ -64,7 +65,8 @@ class SearchOutcome:
 
     @property
     def best(self) -> Judged:
-        """The first trial with the highest reward. Its reward is too good: it is the luckiest one, too."""
+        """The first trial with the highest reward. That reward is too good to trust: this trial was also the
+        luckiest."""
         return max(self.trials, key=lambda trial: trial.reward)
 
     @property
@@ -77,7 +79,9 @@ class SearchOutcome:
         return tuple(history)
 
     def joined(self, count: int) -> Policy:
-        """Return the sub-policies of the `count` best trials as one policy: what AutoAugment trains with in the end.
+        """Return the sub-policies of the `count` best trials as one policy.
+
+        AutoAugment trains its final net with such a policy.
 
         Raises:
             TypeError, ValueError: `count` is not a whole number from 1 to the number of trials.
@@ -97,11 +101,12 @@ def run_search(
     log: str | Path | None = None,
     progress: Callable[[Judged], None] | None = None,
 ) -> SearchOutcome:
-    """Try `trials` policies, or fewer if the method is finished before, and return what came of them.
+    """Try `trials` policies, or fewer if the method finishes earlier, and return the outcome.
 
     In each round the method is asked for `together * groups` policies. `evaluate` judges `together` of them per call:
     children are then one grouped model. Each group is one task for joblib, which decides where it runs. By default that
-    is here, one group after the other. For one process per core, or for other machines, set another backend around:
+    is this process, one group after the other. For one process per core, or for other machines, set another backend
+    around the call:
 
         with joblib.parallel_config(backend="loky", n_jobs=2):
             run_search(method, evaluate, trials=160, groups=2)
@@ -110,18 +115,19 @@ def run_search(
         with joblib.parallel_config(backend="dask"):
             run_search(method, evaluate, trials=160, groups=16)
 
-    The outcome is the same wherever a group runs, with as many threads. It depends on `together` and `groups`: larger
-    rounds know less when they ask. Give a fresh `method`; it ends up told of everything.
+    The outcome is the same wherever a group runs, if it has the same number of threads. It depends on `together` and
+    `groups`: in larger rounds the method knows fewer rewards when it is asked. Give a fresh `method`; it will have been
+    told all rewards.
 
-    With a `log`, each group is written to that file when it is done. A search that was stopped, or killed, reads it
-    when it is started again with the same settings: only the groups that ran are lost, and the outcome is that of a
-    search that was never interrupted. `progress(judged)` is called for each trial, those of the log too.
+    With a `log`, each group is written to that file when it is done. A search that was stopped or killed reads the file
+    when it is started again with the same settings. Only the groups that were running are lost, and the outcome is that
+    of a search that was never interrupted. `progress(judged)` is called for each trial, including those in the log.
 
     Raises:
-        TypeError: the method does not ask and tell, `evaluate` cannot be called, a count is not a whole number, or a
-            reward not a number.
-        ValueError: a count is below 1, not one finite reward per policy, or the log is damaged or that of another
-            search.
+        TypeError: the method has no `ask` and `tell`, `evaluate` cannot be called, a count is not a whole number, or a
+            reward is not a number.
+        ValueError: a count is below 1, there is not one finite reward per policy, or the log is damaged or that of
+            another search.
     """
     for name in ("ask", "tell"):
         require.callable_(f"method.{name}", getattr(method, name, None), fix="use RandomSearch(space, seed=0), say")
@@ -157,7 +163,7 @@ def run_search(
 
 
 def _judge_all(evaluate: Evaluate, waiting: Mapping[int, list[Policy]], log: Log | None):
-    """Yield the number, the rewards and the cost of each group: first those that the log has."""
+    """Yield the number, the rewards and the cost of each group, first those in the log."""
     known = {} if log is None else {group: log.groups[group] for group in waiting if group in log.groups}
     for group, found in known.items():
         if found.policies != [as_lists(policy) for policy in waiting[group]]:
@@ -174,7 +180,7 @@ def _judge_all(evaluate: Evaluate, waiting: Mapping[int, list[Policy]], log: Log
 
 
 def _judge(evaluate: Evaluate, group: int, policies: list[Policy]) -> tuple[int, list[float], Spent]:
-    """Judge a group, maybe in another process. What it took is counted on a copy: a process has its own anyway."""
+    """Judge a group, maybe in another process. The cost is counted on a copy, since a process has its own anyway."""
     own = copy.copy(evaluate)
     counts = hasattr(own, "spent")
     if counts:

@@ -13,10 +13,10 @@ class PolicySchedule:
     """Policies in the order in which they are used, each for the same share of the training.
 
     Raises:
-        TypeError: `policies` is no list, or one of them cannot be called.
+        TypeError: `policies` is not a list, or one of them cannot be called.
         ValueError: there is no policy.
 
-    A schedule does not know where a training is; `begin` returns an augmentation that counts its batches:
+    A schedule does not know how far a training is; `begin` returns an augmentation that counts its batches:
 
         steps = epochs * math.ceil(len(train) / batch_size)
         fit(model, train, validation, epochs=epochs, batch_size=batch_size, ..., augment=schedule.begin(steps))
@@ -50,7 +50,7 @@ class PolicySchedule:
         return self.policies[step * len(self.policies) // steps]
 
     def begin(self, steps: int) -> Augment:
-        """Return an augmentation for one training of `steps` batches, which counts them; start each with a new one.
+        """Return an augmentation for one training of `steps` batches, which it counts; begin one for each training.
 
         Raises:
             TypeError: `steps` is not a whole number.

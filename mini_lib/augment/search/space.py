@@ -1,4 +1,4 @@
-"""What a search may choose from: operations, probabilities and magnitudes, written as whole numbers."""
+"""The choices of a search: operations, probabilities and magnitudes, encoded as whole numbers."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from mini_lib.augment.policy import TOP_MAGNITUDE, Policy, Step, SubPolicy, need
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Sub-policies of `steps` steps, each an operation with a probability and a magnitude out of these.
+    """Sub-policies of `steps` steps, each an operation with a probability and a magnitude from these lists.
 
-    A policy is written as *genes*: for each step of each sub-policy the place of its operation, its probability and its
-    magnitude in the lists. Three numbers per step, counted from 0.
+    A policy is encoded as *genes*: for each step of each sub-policy, the places of its operation, probability and
+    magnitude in the lists. These are three numbers per step, counted from 0.
 
     Raises:
-        TypeError: a list is none, something else than an operation is in one, or a number is none.
+        TypeError: a list is not one, something other than an operation is among the operations, or a number is not one.
         ValueError: a list is empty or holds something twice, a number is out of range, or `steps` is below 1.
 
     >>> space = SearchSpace()                                              # AutoAugment's
@@ -64,11 +64,11 @@ class SearchSpace:
         return math.prod(self.choices)
 
     def policy(self, genes: Sequence[int]) -> Policy:
-        """Return the policy that genes stand for.
+        """Return the policy that genes encode.
 
         Raises:
-            TypeError: they are no list, or one is no whole number.
-            ValueError: there are not as many as whole sub-policies need, or one lies outside.
+            TypeError: they are not a list, or one is not a whole number.
+            ValueError: there are not as many as whole sub-policies need, or one is out of range.
         """
         width, fix = len(self.choices), "it is a place in a list, counted from 0"
         require.of_type("genes", genes, (list, tuple), fix="give three numbers per step")
@@ -88,7 +88,7 @@ class SearchSpace:
         """Return the genes of a policy.
 
         Raises:
-            TypeError: it is no policy.
+            TypeError: it is not a policy.
             ValueError: the policy has a step that is not in this space, or sub-policies of another length.
         """
         need_policy(policy)
@@ -109,10 +109,10 @@ class SearchSpace:
         return tuple(genes)
 
     def random_policy(self, sub_policies: int, generator: torch.Generator) -> Policy:
-        """Return a policy of which each gene is drawn evenly from its values.
+        """Return a policy with each gene drawn uniformly from its values.
 
         Raises:
-            TypeError: `sub_policies` is not a whole number, or the generator is none.
+            TypeError: `sub_policies` is not a whole number, or the generator is not one.
             ValueError: `sub_policies` is below 1.
         """
         need_generator(generator)
@@ -122,10 +122,10 @@ class SearchSpace:
         )
 
     def neighbour(self, policy: Policy, generator: torch.Generator) -> Policy:
-        """Return a policy that differs from this one in one gene, drawn evenly, and its new value too.
+        """Return a policy that differs from this one in one gene; the gene and its new value are drawn uniformly.
 
         Raises:
-            TypeError: it is no policy, or the generator is none.
+            TypeError: it is not a policy, or the generator is not one.
             ValueError: the policy is not of this space, or the space has one value for each gene.
         """
         need_generator(generator)
@@ -140,7 +140,7 @@ class SearchSpace:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What is in the space, as plain values."""
+        """The contents of the space, as plain values."""
         return {
             "operations": [_said(one) for one in self.operations],
             "probabilities": self.probabilities,
@@ -150,7 +150,7 @@ class SearchSpace:
 
 
 def need_space(space: object) -> SearchSpace:
-    """Return a search space, once it is one.
+    """Return a search space, after a check that it is one.
 
     Raises:
         TypeError: it is something else.

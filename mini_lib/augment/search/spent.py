@@ -1,4 +1,4 @@
-"""What a search has spent, counted in pictures: two methods are compared fairly only if they spend the same."""
+"""The cost of a search, counted in pictures: a comparison of two methods is fair only if they cost the same."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from mini_lib import require
 
 @dataclass(frozen=True)
 class Spent:
-    """How many pictures passed through a network: to train it (forwards and backwards), or to judge (forwards only).
+    """How many pictures passed through a network: in training (forwards and backwards), or in judging (forwards only).
 
-    A picture counts each time it is seen. Sums are taken with `+`.
+    A picture counts each time it is seen. Add two of them with `+`.
 
     Raises:
         TypeError: a count is not a whole number.

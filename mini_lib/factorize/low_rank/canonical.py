@@ -1,14 +1,14 @@
 """CP decomposition (canonical polyadic, PARAFAC): a tensor as a sum of few outer products of vectors.
 
-    T  ~  sum over j of  weight_j * a_j (x) b_j (x) c_j ...          the j-th columns of one factor a mode
+    T  ~  sum over j of  weight_j * a_j (x) b_j (x) c_j ...          the j-th columns of one factor per mode
 
-It is the smallest of the decompositions, and the one without a method that always finds the best. With all factors but
-one held, the last is an ordinary least squares problem; so alternating least squares solves one after the other, from
-several starts, and keeps the best end. It may be a local optimum.
+It is the smallest of the decompositions, and the only one for which no method always finds the best. With all factors
+but one fixed, the last is an ordinary least squares problem. So alternating least squares solves for one after the
+other, from several starts, and keeps the best result. It may be a local optimum.
 
-Two columns may grow without bound in opposite directions and cancel: the error creeps on down, and there is no best
-one (V. de Silva, L.-H. Lim, "Tensor rank and the ill-posedness of the best low-rank approximation problem", 2008).
-Unit columns put that where it can be seen, in the weights: `CP.cancellation`.
+Two columns may grow without bound in opposite directions and cancel: the error keeps falling slowly, and there is no
+best decomposition (V. de Silva, L.-H. Lim, "Tensor rank and the ill-posedness of the best low-rank approximation
+problem", 2008). Since columns have length 1, this shows in the weights: `CP.cancellation`.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ class CP:
 
     @property
     def cancellation(self) -> float:
-        """The sizes of the components added up, over the size of their sum: much above 1, they cancel each other.
+        """The sum of the components' sizes over the size of their sum: where it is far above 1, they cancel each other.
 
-        So much does every rounding of a factor count in the sum.
+        A rounding error in a factor counts this many times in the sum.
         """
         total = self.rebuild().norm().item()
         return self.weights.sum().item() / total if total else 1.0
 
 
 def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
-    """Return the columns' outer products, flattened: [product of the sizes, rank], the last factor runs fastest.
+    """Return the columns' outer products, flattened: [product of the sizes, rank]; the last factor runs fastest.
 
     >>> khatri_rao([torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [5.0]])]).T
     tensor([[ 3.,  5.,  6., 10.]])
@@ -107,16 +107,16 @@ def random_start(tensor: Tensor, rank: int, seed: int) -> list[Tensor]:
 def cp_als(
     tensor: Tensor, rank: int, *, starts: int = 3, seed: int = 0, sweeps: int = 200, tolerance: float = 1e-6
 ) -> CP:
-    """Return the best CP decomposition of `rank` components that alternating least squares ends at.
+    """Return the best CP decomposition of `rank` components that alternating least squares finds.
 
     Args:
         tensor: of d modes, at least 2.
-        rank: at most the product of all sizes but the largest. There every tensor has an exact one, which needs no
-            search: each fibre along the largest mode is a component.
-        starts: the first is that of the singular vectors, the others are random.
+        rank: at most the product of all sizes but the largest. At that rank every tensor has an exact decomposition,
+            which needs no search: each fibre along the largest mode is a component.
+        starts: how many; the first start is the singular vectors, the others are random.
         seed: of the random numbers.
-        sweeps, tolerance: a start ends where a sweep lowers the relative error by no more than `tolerance`, or after
-            so many sweeps.
+        sweeps, tolerance: a start ends when a sweep lowers the relative error by no more than `tolerance`, or after
+            `sweeps` of them.
 
     Raises:
         TypeError: `tensor` is not a tensor, or `starts`, `seed` or `sweeps` is not a whole number.
@@ -147,7 +147,7 @@ def cp_als(
 
 
 def alternate(tensor: Tensor, start: Sequence[Tensor], sweeps: int, tolerance: float) -> CP:
-    """Return the CP decomposition that alternating least squares comes to from these factors, one [size, rank] a mode.
+    """Return the CP decomposition that alternating least squares reaches from these factors, one [size, rank] per mode.
 
     >>> tensor = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     >>> alternate(tensor, random_start(tensor, 2, seed=0), sweeps=10, tolerance=0.0).error < 1e-12
@@ -185,10 +185,10 @@ def full_cp_rank(shape: Sequence[int]) -> int:
 
 
 def _least_squares(tensor: Tensor, factors: Sequence[Tensor], mode: int) -> Tensor:
-    """The best factor for one mode when the others are held: factor @ (K^T K) = unfolding @ K, K their Khatri-Rao.
+    """The best factor for one mode when the others are fixed: factor @ (K^T K) = unfolding @ K, K their Khatri-Rao.
 
-    K^T K is the element-wise product of the factors' own, so it is cheap, rank x rank. It may be singular, where two
-    columns are the same; of all solutions gelsd takes the smallest.
+    K^T K is the element-wise product of the factors' own F^T F, so it is only rank x rank and cheap. It is singular
+    where two columns are the same; of all solutions gelsd takes the smallest.
     """
     held = [place for place in range(tensor.dim()) if place != mode]
     gram = torch.stack([factors[place].T @ factors[place] for place in held]).prod(dim=0)
@@ -196,7 +196,7 @@ def _least_squares(tensor: Tensor, factors: Sequence[Tensor], mode: int) -> Tens
 
 
 def _times_khatri_rao(tensor: Tensor, factors: Sequence[Tensor], mode: int) -> Tensor:
-    """unfold(tensor, mode) @ khatri_rao(the other factors), without making that product, which may be huge.
+    """unfold(tensor, mode) @ khatri_rao(the other factors), without building the latter, which may be huge.
 
     The modes are summed over one by one, the largest first, so that little is left for the next.
     """

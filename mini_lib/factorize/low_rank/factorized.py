@@ -1,4 +1,4 @@
-"""What every factorization returns: the new layer, its error known beforehand, and what it costs beside the old one."""
+"""The result of every factorization: the new layer, its error known beforehand, and its cost next to the old one's."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Factorized:
     """A layer taken apart into cheaper ones.
 
     Attributes:
-        layer: the factors, one after the other; the last has the bias. It takes and returns what `dense` did.
-        dense: the layer it stands for, untouched.
-        ranks: as they were asked for.
-        predicted_error: the relative error that the decomposition says it makes, before any data pass: of the weight
-            in the Frobenius norm, or of the output where the method says so.
+        layer: the factors, one after the other; the last has the bias. Its inputs and outputs are shaped as those of
+            `dense`.
+        dense: the layer it replaces, unchanged.
+        ranks: as requested.
+        predicted_error: the relative error that the decomposition predicts before any data pass: of the weight, in the
+            Frobenius norm, or of the output where the method says so.
 
     Raises:
         TypeError: a layer is not an nn.Module, or the error is not a number.
@@ -65,14 +66,15 @@ class Factorized:
     def saves(self) -> bool:
         """Whether the factors hold fewer parameters than the old layer.
 
-        Where all factors run at as many places (stride 1 and padding that keeps the size) the same holds for MACs.
-        Else ask `macs`: a factor before the stride runs at more places than one behind it.
+        Where all factors run at equally many places (stride 1, and padding that keeps the size), the same holds for
+        MACs. Otherwise use `macs`: a factor before the stride runs at more places than one after it.
         """
         return self.parameters < self.dense_parameters
 
     @property
     def measured_error(self) -> float:
-        """The relative Frobenius error of the weight that the factors stand for, from the layer as it is stored."""
+        """The relative Frobenius error of the weight that the factors make up, computed from the layer as it is
+        stored."""
         return relative_error(self.dense.weight.detach().cpu(), rebuild(self.layer).cpu())
 
     def macs(self, size: tuple[int, int] | None = None) -> int:
@@ -104,10 +106,10 @@ class Factorized:
 
 @torch.no_grad()
 def rebuild(layer: nn.Module) -> Tensor:
-    """Return the one weight that a chain of linear layers, or of convolutions, stands for, in float64.
+    """Return the one weight that a chain of linear layers, or of convolutions, amounts to, in float64.
 
-    A weight is what the layer answers when one place of its patch is 1 and all others are 0. So every place is asked,
-    with bias, padding, stride and dilation left aside.
+    A weight is the layer's output when one place of its patch is 1 and all others are 0. So each place is set to 1 in
+    turn, with bias, padding, stride and dilation left out.
 
     Args:
         layer: nn.Conv2d, or several in nn.Sequential; or a layer that maps rows of features linearly.
@@ -116,7 +118,7 @@ def rebuild(layer: nn.Module) -> Tensor:
         [outputs, inputs] for linear layers; [outputs, inputs, height, width] for convolutions.
 
     Raises:
-        TypeError: the chain begins with neither, or holds something else between convolutions.
+        TypeError: the chain begins with neither kind of layer, or holds something else between convolutions.
         ValueError: a convolution is not plain (`mini_lib.plain`), or the map of features is not linear.
 
     >>> first, second = nn.Linear(2, 1, bias=False), nn.Linear(1, 2)
@@ -144,7 +146,7 @@ def rebuild(layer: nn.Module) -> Tensor:
 
 
 def _convolutions(layer: nn.Module) -> list[nn.Conv2d]:
-    """The convolutions of a chain in their order, once it is sure that nothing else is in it."""
+    """The convolutions of a chain in order, after a check that the chain holds nothing else."""
     if type(layer) is nn.Sequential and hook_of(layer) is None:
         return [conv for part in layer for conv in _convolutions(part)]
     reason = why_not_plain(layer, (nn.Conv2d,))

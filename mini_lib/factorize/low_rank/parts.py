@@ -1,4 +1,4 @@
-"""What the factorizations share: which layers they take, and how a factor becomes a layer like the one it came from."""
+"""Shared by the factorizations: which layers they accept, and how a factor becomes a layer like the original."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mini_lib.plain import why_not_plain
 
 
 def need_linear(layer: object) -> nn.Linear:
-    """Return `layer` if it is an nn.Linear, and its weight says all that it computes.
+    """Return `layer` if it is an nn.Linear that computes nothing but what its weight says.
 
     Raises:
         TypeError: it is of another kind.
@@ -19,19 +19,19 @@ def need_linear(layer: object) -> nn.Linear:
 
 
 def need_convolution(conv: object, two_sides: bool = False) -> nn.Conv2d:
-    """Return `conv` if it is an nn.Conv2d in which every output reads every input; its kernel may need two sides.
+    """Return `conv` if it is an nn.Conv2d in which every output reads every input, with a kernel of two sides if asked.
 
     Raises:
         TypeError: it is something else, such as a transposed convolution.
-        ValueError: it is not plain (`mini_lib.plain`), it is grouped, or `two_sides` is asked for and a side of the
-            kernel is 1.
+        ValueError: it is not plain (`mini_lib.plain`), it is grouped, or `two_sides` is set and a side of the kernel is
+            1.
     """
     conv = _plain("a convolution", conv, nn.Conv2d)
     if conv.groups != 1:
         raise ValueError(
             f"cannot factorize a convolution with groups={conv.groups}: its weight holds "
-            f"{conv.weight.shape[1]} of {conv.in_channels} inputs an output, and what is not there has no rank to "
-            "lower; leave the layer out with where"
+            f"{conv.weight.shape[1]} of {conv.in_channels} inputs per output, and missing weights have no "
+            "rank to lower; leave the layer out with where"
         )
     height, width = conv.kernel_size
     if two_sides and min(height, width) == 1:
@@ -53,7 +53,7 @@ def _plain(what: str, layer: object, kind: type[nn.Module]) -> nn.Module:
 def linear(weight: Tensor, like: nn.Module, bias: Tensor | None = None) -> nn.Linear:
     """Return a linear layer with this weight [outputs, inputs], in the type and on the device of the layer `like`."""
     outputs, inputs = weight.shape
-    with torch.device("meta"):  # no random start: the values come from us
+    with torch.device("meta"):  # no random start: the values are given
         layer = nn.Linear(inputs, outputs, bias=bias is not None)
     return _filled(layer, weight, like, bias)
 
@@ -63,8 +63,9 @@ def convolution(
 ) -> nn.Conv2d:
     """Return a convolution with this weight [outputs, inputs, height, width], in the type and on the device of `like`.
 
-    It has the stride, padding, dilation and padding mode of `like` along the `axes` named (0: height, 1: width), and
-    is plain along the others. So in a chain each axis is strided and padded by the one factor that reaches along it.
+    It has the stride, padding, dilation and padding mode of `like` along the given `axes` (0: height, 1: width), and
+    none of them along the others. So in a chain each axis is strided and padded only by the factor that extends along
+    it.
     """
 
     def along(setting: tuple[int, int], plain: int) -> tuple[int, int]:
@@ -96,6 +97,6 @@ def _filled(layer: nn.Module, weight: Tensor, like: nn.Module, bias: Tensor | No
 
 
 def parameter(values: Tensor, like: nn.Module) -> nn.Parameter:
-    """Return values as a parameter of the type and on the device of the weight of `like`, trained if that is."""
+    """Return values as a parameter, with the type and device of the weight of `like`, and trainable if that is."""
     old = like.weight
     return nn.Parameter(values.to(old.device, old.dtype).contiguous(), requires_grad=old.requires_grad)

@@ -2,9 +2,9 @@
 
     W [m, n]  ~  (U sqrt(S)) [m, r]  (sqrt(S) V^T) [r, n]
 
-No other pair of that inner size comes closer, and the error is known at once: it is made of the singular values that
-were left out. A convolution's weight has four modes, and becomes a matrix in more than one way. Which of them are its
-rows decides what the two layers are.
+No other pair of that inner size comes closer, and the error follows at once from the singular values that were left
+out. A convolution's weight has four modes, and becomes a matrix in more than one way. The choice of modes for the rows
+decides what the two layers are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mini_lib.tensor_checks import need_tensor
 def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     """Return the best factors [m, rank] and [rank, n] of a matrix, and their relative Frobenius error, in float64.
 
-    Each factor carries the root of the singular values: both are of like size, which rounding and training prefer.
+    Each factor gets the root of the singular values. Both are then of similar size, which suits rounding and training.
 
     Raises:
         TypeError: `matrix` is not a tensor of real numbers, or the rank not a whole number.
@@ -55,7 +55,7 @@ def rank_errors(matrix: Tensor) -> Tensor:
 
 
 def tail_energy(energy: Tensor) -> Tensor:
-    """Return what is lost by keeping the first 0, 1, ..., n of these squares [n], the largest first: [n + 1].
+    """Return the sum that is lost when the first 0, 1, ..., n of these squares [n], largest first, are kept: [n + 1].
 
     >>> tail_energy(torch.tensor([16.0, 9.0]))
     tensor([25.,  9.,  0.])
@@ -66,7 +66,7 @@ def tail_energy(energy: Tensor) -> Tensor:
 
 
 def tail_errors(energy: Tensor) -> Tensor:
-    """Return the roots of `tail_energy`, relative to that of all squares; where these are 0, nothing is lost.
+    """Return the roots of `tail_energy`, relative to the root of the sum of all squares; if that is 0, nothing is lost.
 
     >>> tail_errors(torch.tensor([16.0, 9.0]))
     tensor([1.0000, 0.6000, 0.0000])
@@ -76,9 +76,9 @@ def tail_errors(energy: Tensor) -> Tensor:
 
 
 def svd_linear(layer: nn.Linear, rank: int) -> Factorized:
-    """Factorize a linear layer into two: inputs to `rank` features, and those to the outputs.
+    """Factorize a linear layer into two: from the inputs to `rank` features, and from these to the outputs.
 
-    Of m x n weights it makes r * (m + n), which is fewer where r < m * n / (m + n).
+    The m x n weights become r * (m + n), which is fewer where r < m * n / (m + n).
 
     Raises:
         TypeError: `layer` is not an nn.Linear.
@@ -99,7 +99,7 @@ def svd_linear(layer: nn.Linear, rank: int) -> Factorized:
 
 
 def channel_matrix(conv: nn.Conv2d) -> Tensor:
-    """Return a convolution's weight as the matrix that `channel_svd` cuts: [N, C * height * width].
+    """Return a convolution's weight as the matrix that `channel_svd` factorizes: [N, C * height * width].
 
     Raises:
         TypeError: `conv` is not an nn.Conv2d.
@@ -112,10 +112,10 @@ def channel_matrix(conv: nn.Conv2d) -> Tensor:
 
 
 def channel_svd(conv: nn.Conv2d, rank: int) -> Factorized:
-    """Factorize a convolution into one of the same kernel to `rank` channels, and a 1 x 1 from them to all N.
+    """Factorize a convolution into one of the same kernel to `rank` channels, and a 1 x 1 from these to all N.
 
-    The filters become mixtures of `rank` filters. Of N * C * K^2 weights it makes r * (C * K^2 + N): MACs fall as
-    weights do, whatever the stride, since both layers run at the places of the output.
+    The filters become mixtures of `rank` filters. The N * C * K^2 weights become r * (C * K^2 + N). MACs fall in the
+    same proportion, whatever the stride, since both layers run at the places of the output.
 
     Raises:
         TypeError: `conv` is not an nn.Conv2d.
@@ -137,7 +137,7 @@ def channel_svd(conv: nn.Conv2d, rank: int) -> Factorized:
 
 
 def spatial_matrix(conv: nn.Conv2d) -> Tensor:
-    """Return a convolution's weight as the matrix that `spatial_svd` cuts: [C * height, N * width].
+    """Return a convolution's weight as the matrix that `spatial_svd` factorizes: [C * height, N * width].
 
     Raises:
         TypeError: `conv` is not an nn.Conv2d.
@@ -151,10 +151,10 @@ def spatial_matrix(conv: nn.Conv2d) -> Tensor:
 
 
 def spatial_svd(conv: nn.Conv2d, rank: int) -> Factorized:
-    """Factorize a convolution into a K x 1 to `rank` channels and a 1 x K from them to all N.
+    """Factorize a convolution into a K x 1 to `rank` channels and a 1 x K from these to all N.
 
-    The first is strided and padded along the height, the second along the width. Of N * C * K^2 weights it makes
-    r * K * (C + N).
+    The first is strided and padded along the height, the second along the width. The N * C * K^2 weights become r * K *
+    (C + N).
 
     Raises:
         TypeError: `conv` is not an nn.Conv2d.

@@ -1,7 +1,7 @@
 """Convolutions taken apart mode by mode: Tucker-2 and CP.
 
 A convolution's weight is a tensor [N, C, height, width]. Matrices along its modes N and C are 1 x 1 convolutions, which
-mix channels, before and after something that is smaller than the convolution was.
+mix channels, before and after a part that is smaller than the convolution was.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from mini_lib.require import one_of
 
 
 def tucker2(conv: nn.Conv2d, rank_in: int, rank_out: int, method: Literal["hosvd", "hooi"] = "hooi") -> Factorized:
-    """Factorize a convolution into 1 x 1 to `rank_in` channels, the kernel from these to `rank_out`, 1 x 1 to all N.
+    """Factorize a convolution: 1 x 1 to `rank_in` channels, the kernel from these to `rank_out`, 1 x 1 to all N.
 
-    Of N * C * K^2 weights it makes C * r_in + r_in * r_out * K^2 + r_out * N. The first layer runs at the places of
+    The N * C * K^2 weights become C * r_in + r_in * r_out * K^2 + r_out * N. The first layer runs at the places of
     the input, the others at those of the output.
 
     Args:
@@ -55,14 +55,14 @@ def tucker2(conv: nn.Conv2d, rank_in: int, rank_out: int, method: Literal["hosvd
 
 
 def cp(conv: nn.Conv2d, rank: int, *, starts: int = 3, seed: int = 0, sweeps: int = 200) -> Factorized:
-    """Factorize a convolution into 1 x 1 to `rank` channels, K x 1 and 1 x K on each by itself, and 1 x 1 to all N.
+    """Factorize a convolution into 1 x 1 to `rank` channels, K x 1 and 1 x K on each channel alone, and 1 x 1 to all N.
 
-    Of N * C * K^2 weights it makes r * (C + 2 * K + N). The first layer runs at the places of the input, the last at
+    The N * C * K^2 weights become r * (C + 2 * K + N). The first layer runs at the places of the input, the last at
     those of the output.
 
     Args:
         conv: nn.Conv2d with a weight [N, C, height, width].
-        rank: at most the product of these four without the largest.
+        rank: at most the product of the smallest three of these four sizes.
         starts, seed, sweeps: of the search; see `cp_als`.
 
     Raises:
@@ -82,7 +82,7 @@ def cp(conv: nn.Conv2d, rank: int, *, starts: int = 3, seed: int = 0, sweeps: in
     """
     need_convolution(conv, two_sides=True)
     found = cp_als(conv.weight, rank, starts=starts, seed=seed, sweeps=sweeps)
-    scale = found.weights**0.25  # shared out among the four, so that none is tiny or huge
+    scale = found.weights**0.25  # spread over the four factors, so that none is tiny or huge
     outputs, inputs, down, across = (factor * scale for factor in found.factors)
     chain = nn.Sequential(
         convolution(inputs.T[:, :, None, None], conv),

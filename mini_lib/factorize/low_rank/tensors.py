@@ -1,7 +1,7 @@
 """Plain tensor algebra: a tensor seen as a matrix, and a matrix applied along one of its axes.
 
-An axis of a tensor is called a mode. All that low rank can do, it does to matrices; so a tensor is unfolded into one,
-worked on, and folded again. The decompositions (`tucker.py`, `canonical.py`, `tt.py`) are made of these few functions,
+A *mode* is an axis of a tensor. The methods of low rank work on matrices; so a tensor is unfolded into a matrix,
+changed, and folded again. The decompositions (`tucker.py`, `canonical.py`, `tt.py`) are built from these few functions,
 and all of them compute in float64.
 """
 
@@ -43,10 +43,10 @@ def unfold(tensor: Tensor, mode: int) -> Tensor:
 
 
 def refold(matrix: Tensor, mode: int, shape: Sequence[int]) -> Tensor:
-    """Return the tensor of this shape whose unfolding along `mode` is `matrix`: `unfold` the other way round.
+    """Return the tensor of this shape whose unfolding along `mode` is `matrix`: the inverse of `unfold`.
 
     Raises:
-        ValueError: there is no such mode, or the matrix has another shape than the unfolding of such a tensor.
+        ValueError: there is no such mode, or the shape of the matrix is not that of such a tensor's unfolding.
 
     >>> tensor = torch.arange(12).reshape(2, 3, 2)
     >>> torch.equal(refold(unfold(tensor, 1), 1, (2, 3, 2)), tensor)
@@ -72,7 +72,7 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
     `unfold(result, mode) = matrix @ unfold(tensor, mode)`.
 
     Raises:
-        ValueError: there is no such mode, or `matrix` has not as many columns as the mode has places.
+        ValueError: there is no such mode, or `matrix` does not have as many columns as the mode has places.
 
     >>> matrix = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> mode_product(matrix, torch.tensor([[1.0, 1.0]]), 0)          # along mode 0: the sum of the rows
@@ -96,7 +96,7 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
 
 
 def relative_error(tensor: Tensor, approximation: Tensor) -> float:
-    """Return the Frobenius norm of the difference over that of the tensor, in float64; 0 for two tensors of zeros.
+    """Return the Frobenius norm of the difference relative to the tensor's, in float64; 0 for two tensors of zeros.
 
     Raises:
         TypeError: one is not a tensor of real numbers.
@@ -114,7 +114,7 @@ def relative_error(tensor: Tensor, approximation: Tensor) -> float:
 
 
 def relative_norm(norm: Tensor, tensor: Tensor) -> float:
-    """Return `norm` relative to the tensor's Frobenius norm; of a tensor of zeros nothing is lost, and it is 0.
+    """Return `norm` relative to the tensor's Frobenius norm; 0 for a tensor of zeros, of which nothing is lost.
 
     >>> relative_norm(torch.tensor(1.0), torch.tensor([3.0, 4.0]))
     0.2
@@ -126,7 +126,7 @@ def relative_norm(norm: Tensor, tensor: Tensor) -> float:
 def leading_vectors(matrix: Tensor, rank: int) -> Tensor:
     """Return the `rank` leading left singular vectors of a matrix [m, n], as columns [m, rank]; rank is at most m.
 
-    Where the matrix has fewer columns than that, directions at right angles to all of it fill up.
+    Where the matrix has fewer columns than `rank`, directions orthogonal to all of them are added.
 
     >>> leading_vectors(torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 1.0]]), 1).abs()
     tensor([[0.],
@@ -137,11 +137,11 @@ def leading_vectors(matrix: Tensor, rank: int) -> Tensor:
 
 
 def check_rank(rank: int, full: int, of: str, name: str = "rank") -> int:
-    """Return `rank` if it is a whole number from 1 to `full`; `of` says what has that full rank.
+    """Return `rank` if it is a whole number from 1 to `full`; `of` names the thing that has that full rank.
 
     Raises:
         TypeError: it is not a whole number.
-        ValueError: it lies outside.
+        ValueError: it is out of range.
 
     >>> check_rank(8, 64, "a 64 x 128 weight")
     8
@@ -150,10 +150,10 @@ def check_rank(rank: int, full: int, of: str, name: str = "rank") -> int:
 
 
 def double(tensor: Tensor) -> Tensor:
-    """Return a tensor's values in float64 on the CPU, apart from any graph of gradients.
+    """Return a tensor's values in float64 on the CPU, detached from any graph of gradients.
 
     Raises:
-        TypeError: it is not a tensor of real numbers: an imaginary part would be dropped without a word.
+        TypeError: it is not a tensor of real numbers: an imaginary part would be dropped silently.
         ValueError: a value is infinite or not a number: no decomposition exists; or it has no values at all.
 
     >>> double(torch.tensor([1.0])).dtype
@@ -174,7 +174,7 @@ def whole_numbers(name: str, values: Sequence[int], *, low: int = 1, fix: str) -
 
     Raises:
         TypeError: `values` is not a sequence, or holds something else.
-        ValueError: one lies below `low`.
+        ValueError: one is below `low`.
 
     >>> whole_numbers("ranks", [2, 3], fix="one for each pair of neighbours")
     (2, 3)

@@ -1,10 +1,10 @@
-"""Tensor train: a tensor as a row of small cores, each of which knows only its neighbours.
+"""Tensor train: a tensor as a row of small cores, each connected only to its neighbours.
 
     T[i1, i2, ..., id]  ~  G1[i1] G2[i2] ... Gd[id]               G_k[i]: a matrix [r_(k-1), r_k], r_0 = r_d = 1
 
-Cut the row anywhere, and what stands left and right of the cut is a product of two matrices of inner size r_k: the
-rank of the tensor unfolded there. So d - 1 singular value decompositions, one after the other, find all the cores,
-and what each of them throws away is known exactly.
+Cut the row anywhere, and the parts left and right of the cut are two matrices whose product has the inner size r_k: the
+rank of the tensor unfolded there. So d - 1 singular value decompositions, one after the other, find all the cores, and
+the loss of each is known exactly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TensorTrain:
         return tuple(core.shape[2] for core in self.cores[:-1])
 
     def rebuild(self) -> Tensor:
-        """Return the tensor that the cores stand for, in float64."""
+        """Return the tensor that the cores represent, in float64."""
         tensor = self.cores[0]
         for core in self.cores[1:]:
             tensor = torch.tensordot(tensor, core, dims=1)
@@ -44,22 +44,22 @@ class TensorTrain:
 
 
 def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> TensorTrain:
-    """Return the tensor train of these ranks that cuts one singular value decomposition after the other.
+    """Return the tensor train of these ranks, found by cutting one singular value decomposition after the other.
 
-    All cores but the last are orthonormal, so the losses of the cuts are at right angles to each other, and their
-    squares add up to the square of the error. That is at most sqrt(d - 1) times the best error of such ranks.
+    All cores but the last are orthonormal, so the losses of the cuts are orthogonal to each other, and their squares
+    add up to the square of the error. The error is at most sqrt(d - 1) times the best possible at these ranks.
 
     Args:
         tensor: of d modes, at least 2.
-        ranks: d - 1 of them. Rank k is at most r_(k-1) times the size of mode k, and the product of the sizes
-            behind it.
+        ranks: d - 1 of them. Rank k is at most r_(k-1) times the size of mode k, and at most the product of the sizes
+            after it.
 
     Raises:
         TypeError: `tensor` is not a tensor, or `ranks` are not whole numbers.
         ValueError: fewer than 2 modes, another number of ranks, a rank that is too small or too large, or values
             that are not finite.
 
-    A matrix is a train of two cores, and its singular values are the loss: of 4 and 3 the 3 is lost, 3 of 5.
+    A matrix is a train of two cores, and its singular values give the loss: of 4 and 3 the 3 is lost, 3 of 5.
 
     >>> found = tt_svd(torch.diag(torch.tensor([4.0, 3.0])), ranks=[1])
     >>> [tuple(core.shape) for core in found.cores], round(found.error, 12)

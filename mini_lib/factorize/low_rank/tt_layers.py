@@ -14,7 +14,7 @@ from mini_lib.factorize.low_rank.tt import tt_svd
 
 
 class TensorTrainLinear(nn.Module):
-    """A linear layer whose weight is a tensor train; the weight itself is never made.
+    """A linear layer whose weight is a tensor train; the weight itself is never built.
 
     A feature is counted in digits, as hours and minutes count the time of day: the inputs have digits of sizes
     n_1 ... n_d, the outputs of sizes m_1 ... m_d. Core k turns digit k of the input into digit k of the output, and
@@ -55,8 +55,8 @@ def tensor_train(
 ) -> Factorized:
     """Factorize a linear layer into a tensor train over pairs of an output digit and an input digit.
 
-    Of m * n weights it makes the sum of r_(k-1) * m_k * n_k * r_k. The MACs fall by less, or not at all: each core runs
-    once for all the digits that it does not touch, so count them with `macs`.
+    The m * n weights become the sum of r_(k-1) * m_k * n_k * r_k. The MACs fall by less, or not at all: each core runs
+    once for every combination of the digits that it does not touch. So count them with `macs`.
 
     Args:
         layer: nn.Linear with a weight [m, n].
@@ -66,7 +66,8 @@ def tensor_train(
 
     Raises:
         TypeError: `layer` is not an nn.Linear, or a size is not a whole number.
-        ValueError: sizes that do not multiply to m or n, not as many of one as of the other, or ranks out of range.
+        ValueError: the sizes do not multiply to m or n, there are not as many output sizes as input sizes, or ranks are
+            out of range.
 
     >>> found = tensor_train(nn.Linear(12, 6, bias=False), output_modes=(2, 3), input_modes=(3, 4), ranks=(2,))
     >>> found.parameters, found.dense_parameters                     # 1 * 2 * 3 * 2 + 2 * 3 * 4 * 1 and 6 * 12
@@ -87,8 +88,8 @@ def tensor_train(
     input_modes = _modes(input_modes, inputs, "input_modes", "inputs")
     if len(output_modes) != len(input_modes):
         raise ValueError(
-            f"output_modes and input_modes must be as many, got {len(output_modes)} and {len(input_modes)}; "
-            "a size of 1 fills up"
+            f"output_modes and input_modes must have equally many sizes, got {len(output_modes)} and "
+            f"{len(input_modes)}; fill up with sizes of 1"
         )
     digits = len(output_modes)
     pairs = [place for digit in range(digits) for place in (digit, digits + digit)]  # m1, n1, m2, n2, ...
@@ -105,8 +106,8 @@ def tensor_train(
 def tensor_train_conv(conv: nn.Conv2d, ranks: Sequence[int]) -> Factorized:
     """Factorize a convolution into a train over inputs, height, width and outputs: 1 x 1, K x 1, 1 x K, 1 x 1.
 
-    It is CP's chain with the two middle convolutions not by channel, but from all channels to all. Of N * C * K^2
-    weights it makes C * r_1 + r_1 * K * r_2 + r_2 * K * r_3 + r_3 * N.
+    It is CP's chain, except that the two middle convolutions go from all channels to all instead of channel by channel.
+    The N * C * K^2 weights become C * r_1 + r_1 * K * r_2 + r_2 * K * r_3 + r_3 * N.
 
     Args:
         conv: nn.Conv2d with a weight [N, C, height, width].

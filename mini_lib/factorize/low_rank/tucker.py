@@ -1,10 +1,10 @@
-"""Tucker decomposition: a small core, and for each mode a matrix that says how its places are mixed from fewer.
+"""Tucker decomposition: a small core, and for each mode a matrix that mixes the mode's places from fewer ones.
 
     T  ~  core x_0 U_0 x_1 U_1 ...                U_k: [n_k, r_k] with orthonormal columns
 
 HOSVD takes each U_k from the singular vectors of its own unfolding. That is close to the best, but not the best: U_1
-was chosen for the whole tensor, and is used on what U_0 has left of it. HOOI repairs that. It goes round the modes and
-chooses each matrix again for what the others leave, which can only help.
+was chosen for the whole tensor, and is used on the part that U_0 has kept. HOOI repairs that. It goes round the modes
+and chooses each matrix again for the part that the others keep, which can only help.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Tucker:
         core: float64; along a mode with a factor it has that factor's rank, along the others the tensor's size.
         factors: by mode, [size, rank], with orthonormal columns.
         error: Frobenius norm of what is lost, relative to the tensor.
-        sweeps: how often the modes were gone round; 0 for HOSVD.
+        sweeps: how many times all modes were solved for; 0 for HOSVD.
     """
 
     core: Tensor
@@ -42,15 +42,15 @@ class Tucker:
     sweeps: int = 0
 
     def rebuild(self) -> Tensor:
-        """Return the tensor that the core and the factors stand for, in float64."""
+        """Return the tensor that the core and the factors represent, in float64."""
         return _expand(self.core, self.factors)
 
 
 def hosvd(tensor: Tensor, ranks: Mapping[int, int]) -> Tucker:
     """Return the Tucker decomposition whose factors are the leading singular vectors of each unfolding.
 
-    Its error lies between the largest of the errors of cutting one mode alone and the root of the sum of their
-    squares, so it is at most sqrt(modes that are cut) times the best possible.
+    Take the errors of cutting one mode alone: the error is at least the largest of them, and at most the root of the
+    sum of their squares. So it is at most sqrt(number of modes that are cut) times the best possible.
 
     Args:
         tensor: of any shape.
@@ -60,7 +60,7 @@ def hosvd(tensor: Tensor, ranks: Mapping[int, int]) -> Tucker:
         ValueError: no ranks, a mode that does not exist, a rank below 1 or above the full one, or values that are
             not finite.
 
-    Of a diagonal matrix with entries 4 and 3, rank 1 keeps the 4; what is lost is 3 of 5:
+    Of a diagonal matrix with entries 4 and 3, rank 1 keeps the 4 and loses 3 of 5:
 
     >>> import torch
     >>> found = hosvd(torch.diag(torch.tensor([4.0, 3.0])), {0: 1, 1: 1})
@@ -77,11 +77,11 @@ def hosvd(tensor: Tensor, ranks: Mapping[int, int]) -> Tucker:
 
 
 def hooi(tensor: Tensor, ranks: Mapping[int, int], *, sweeps: int = 100, tolerance: float = 1e-7) -> Tucker:
-    """Return the Tucker decomposition that HOSVD's becomes by choosing its factors again, one after the other.
+    """Return the Tucker decomposition reached from HOSVD's by choosing its factors again, one after the other.
 
-    With the other factors held, the best factor for a mode is known: the leading singular vectors of the tensor
-    projected by the others. No step can raise the error. It ends where a sweep over all modes lowers the relative
-    error by no more than `tolerance`, or after `sweeps`. What it finds is a local optimum.
+    With the other factors fixed, the best factor for a mode is known: the leading singular vectors of the tensor
+    projected by the others. No step can raise the error. It ends when a sweep over all modes lowers the relative error
+    by no more than `tolerance`, or after `sweeps` of them. The result is a local optimum.
 
     Raises:
         TypeError: `sweeps` is not a whole number.
@@ -106,7 +106,7 @@ def hooi(tensor: Tensor, ranks: Mapping[int, int], *, sweeps: int = 100, toleran
             factors[mode] = leading_vectors(unfold(_project(values, others), mode), rank)
         better = _tucker(values, factors, sweep)
         if better.error >= found.error - tolerance:
-            return min(found, better, key=lambda one: one.error)  # at the end, rounding may make a step worse
+            return min(found, better, key=lambda one: one.error)  # near the end, rounding may make a step worse
         found = better
     return found
 
@@ -124,7 +124,7 @@ def check_stopping(sweeps: int, tolerance: float) -> tuple[int, float]:
 
 def _tucker(tensor: Tensor, factors: Mapping[int, Tensor], sweeps: int) -> Tucker:
     core = _project(tensor, factors)
-    # |T|^2 - |core|^2 is the same number, but the difference of two large squares has no digits left near 0
+    # |T|^2 - |core|^2 is the same number, but a small difference of two large squares has few correct digits
     return Tucker(core, factors, relative_error(tensor, _expand(core, factors)), sweeps)
 
 

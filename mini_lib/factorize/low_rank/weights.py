@@ -1,8 +1,8 @@
-"""How many weights a factorization holds, and the rank below which that is fewer: exact, from shapes alone.
+"""How many weights a factorization holds, and the rank below which it saves weights: exact, from shapes alone.
 
-A `shape` is that of a convolution's weight, (N, C, height, width). Biases stay what they were and are not counted. The
-bounds are exact fractions: a rank pays if it is below the bound, and at the bound both cost the same. Sizes and ranks
-are whole numbers of 1 or more; anything else is a TypeError or ValueError.
+A `shape` is that of a convolution's weight, (N, C, height, width). Biases do not change and are not counted. The bounds
+are exact fractions: a rank pays off if it is below the bound, and at the bound both cost the same. Sizes and ranks are
+whole numbers of 1 or more; anything else is a TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def spatial_svd_weights(shape: KernelShape, rank: int) -> int:
 
 
 def spatial_svd_bound(shape: KernelShape) -> Fraction:
-    """Return N * C * K^2 / (K * (C + N)), K times that of a 1 x 1: ranks below it hold fewer weights.
+    """Return N * C * K^2 / (K * (C + N)), K times the bound of a 1 x 1: ranks below it hold fewer weights.
 
     >>> spatial_svd_bound((16, 8, 3, 3))
     Fraction(16, 1)
@@ -124,8 +124,8 @@ def tensor_train_weights(sizes: Sequence[int], ranks: Sequence[int]) -> int:
     For `tensor_train` the sizes are m_k * n_k; for `tensor_train_conv` they are (C, height, width, N).
 
     Raises:
-        TypeError, ValueError: a size or a rank is no whole number of 1 or more, or there is not one rank fewer than
-            sizes.
+        TypeError, ValueError: a size or a rank is not a whole number of 1 or more, or the ranks are not one fewer than
+            the sizes.
 
     >>> tensor_train_weights((6, 12), ranks=(2,))    # 6 * 2 + 2 * 12
     36

@@ -1,4 +1,4 @@
-"""What a token costs and how fast it comes, on paper: architectures and devices in, seconds, bytes and dollars out.
+"""The cost and the speed of a token, on paper: architectures and devices in, seconds, bytes and dollars out.
 
 Begin with `estimate`, then `step` (one pass, operator by operator) and `operators` (its FLOPs and bytes).
 """

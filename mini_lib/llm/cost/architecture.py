@@ -1,4 +1,4 @@
-"""The shape of a decoder-only transformer: all that its cost depends on, and nothing else.
+"""The shape of a decoder-only transformer: everything that its cost depends on, and nothing else.
 
 Source: Vaswani et al., "Attention Is All You Need", 2017; Shazeer, "Fast Transformer Decoding" (multi-query),
 2019; Ainslie et al., "GQA", 2023; Jiang et al., "Mixtral of Experts", 2024; DeepSeek-AI, "DeepSeek-V3", 2024.
@@ -13,8 +13,8 @@ from mini_lib.require import checked, of_type, whole
 class Attention:
     """Attention in which groups of query heads share the keys and values of one KV head.
 
-    As many KV heads as heads is multi-head attention, one is multi-query, between is grouped-query.
-    `windowed_layers` of the layers let a token see only the last `window` tokens.
+    With as many KV heads as heads it is multi-head attention, with one it is multi-query, and in between grouped-query.
+    In `windowed_layers` of the layers a token sees only the last `window` tokens.
 
     Raises:
         TypeError: a count is not a whole number.
@@ -60,9 +60,9 @@ class Attention:
 
 @dataclass(frozen=True)
 class LatentAttention:
-    """Multi-head latent attention: keys and values are kept as one short vector, and unfolded when used.
+    """Multi-head latent attention: keys and values are cached as one short vector, and expanded when used.
 
-    A token leaves `kv_rank + rope_dim` numbers in the cache of each layer, whatever the number of heads.
+    A token adds `kv_rank + rope_dim` numbers to the cache of each layer, whatever the number of heads.
 
     Raises:
         TypeError: a count is not a whole number.
@@ -112,7 +112,7 @@ class FeedForward:
 class Experts:
     """A mixture of experts: a router sends each token to `active` of `count` feed-forwards.
 
-    Every token also passes a shared one of `shared_width`, where there is one. The first
+    Every token also passes through a shared one of `shared_width`, where there is one. The first
     `dense_layers` layers have a single feed-forward of `dense_width` instead.
 
     Raises:
@@ -156,11 +156,11 @@ class Experts:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A decoder-only transformer, as its cost sees it.
+    """A decoder-only transformer, with the fields that its cost depends on.
 
-    `tied`: the output head is the embedding table. `parallel_block`: attention and feed-forward read
-    the same input, so tensor parallelism exchanges once a layer instead of twice.
-    `published_parameters` and `source` say what the makers state, and where the shape was read.
+    `tied`: the output head is the embedding table. `parallel_block`: attention and feed-forward read the same input, so
+    tensor parallelism exchanges once per layer instead of twice. `published_parameters` is the makers' count, and
+    `source` says where the shape was read.
 
     Raises:
         TypeError: a count is not a whole number, or a part is of another type.

@@ -1,7 +1,8 @@
 """Whole computers as devices, one memory for all of their processors: Macs, small computers for models, and CPUs.
 
-What the figures mean: `mini_lib.llm.cost.device`. A Mac is called after its chip and the cores of its GPU. Its memory
-is the most that was sold. Apple states no clock: that of the largest chip of a generation stands for all of it.
+The figures are explained in `mini_lib.llm.cost.device`. A Mac is named after its chip and the cores of its GPU. Its
+memory is the largest that was sold. Apple states no clock, so the clock of a generation's largest chip is used for the
+whole generation.
 """
 
 from mini_lib.llm.cost.device import Device
@@ -15,7 +16,7 @@ def _apple(
 ) -> Device:  # fmt: skip
     """A core of an Apple GPU has 128 lanes, and before the M5 no matrix unit: fp16 is no faster than fp32.
 
-    `matrix`: how many times as much as the lanes the matrix units do.
+    `matrix`: how many times the work of the lanes the matrix units do.
     """
     peak = cores * 128 * 2 * hertz
     return Device(name, gib * _GIB, bandwidth, {16: matrix * peak}, peak, link, watts, source=source, date=date)
@@ -42,23 +43,24 @@ M3_ULTRA_80 = _apple("M3-Ultra-80", 80, 1.398e9, 512, 819e9, 10e9, 270, _STUDIO,
 M4_10 = _apple("M4-10", 10, 1.678e9, 32, 120e9, 5e9, 65, _MINI, "2024")
 M4_PRO_20 = _apple("M4-Pro-20", 20, 1.678e9, 64, 273e9, 10e9, 140, _MINI, "2024")
 M4_MAX_40 = _apple("M4-Max-40", 40, 1.678e9, 128, 546e9, 10e9, 140, _BOOK, "2024")
-# Apple states "over 4x the peak GPU compute for AI" of an M4, whose clock it has here.
+# Apple states "over 4x the peak GPU compute for AI" of an M4; it has the M4's clock here.
 M5_10 = _apple("M5-10", 10, 1.678e9, 32, 153.6e9, 5e9, 70, f"{_SMALL_BOOK}; Apple, M5, October 2025", "2025", matrix=4)
 
-# The data sheet gives fp4 with half of the weights zero, 1e15, and the bus. The rest follows as in the other chips
-# of RTX Blackwell: half of that dense, half again for each doubling of the bits, and 48 x 128 lanes at 2.54 GHz.
+# The data sheet gives 1e15 for fp4 with half of the weights zero, and the bus. The rest follows as in the other chips
+# of RTX Blackwell: half of that for dense weights, half again for each doubling of the bits, and 48 x 128 lanes at 2.54
+# GHz.
 DGX_SPARK = Device("DGX-Spark", 128 * _GIB, 273e9, {16: 125e12, 8: 250e12, 4: 500e12}, 31.2e12, 25e9, 240,
                    source="NVIDIA DGX Spark data sheet; RTX Blackwell GPU Architecture, white paper", date="2025")
-# Its GPU, Radeon 8060S: 40 units at 2.9 GHz, each 512 FLOPs a cycle in fp16 and 256 in fp32. USB4.
+# Its GPU, Radeon 8060S: 40 units at 2.9 GHz, each 512 FLOPs per cycle in fp16 and 256 in fp32. USB4.
 RYZEN_AI_MAX_395 = Device("Ryzen-AI-Max-395", 128 * _GIB, 256e9, {16: 40 * 512 * 2.9e9}, 40 * 256 * 2.9e9, 5e9, 120,
                           source="AMD Ryzen AI Max+ 395, product specifications", date="2025")
 
-# Eight Zen 4 cores at 5.1 GHz, their fastest. A cycle does one AVX-512 instruction of each core, or two of 256 bits:
+# Eight Zen 4 cores at 5.1 GHz, their fastest. In a cycle a core does one AVX-512 instruction, or two of 256 bits:
 # 32 FLOPs in fp32, 64 in bf16 (AVX512_BF16), 128 in int8 (AVX512_VNNI). Two channels of DDR5-5600. USB4.
 RYZEN_7_7840U = Device("Ryzen-7-7840U", 32 * _GIB, 89.6e9, {16: 8 * 64 * 5.1e9, 8: 8 * 128 * 5.1e9}, 8 * 32 * 5.1e9,
                        5e9, 28, date="2023",
                        source="AMD Ryzen 7 7840U, product specifications; AMD, Zen 4 optimization guide")
-# 56 cores at 3.0 GHz, the fastest that all reach. AMX does 1024 FLOPs a cycle in bf16 and 2048 in int8,
+# 56 cores at 3.0 GHz, the fastest that all reach. AMX does 1024 FLOPs per cycle in bf16 and 2048 in int8,
 # two AVX-512 units 64 in fp32. Eight channels of DDR5-4800.
 XEON_8480 = Device("Xeon-8480+", 512 * _GIB, 307.2e9, {16: 56 * 1024 * 3e9, 8: 56 * 2048 * 3e9}, 56 * 64 * 3e9,
                    64e9, 350, date="2023",

@@ -1,19 +1,19 @@
-"""What a processor can do at most, what it draws, and what it costs to rent.
+"""A processor's limits, its power, and its rent.
 
-All figures are limits that nothing exceeds at the stated clock, since an ideal estimate has to bound every measurement:
+All figures are limits that nothing exceeds at the stated clock, since an ideal estimate must bound every measurement:
 
 - `matmul_flops_per_s[bits]`: products of numbers of `bits` in the matrix units, dense. Data sheets often print the
-  figure with half of the weights zero in a pattern, twice as high. 8 is fp8, or int8 where there is no fp8.
-  A GeForce card sums fp16 products in fp16 twice as fast as in fp32: this is the higher figure. A GPU or CPU without
-  matrix units has its vector units here.
+  figure for weights of which half are zero in a pattern, which is twice as high. 8 is fp8, or int8 where there is no
+  fp8. A GeForce card sums fp16 products in fp16 twice as fast as in fp32: this is the higher figure. For a GPU or CPU
+  without matrix units, the figure is that of its vector units.
 - `vector_flops_per_s`: fp32 outside the matrix units. A fused multiply-add counts as two.
 - `memory_bytes`: before any software takes its share. A card of "80 GB" has 80 GiB. L40S, L4 and T4 keep 1/16 of their
-  memory for error correction, which is on unless one turns it off.
+  memory for error correction, which is on by default.
 - `link_bytes_per_s`: to another device, one way: NVLink between SXM modules, PCI Express 3, 4, 5 x16 (16, 32, 64 GB/s)
   between cards, Thunderbolt between Macs and laptops. The bridges that join two PCIe cards are left out.
-- `watts`: the limit of the board; for a Mac or another small computer, of the whole of it.
+- `watts`: the limit of the board; for a Mac or another small computer, of the whole computer.
 
-`date` is that of the data sheet. The day on which a price was read is in `price_source`; prices change every month.
+`date` is the date of the data sheet. The day on which a price was read is in `price_source`; prices change every month.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Device:
         TypeError: a figure is not a number, or `matmul_flops_per_s` not a mapping.
         ValueError: a figure is not above 0, `matmul_flops_per_s` lacks 16, or a price has no source.
 
-    The intensity from which the matrix units are the limit and no longer the memory, 100e12 / 2e12:
+    The intensity above which the matrix units are the limit, and no longer the memory, is 100e12 / 2e12:
 
     >>> toy = Device("toy", 2**30, 2e12, {16: 100e12}, vector_flops_per_s=10e12, link_bytes_per_s=32e9)
     >>> toy.ridge(16)
@@ -81,11 +81,11 @@ class Device:
                 f"usd_per_hour and price_source go together, got {self.usd_per_hour} and {self.price_source!r}; "
                 "say who asks for the price and when it was read"
             )
-        # A view of a copy: nobody can change a device through the dictionary that made it.
+        # A view of a copy, so that a device cannot be changed through the dictionary that it was made from.
         object.__setattr__(self, "matmul_flops_per_s", MappingProxyType(peaks))
 
     def matmul_peak(self, bits: float) -> float:
-        """Return the most FLOPs a second that products of numbers of `bits` reach.
+        """Return the peak FLOPs per second of products of numbers of `bits`.
 
         Raises:
             TypeError, ValueError: the device has no units for numbers of `bits`.
@@ -102,7 +102,7 @@ class Device:
         return self.matmul_flops_per_s[bits]
 
     def ridge(self, bits: float) -> float:
-        """Return the FLOPs per byte from which the matrix units are the limit and no longer the memory.
+        """Return the FLOPs per byte above which the matrix units are the limit, and no longer the memory.
 
         Raises:
             TypeError, ValueError: as `matmul_peak()`.
@@ -142,10 +142,10 @@ def measured_device(
     link_bytes_per_s: float = 1.25e9,
     date: str = "",
 ) -> Device:
-    """Return a machine as a device, from the two limits that `mini_lib.roofline.measure_machine()` found.
+    """Return a machine as a device, from the two limits that `mini_lib.roofline.measure_machine()` measured.
 
-    A processor that multiplies only fp32 converts 16-bit numbers on the way, so its fp32 peak stands for 16 bits
-    too. `link_bytes_per_s` is 10 Gbit/s Ethernet unless you know better.
+    A processor that multiplies only fp32 converts 16-bit numbers first, so its fp32 peak is used for 16 bits too.
+    `link_bytes_per_s` is 10 Gbit/s Ethernet by default.
 
     Raises:
         TypeError, ValueError: as `Device`.

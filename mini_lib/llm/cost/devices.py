@@ -1,6 +1,6 @@
-"""Devices as data: the accelerators and graphics cards, and with the whole computers of `computers.py` all of them.
+"""Devices as data: the accelerators and graphics cards; `DEVICES` also has the whole computers of `computers.py`.
 
-What the figures mean, and that nothing exceeds them: `mini_lib.llm.cost.device`.
+The figures are limits that nothing exceeds; they are explained in `mini_lib.llm.cost.device`.
 """
 
 from dataclasses import replace
@@ -81,7 +81,7 @@ GRAPHICS_CARDS = (
     RTX_2080_TI, RTX_3060, RTX_3070, RTX_3080, RTX_3090, RTX_3090_TI, RTX_4070, RTX_4070_TI, RTX_4080, RTX_4090,
     RTX_5090, RX_7900_XTX,
 )  # fmt: skip
-"""Those made for games."""
+"""The cards made for games."""
 DEVICES = (
     A100_SXM_80GB, A100_SXM_80GB_330W, A100_PCIE_80GB, H100_SXM, H100_PCIE, H200_SXM, H20, B200, MI300X, L40S, L4, T4,
     RTX_A6000, RTX_6000_ADA, RTX_PRO_6000, *GRAPHICS_CARDS, *COMPUTERS,
@@ -90,7 +90,7 @@ DEVICES = (
 
 
 def find_device(name: str) -> Device:
-    """Return the device called `name`, in capitals or not.
+    """Return the device called `name`; capitals do not matter.
 
     Raises:
         TypeError: `name` is not a string.

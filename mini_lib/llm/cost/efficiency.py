@@ -1,6 +1,6 @@
 """How far an engine stays below the limits of a device: a few constants, each with its reason.
 
-The engines that were fitted on published rows are in `engines.py`.
+The engines that were fitted to published rows are in `engines.py`.
 """
 
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from mini_lib.require import checked, not_negative, of_type, share
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What an engine makes of a device.
+    """The shares of a device's limits that an engine reaches, and its overheads.
 
-    - `matmul_16`, `matmul_8`, `matmul_4`: the share of the peak that large matrix products reach. In fewer bits it is
-      less: the same power limit, and the work of scaling, meet a higher peak.
-    - `experts`: the share of that which the products of experts reach. Each expert gets a few of the tokens, which
-      first have to be sorted by expert.
+    - `matmul_16`, `matmul_8`, `matmul_4`: the share of the peak that large matrix products reach. With fewer bits the
+      share is smaller: the power limit is the same, and scaling adds work, but the peak is higher.
+    - `experts`: of that rate, the share that the products of experts reach. Each expert gets a few of the tokens,
+      which must first be sorted by expert.
     - `bandwidth`: the share of the memory bandwidth that long reads reach.
-    - `launch_s`, `prefill_launch_s`: seconds a layer in which nothing is computed, while kernels are started.
-      A prompt takes more: its shapes change from one to the next, so the starts cannot be recorded and replayed.
-    - `collective_s`: seconds of each hop of an exchange among devices, however little it carries.
+    - `launch_s`, `prefill_launch_s`: seconds per layer in which nothing is computed, while kernels are started. A
+      prompt takes more: shapes change from prompt to prompt, so the starts cannot be recorded and replayed.
+    - `collective_s`: seconds per hop of an exchange among devices, however little data it carries.
     - `link`: the share of the link's bandwidth that an exchange reaches. Not fitted: in the published rows the hops
-      outweigh what they carry, so that they cannot tell it from 1.
-    - `unpack_ops`: operations on the vector units to turn one packed weight into a number (weight-only formats).
-      0 where that is hidden behind the reading.
-    - `kv_reread`: grouped query heads share keys and values in memory, but a simple decode kernel reads them
-      again for each head. 0: never read again. 1: shared only in storage.
+      take so much longer than the data that the rows cannot tell this share from 1.
+    - `unpack_ops`: operations on the vector units to turn one packed weight into a number (weight-only formats). 0
+      where that is hidden by the reading.
+    - `kv_reread`: grouped query heads share keys and values in memory, but a simple decode kernel reads them again for
+      each head. 0: never read again. 1: read again for every head.
     - `kv_bandwidth`: the share of `bandwidth` that decoding reaches where it reads keys and values, which lie in small
-      blocks, each sequence apart.
-    - `unfused`: the share of the traffic between matrix products (norms, additions, activations) that is not
-      hidden inside them. Not fitted: 1 for engines, 0 for the ideal.
+      blocks, separately for each sequence.
+    - `unfused`: the share of the traffic between matrix products (norms, additions, activations) that is not hidden
+      inside them. Not fitted: 1 for engines, 0 for the ideal.
 
     Raises:
         TypeError: a constant is not a number.
-        ValueError: a share outside [0, 1] (or 0 where it divides), or a negative time.
+        ValueError: a share is outside [0, 1] (or 0 where it divides), or a time is negative.
     """
 
     matmul_16: float

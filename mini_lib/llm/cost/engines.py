@@ -1,7 +1,7 @@
-"""Engines with a date: the same device gives other speeds with the software of another year.
+"""Engines with a date: the same device has another speed with the software of another year.
 
-The constants are fitted on half of the published rows of a generation, and the other half tells the error: see
-`calibrate.py` and `tools/llm_error.py`. A test holds that the constants below are what the fit gives.
+The constants are fitted to half of the published rows of a generation, and the other half gives the error: see `fit.py`
+of `mini_lib.llm.published` and `tools/llm_error.py`. A test checks that the fit gives the constants below.
 """
 
 from collections.abc import Callable, Collection
@@ -18,16 +18,17 @@ from mini_lib.require import checked, of_type, one_of, shown, whole
 
 @dataclass(frozen=True, kw_only=True)
 class EngineProfile(Efficiency):
-    """What the engine called `software` made of its devices in `year`: constants that published rows explain.
+    """How the engine called `software` used its devices in `year`: constants fitted to published rows.
 
-    `fitted_on` says which rows. They were measured on `devices`, of which at most `most_devices` share a model in one
-    of the ways of `attention_parallel`, with `fewest_bits` or more for each weight, `compute_bits` in the matrix units,
-    `kv_bits` in the cache, and `fewest_requests` to `most_requests` at a time. No row is of stages, drafts, cached
-    prompts or prompts in chunks of a given size. What lies outside is computed all the same; `beyond()` says so.
+    `fitted_on` names the rows. They were measured on `devices`, of which at most `most_devices` share a model in one of
+    the ways of `attention_parallel`, with `fewest_bits` or more per weight, `compute_bits` in the matrix units,
+    `kv_bits` in the cache, and `fewest_requests` to `most_requests` at a time. No row has stages, drafts, cached
+    prompts or prompts in chunks of a given size. Workloads outside this range are computed all the same; `beyond()`
+    says so.
 
     Raises:
-        TypeError, ValueError: as `Efficiency`, a year or a count that is not a whole number, a text that is empty, or a
-            set that holds nothing or something of another kind.
+        TypeError, ValueError: as `Efficiency`; or a year or a count is not a whole number, a text is empty, or a set is
+            empty or holds something of another kind.
 
     >>> ENGINE_2025.name, ENGINE_2025.year
     ('TensorRT-LLM 2025', 2025)
@@ -66,7 +67,7 @@ class EngineProfile(Efficiency):
         return f"{self.software} {self.year}"
 
     def beyond(self, device: Device, workload: Workload) -> tuple[str, ...]:
-        """Return what of this workload the profile was not fitted on, in words; none where it covers it all.
+        """Return, in words, the parts of this workload that the profile was not fitted to; none if it covers them all.
 
         Raises:
             TypeError: not a Device and a Workload.
@@ -111,7 +112,7 @@ def _text(name: str, value: object, *, fix: str) -> str:
 
 
 def _set_of(name: str, values: object, *, each: Callable[..., object], fix: str) -> frozenset:
-    """Return `values` as a set of what `each` lets pass."""
+    """Return `values` as a set, each checked by `each`."""
     if not isinstance(values, Collection) or isinstance(values, str | bytes):
         raise TypeError(f"{name} must be a set, got {shown(values)}; {fix}")
     if len(values) == 0:
@@ -155,14 +156,14 @@ LLAMA_CPP_2024 = replace(
     kv_bits=frozenset({16}), most_requests=1,
     devices=frozenset({"RTX-3070", "RTX-3080-10GB", "RTX-3090", "RTX-4070-Ti", "RTX-4080", "RTX-4090"}),
 )
-# weights are unpacked one by one, where CUDA kernels take four in one instruction
+# weights are unpacked one by one, where CUDA kernels unpack four in one instruction
 LLAMA_CPP_METAL_2024 = replace(
     LLAMA_CPP_2024, software="llama.cpp, Metal", unpack_ops=12.3,
     devices=frozenset({"M1-Max-32", "M2-Ultra-76", "M3-Max-40"}),
 )
 
-# Under full load the start of kernels does not show: they are recorded once and replayed, and the next step is
-# prepared while one runs. Alone, a user of a server would notice it.
+# Under full load the start of kernels does not show: they are recorded once and replayed, and the next step is prepared
+# while one runs. A single user of a server would notice it.
 ENGINE_2025 = EngineProfile(
     software="TensorRT-LLM", year=2025,
     fitted_on="half of 77 rows of TensorRT-LLM v1.0 (2025), all requests queued at once; bandwidth: decode rows too",
@@ -174,7 +175,7 @@ ENGINE_2025 = EngineProfile(
 )
 # fmt: on
 
-# One user on one device. No row of these tells the time of a prompt: its constants are those of 2023.
+# One user on one device. None of these rows gives the time of a prompt: its constants are those of 2023.
 # fmt: off
 LLAMA_CPP_2025 = EngineProfile(
     software="llama.cpp", year=2025,

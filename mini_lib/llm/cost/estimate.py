@@ -1,4 +1,4 @@
-"""The calculator: how fast, how much and how dear a workload is on a device.
+"""The calculator: speed, memory and cost of a workload on a device.
 
 Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022; Huang et al., "GPipe", 2019, section 2.3
 (pipelines); Agrawal et al., "Sarathi-Serve", 2024 (chunks); Leviathan et al., 2023 (drafts).
@@ -22,17 +22,17 @@ from mini_lib.require import not_negative
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `estimate()` found.
+    """The result of `estimate()`.
 
     `prefill` and `decode` are single steps, operator by operator (of one micro-batch, where the model is cut
     into stages; of the last chunk, where prompts are cut). `ttft_s` is the time to the first token,
-    `tpot_s` the time for each token after it. Tokens a second count output tokens.
+    `tpot_s` the time per token after it. Tokens per second count output tokens.
 
-    `extrapolates` says in words what of this lies outside of the rows that `engine` was fitted on; empty where nothing
-    does.
+    `extrapolates` lists, in words, the parts of the workload that lie outside the rows that `engine` was fitted to; it
+    is empty if none do.
 
-    The two prices share out the rent of the whole run: prompts at the one and answers at the other cost what
-    the devices cost. The first token of an answer comes with the prompt.
+    The two prices divide the rent of the whole run: prompts at the one price and answers at the other add up to the
+    rent of the devices. The first token of an answer comes with the prompt.
     """
 
     architecture: Architecture
@@ -54,37 +54,37 @@ class Estimate:
 
     @property
     def tokens_per_s(self) -> float:
-        """Output tokens of all requests in a second, prompts included in the time."""
+        """Output tokens of all requests per second; the time includes the prompts."""
         return self.workload.batch * self.workload.output / self.total_s
 
     @property
     def tokens_per_s_per_device(self) -> float:
-        """The same for each device: many tables count so."""
+        """The same per device, as many tables count."""
         return self.tokens_per_s / self.workload.devices
 
     @property
     def tokens_per_s_per_user(self) -> float:
-        """How fast the words of one answer come, once they come."""
+        """The speed of one answer after its first token."""
         return 1 / self.tpot_s
 
     @property
     def usd_per_million_input_tokens(self) -> float | None:
-        """What the prompts cost to read, None where the device has no rent."""
+        """The cost of reading the prompts; None where the device has no rent."""
         return self._usd(self.ttft_s, self.workload.prompt)
 
     @property
     def usd_per_million_output_tokens(self) -> float | None:
-        """What the answers cost to write, None where the device has no rent."""
+        """The cost of writing the answers; None where the device has no rent."""
         return self._usd(self.total_s - self.ttft_s, self.workload.output)
 
     @property
     def usd_per_million_tokens(self) -> float | None:
-        """Both together, for each token that goes in or out."""
+        """Both together, per token that goes in or out."""
         return self._usd(self.total_s, self.workload.prompt + self.workload.output)
 
     @property
     def joules_per_output_token(self) -> float | None:
-        """The energy of a request shared among its output tokens, every device at its rated power: an upper bound.
+        """The energy of a request per output token, with every device at its rated power: an upper bound.
 
         None where the power is not known.
         """
@@ -129,13 +129,13 @@ def estimate(
 ) -> Estimate:
     """Return speed, memory and cost of `workload`.
 
-    All requests start together, as in published tables; `mini_lib.llm.serving` has them arrive one by one.
-    `usd_per_hour` is the rent of one device, the device's own list price if not given.
+    All requests start together, as in published tables; in `mini_lib.llm.serving` they arrive one by one.
+    `usd_per_hour` is the rent of one device; the default is the device's list price.
 
     Raises:
         TypeError: not an Architecture, a Device, a Workload and an Efficiency.
         TypeError, ValueError: a split that the model does not allow, or a negative rent.
-        ValueError: it does not fit: by how much, and what would make it fit.
+        ValueError: it does not fit; the message says by how much, and what would make it fit.
     """
     need_efficiency(efficiency)
     held = memory(architecture, device, workload)
@@ -162,7 +162,7 @@ def estimate(
 
 
 def _prefill(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[TimedStep, float]:
-    """The last step of the prompt, and the seconds of all of it."""
+    """The last step of the prompt, and the seconds of the whole prompt."""
     parts, batch = _micro_batches(w)
     new = w.prompt - w.cached_prompt
     chunk = w.prefill_chunk or new
@@ -175,20 +175,20 @@ def _prefill(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tup
         through_s, beat_s = _stages(last, device, a, w, batch * tokens, e)
         seconds += parts * beat_s
         drain_s = max(drain_s, through_s - beat_s)
-    seconds += drain_s  # when the first stage is done, the last piece still has the others before it
-    if w.draft is not None:  # the draft has to read the prompt too
+    seconds += drain_s  # when the first stage is done with the last piece, that piece still has the other stages to go
+    if w.draft is not None:  # the draft must read the prompt too
         seconds += _draft_step(device, w, e, new, w.cached_prompt, decoding=False)
     return last, seconds
 
 
 def _decode(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[TimedStep, float]:
-    """The step in the middle of the answer, and the seconds for each token of one request."""
-    # the first step has the prompt as context, each later one a token more: their mean, exact as time is linear in it
+    """The step in the middle of the answer, and the seconds per token of one request."""
+    # the first step has the prompt as context, each later one a token more; the mean is exact, as time is linear in it
     context = w.prompt + max(0, w.output - 2) / 2
     parts, batch = _micro_batches(w)
     new = 1 if w.draft is None else w.draft.tokens + 1
     middle = step(a, device, batch=batch, new_tokens=new, context=context, efficiency=e, decoding=True, **w.precision)
-    # a request comes round again when it has passed all stages, and each stage has served the others
+    # a request's next turn comes when it has passed all stages, and each stage has served the others
     through_s, beat_s = _stages(middle, device, a, w, batch * new, e)
     seconds = max(through_s, parts * beat_s)
     if w.draft is None:
@@ -213,7 +213,7 @@ def _draft_step(device: Device, w: Workload, e: Efficiency, new: int, context: f
 
 
 def _micro_batches(w: Workload) -> tuple[int, int]:
-    """Into how many parts the batch is cut so that every stage has work, and the size of the largest."""
+    """The number of parts into which the batch is cut so that every stage has work, and the size of the largest."""
     size = ceil(w.batch / w.pipeline_parallel)
     return ceil(w.batch / size), size
 
@@ -221,7 +221,7 @@ def _micro_batches(w: Workload) -> tuple[int, int]:
 def _stages(
     whole: TimedStep, device: Device, a: Architecture, w: Workload, tokens: int, e: Efficiency
 ) -> tuple[float, float]:
-    """The seconds of a micro-batch through all stages, and in the slowest: the last, with as many layers as any.
+    """The seconds of a micro-batch through all stages, and in the slowest: the last, which has as many layers as any.
 
     Layers of experts come last, and each takes longer than a dense one.
     """

@@ -1,4 +1,4 @@
-"""The KV cache: what a token leaves behind in every layer for the tokens after it."""
+"""The KV cache: the numbers that a token leaves in every layer for the tokens after it."""
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, need_architecture
 from mini_lib.llm.cost.limits import bits
@@ -6,7 +6,7 @@ from mini_lib.require import whole
 
 
 def kv_numbers_per_token(architecture: Architecture) -> int:
-    """Return how many numbers one token leaves in one layer's cache.
+    """Return how many numbers one token adds to one layer's cache.
 
     A key and a value for each KV head; latent attention keeps one compressed vector for all heads.
 
@@ -56,9 +56,9 @@ def kv_cache_bytes(architecture: Architecture, batch: int, context: int, kv_bits
 
 
 def kept_tokens(architecture: Architecture, context: float) -> float:
-    """Return how many tokens the caches of all layers hold together: layers times context, but for windows.
+    """Return how many tokens the caches of all layers hold together: layers times context, less where windows cut it.
 
-    Two layers of which one sees 4 tokens, after 10:
+    Two layers, one of which sees only 4 tokens, after 10:
 
     >>> from mini_lib.llm.cost.architecture import FeedForward
     >>> kept_tokens(Architecture("w", 2, 4, 8, Attention(1, 1, 4, window=4, windowed_layers=1), FeedForward(8)), 10)

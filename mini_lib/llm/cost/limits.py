@@ -1,4 +1,4 @@
-"""Checks that several files of the calculator share: widths in bits, and places in a context."""
+"""Checks shared by several files of the calculator: widths in bits, and places in a context."""
 
 from mini_lib.require import not_negative, positive, shown
 
@@ -8,11 +8,11 @@ MOST_TOKENS = 10**9
 
 
 def bits(name: str, value: object, *, fix: str) -> float:
-    """Return `value` if numbers of so many bits can be stored: `LEAST_BITS` to `MOST_BITS`. 4.5 is one, too.
+    """Return `value` if numbers can have this many bits: `LEAST_BITS` to `MOST_BITS`; 4.5 is allowed.
 
     Raises:
         TypeError: it is not a number.
-        ValueError: it lies outside.
+        ValueError: it is out of range.
 
     >>> bits("weight_bits", 800, fix="use 16, 8 or 4.5")
     Traceback (most recent call last):
@@ -27,13 +27,13 @@ def bits(name: str, value: object, *, fix: str) -> float:
 
 
 def check_widths(weight_bits: float, compute_bits: int) -> None:
-    """Make sure that the matrix units can take these weights: narrow ones have no place for wider weights.
+    """Make sure that the matrix units can take these weights: narrow units have no room for wider weights.
 
-    Weights of 16 bits would have to be rounded in each step, which nothing here counts. A scale for each group of
-    weights makes them a little wider than what is multiplied: 4.5 bits are fine in units of 4.
+    Weights of 16 bits would have to be rounded in each step, which is not counted here. With a scale per group, a
+    weight takes a little more than the bits that are multiplied: 4.5 bits are fine in units of 4.
 
     Raises:
-        ValueError: the weights have twice the bits, or more, of units below 16.
+        ValueError: the units have fewer than 16 bits, and the weights at least twice as many.
 
     >>> check_widths(16, compute_bits=8)
     Traceback (most recent call last):
@@ -47,11 +47,11 @@ def check_widths(weight_bits: float, compute_bits: int) -> None:
 
 
 def context(name: str, value: object, *, fix: str) -> float:
-    """Return `value` if so many tokens can precede another: 0 or more. A mean over sequences is seldom a whole number.
+    """Return `value` if it is a possible context in tokens, 0 or more; a mean over sequences is seldom whole.
 
     Raises:
         TypeError: it is not a number.
-        ValueError: it lies outside.
+        ValueError: it is out of range.
 
     >>> context("context", 1e300, fix="use 0 for an empty cache")
     Traceback (most recent call last):

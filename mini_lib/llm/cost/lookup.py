@@ -1,4 +1,4 @@
-"""Find one of many by its name, and say which names come near when there is none."""
+"""Find an object by its name, and list the nearest names when there is none."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,11 +10,11 @@ _T = TypeVar("_T")  # anything with a name
 
 
 def by_name(kind: str, name: str, among: Iterable[_T]) -> _T:
-    """Return the one of `among` whose name is `name`, whatever the capitals, spaces, hyphens and underscores.
+    """Return the object of `among` whose name is `name`; capitals, spaces, hyphens and underscores do not matter.
 
     Raises:
         TypeError: `name` is not a string.
-        ValueError: no such name; the message gives the nearest ones.
+        ValueError: there is no such name; the message lists the nearest ones.
 
     >>> from types import SimpleNamespace as Thing
     >>> by_name("device", "rtx 3090", [Thing(name="RTX-3070"), Thing(name="RTX-3090")]).name

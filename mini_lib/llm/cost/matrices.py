@@ -1,4 +1,4 @@
-"""The matrices of a model, each a row: what a token is multiplied with, and how often.
+"""The matrices of a model, one per row: a token is multiplied by each of them, in each of its layers.
 
 Parameters, FLOPs and bytes are all read from this one list, so that they cannot disagree.
 """
@@ -11,11 +11,11 @@ from mini_lib.llm.cost.roles import Role
 
 @dataclass(frozen=True)
 class WeightMatrix:
-    """A matrix of `rows` x `columns` in each of `layers` layers: it takes `columns` numbers and gives `rows`.
+    """A matrix of `rows` x `columns` in each of `layers` layers: it takes `columns` numbers and returns `rows`.
 
-    `copies` stand side by side in a layer, of which a token visits `visited`: with a mixture of experts
-    these differ. Tensor parallelism splits it by `split`: by "rows" (each device gives a part of the output),
-    by "columns" (each takes a part of the input, and the results are added up over the link), or not at all.
+    A layer has `copies` of it, of which a token visits `visited`: with a mixture of experts these differ. `split` says
+    how tensor parallelism divides it: by "rows" (each device computes a part of the output), by "columns" (each takes a
+    part of the input, and the results are added up over the link), or not at all.
 
     >>> down = WeightMatrix("expert down", Role.EXPERT, rows=4096, columns=14336, layers=32, copies=8, visited=2)
     >>> down.parameters // 10**6, down.visited_parameters // 10**6
@@ -33,17 +33,17 @@ class WeightMatrix:
 
     @property
     def parameters(self) -> int:
-        """All its numbers, over all layers and copies."""
+        """The count of its numbers, over all layers and copies."""
         return self.rows * self.columns * self.layers * self.copies
 
     @property
     def visited_parameters(self) -> int:
-        """The numbers that one token is multiplied with: one MAC each."""
+        """The count of numbers that one token is multiplied by: one MAC each."""
         return self.rows * self.columns * self.layers * self.visited
 
 
 def matrices(architecture: Architecture) -> tuple[WeightMatrix, ...]:
-    """Return every matrix that a token is multiplied with, in order. The embedding is looked up, not multiplied.
+    """Return every matrix that a token is multiplied by, in order. The embedding is looked up, not multiplied.
 
     Llama-like, with 2 KV heads for 4 heads of 8, hidden 32, width 64: query, key and value are one
     product of (4 + 2 + 2) * 8 rows.
@@ -97,7 +97,7 @@ def _feed_forward(a: Architecture) -> tuple[WeightMatrix, ...]:
 def _block(
     prefix: str, role: Role, hidden: int, width: int, gated: bool, layers: int, copies: int = 1, visited: int = 1
 ) -> tuple[WeightMatrix, ...]:
-    # gate and up read the same input, and engines multiply with both at once
+    # gate and up read the same input, and engines multiply by both at once
     name, rows = ("gate and up", 2 * width) if gated else ("up", width)
     return (
         WeightMatrix(f"{prefix}{name}", role, rows, hidden, layers, copies, visited),

@@ -1,4 +1,4 @@
-"""What has to lie in the memory of each device, and the largest batch that fits."""
+"""The memory that a workload needs on each device, and the largest batch that fits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from mini_lib.llm.cost.workload import Workload, check_draft, need_workload
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """The bytes on each device, at the moment when every request has its last token.
+    """The bytes on each device when every request has its last token.
 
     >>> full = DeviceMemory(weights_bytes=60e9, kv_bytes=30e9, activation_bytes=1e9, capacity_bytes=80e9)
     >>> full.fits, full.short_bytes / 1e9
@@ -33,29 +33,29 @@ class DeviceMemory:
 
     @property
     def used_bytes(self) -> float:
-        """All of it."""
+        """The sum of all parts."""
         return self.weights_bytes + self.kv_bytes + self.activation_bytes
 
     @property
     def fits(self) -> bool:
-        """Whether it all lies in the memory of the device."""
+        """Whether it fits into the memory of the device."""
         return self.used_bytes <= self.capacity_bytes
 
     @property
     def short_bytes(self) -> float:
-        """How much is missing; 0 where it fits."""
+        """The bytes that are missing; 0 where it fits."""
         return max(0.0, self.used_bytes - self.capacity_bytes)
 
 
 def weight_bytes(architecture: Architecture, weight_bits: float = 16) -> float:
-    """Return the stored bytes: the matrices in `weight_bits`, embedding, norms and biases in 16.
+    """Return the stored bytes: the matrices in `weight_bits`; embedding, norms and biases in 16 bits.
 
     A tied embedding is the head, and is stored like it.
 
     Raises:
         TypeError, ValueError: not an Architecture, or `weight_bits` is not a number above 0.
 
-    Llama-3-8B in 4 bits: 7.50e9 weights in matrices of half a byte, and .53e9 others of two.
+    Llama-3-8B in 4 bits: 7.50e9 weights in matrices at half a byte each, and .53e9 others at two bytes.
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> round(weight_bytes(LLAMA_3_8B, 4) / 1e9, 2)
@@ -67,17 +67,17 @@ def weight_bytes(architecture: Architecture, weight_bits: float = 16) -> float:
 
 
 def memory(architecture: Architecture, device: Device, workload: Workload) -> DeviceMemory:
-    """Return the bytes that `workload` needs on the fullest of the devices.
+    """Return the bytes that `workload` needs on the fullest device.
 
-    That is one of the stage with most layers, and the one that holds the draft. Nothing is kept back for the
-    driver and for gaps between allocations: engines leave some hundred megabytes to them.
+    That device is in the stage with the most layers, and holds the draft. Nothing is reserved for the driver or for
+    gaps between allocations: engines leave a few hundred megabytes for them.
 
     Raises:
         TypeError: not an Architecture, a Device and a Workload.
         ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
-    Two stages of LLaMA-3-8B: 16 layers of 218,112,000 weights each and the embedding, of 128,256 x 4096, in two bytes
-    a weight. (The other stage has the head, as large, and the last norm.)
+    Two stages of LLaMA-3-8B: 16 layers of 218,112,000 weights each and the embedding, of 128,256 x 4096, at two bytes
+    per weight. (The other stage has the head, equally large, and the last norm.)
 
     >>> from mini_lib.llm.cost.devices import A100_SXM_80GB
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
@@ -94,7 +94,7 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
     check_draft(a, w.draft)
     layers = ceil(a.layers / w.pipeline_parallel)
     weights = _held_weight_bytes(a, w, layers)
-    # a sequence lies whole on one device, or a part of it on each
+    # a sequence is whole on one device, or has a part on each
     own, together = (ceil(w.batch / w.tensor_parallel), 1) if _by_sequence(w) else (w.batch, w.tensor_parallel)
     cache = _held_kv_bytes(a, w, own) * layers / a.layers / _cache_shares(a, w)
     if w.draft is not None:  # small, so that splitting it would cost more than it saves
@@ -108,18 +108,18 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
 
 
 LARGEST_PASS_TOKENS = 8192
-"""Engines do not take more prompt tokens than this into one pass."""
+"""The most prompt tokens that engines take into one pass."""
 
 
 def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> float:
-    """Return the bytes that one more token adds on the fullest of the devices, while it fits in every window.
+    """Return the bytes that one more token adds on the fullest device, while it fits in every window.
 
     Raises:
         TypeError: not an Architecture and a Workload.
         ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
-    Two devices share the 8 KV heads of LLaMA-3-8B, and 16 hold each of them twice. Where devices share out the
-    sequences, the one that has this sequence holds all of the token:
+    Two devices share the 8 KV heads of LLaMA-3-8B, and 16 hold each of them twice. Where the sequences are distributed
+    over the devices, the device of this sequence holds the whole token:
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> [held_kv_bytes_per_token(LLAMA_3_8B, Workload(tensor_parallel=n)) for n in (1, 2, 16)]
@@ -137,20 +137,20 @@ def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> f
 
 
 def _by_sequence(w: Workload) -> bool:
-    """Whether the devices share out the sequences, so that each of these lies whole on one of them."""
+    """Whether the sequences are distributed over the devices, so that each is whole on one of them."""
     return w.attention_parallel == "data"
 
 
 def _cache_shares(a: Architecture, w: Workload) -> int:
-    """Among how many devices the cache of a sequence in a layer is shared out."""
+    """The number of devices that divide the cache of one sequence in one layer."""
     if _by_sequence(w):
         return 1
-    # with fewer KV heads than devices each is copied; a compressed cache is whole on every device
+    # with fewer KV heads than devices, each head is copied; a compressed cache is whole on every device
     return min(w.tensor_parallel, a.attention.kv_heads) if isinstance(a.attention, Attention) else 1
 
 
 def _held_weight_bytes(a: Architecture, w: Workload, layers: int) -> float:
-    """The weights of `layers` layers, shared among devices, with an end of the model where it is cut into stages."""
+    """The weights of `layers` layers on one device, with one end of the model where it is cut into stages."""
     counted, experts = count_parameters(a), min(layers, a.expert_layers)
     bits, held, devices = w.weight_bits, 0.0, 1 if _by_sequence(w) else w.tensor_parallel
     for m in matrices(a):
@@ -158,7 +158,7 @@ def _held_weight_bytes(a: Architecture, w: Workload, layers: int) -> float:
             here = layers - experts if m.role is Role.MLP else min(m.layers, layers)
             shared = w.tensor_parallel if m.role is Role.EXPERT else devices
             held += m.parameters / m.layers * here / (1 if m.split == "none" else shared)
-    if isinstance(a.attention, Attention):  # with fewer KV heads than devices each has one
+    if isinstance(a.attention, Attention):  # with fewer KV heads than devices, each device has one
         copies = max(0, devices - a.attention.kv_heads)
         held += 2 * copies / devices * a.attention.head_dim * a.hidden * layers
     head, table = (a.vocabulary * a.hidden * width / 8 / devices for width in (bits, 16))
@@ -169,7 +169,7 @@ def _held_weight_bytes(a: Architecture, w: Workload, layers: int) -> float:
 
 
 def _held_kv_bytes(a: Architecture, w: Workload, batch: int) -> float:
-    """The caches of `batch` requests; what they share is kept once."""
+    """The caches of `batch` requests; the part that they share is kept once."""
     own = kv_cache_bytes(a, batch, w.prompt - w.cached_prompt + w.output, w.kv_bits)
     return own + kv_cache_bytes(a, 1, w.cached_prompt, w.kv_bits)
 
@@ -181,7 +181,8 @@ def largest_batch(architecture: Architecture, device: Device, workload: Workload
         TypeError: not an Architecture, a Device and a Workload.
         ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
-    80 GiB less 13.5 GB of weights and 0.6 GB of activations, in requests of 4096 tokens of 524,288 bytes, is 33.4:
+    80 GiB minus 13.5 GB of weights and 0.6 GB of activations has room for 33.4 requests of 4096 tokens of 524,288
+    bytes:
 
     >>> from mini_lib.llm.cost.devices import A100_SXM_80GB
     >>> from mini_lib.llm.cost.models import LLAMA_2_7B
@@ -194,21 +195,21 @@ def largest_batch(architecture: Architecture, device: Device, workload: Workload
         return memory(architecture, device, replace(workload, batch=batch)).fits
 
     high = 1
-    while fits(high):  # ends, since every request has a cache of its own
+    while fits(high):  # this ends, since every request has a cache of its own
         high *= 2
     return _largest(fits, 0, high)
 
 
 def what_would_fit(architecture: Architecture, device: Device, workload: Workload) -> tuple[str, ...]:
-    """Return single changes, in words, each of which would make `workload` fit; none where it fits already.
+    """Return single changes, in words, each of which would make `workload` fit; none if it already fits.
 
-    Prompts and answers are cut to no less than half, and the device is the smallest listed one that is large enough.
+    Prompts and answers are cut to no less than half, and the suggested device is the smallest listed one that suffices.
 
     Raises:
         TypeError: not an Architecture, a Device and a Workload.
         ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
-    140 GB of weights do not fit on 80 GiB. In 4 bits they do:
+    140 GB of weights do not fit into 80 GiB. In 4 bits they do:
 
     >>> from mini_lib.llm.cost.devices import A100_SXM_80GB
     >>> from mini_lib.llm.cost.models import LLAMA_3_70B
@@ -221,7 +222,7 @@ def what_would_fit(architecture: Architecture, device: Device, workload: Workloa
     def fits(on: Device = device, **change: int) -> bool:
         try:
             return memory(architecture, on, replace(workload, **change)).fits
-        except ValueError:  # a split that this model does not allow, or a prompt shorter than what is cached
+        except ValueError:  # a split that this model does not allow, or a prompt shorter than its cached part
             return False
 
     changes = []
@@ -241,7 +242,7 @@ def what_would_fit(architecture: Architecture, device: Device, workload: Workloa
 
 
 def _largest(good: Callable[[int], bool], low: int, high: int) -> int:
-    """The largest number from `low` up that is good, where `low` is taken to be and `high` known not to be."""
+    """The largest good number from `low` up; `low` is assumed to be good, and `high` is known not to be."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if good(middle) else (low, middle)

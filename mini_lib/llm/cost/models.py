@@ -1,13 +1,13 @@
 """Released models as data: their shapes, and the number of parameters that their makers publish.
 
 A shape is that of the `config.json` of the release, named in `source`. `published_parameters` is the count of the
-released checkpoint; of a model that also sees, the count of its text part. `count_parameters` has to find each of
-these numbers from the shape alone, and the tests hold it to that.
+released checkpoint; of a model that also takes images, the count of its text part. `count_parameters` must find each of
+these numbers from the shape alone, and the tests check that.
 
-Three things are counted in a way that one should know. Falcon's checkpoints store the head beside the embedding table,
-though both are the same numbers: it is counted, as on the model page. Llama 2's store 64 rotary frequencies a layer as
-a tensor, which are constants: they are not counted. DeepSeek-V3's hold an extra layer that predicts a second token,
-apart from the 671e9: it is not counted.
+Three counts need a note. Falcon's checkpoints store the head in addition to the embedding table, though both are the
+same numbers: it is counted, as on the model page. Llama 2's checkpoints store 64 rotary frequencies per layer as a
+tensor, but these are constants: they are not counted. DeepSeek-V3's hold an extra layer that predicts a second token,
+in addition to the 671e9: it is not counted.
 """
 
 from dataclasses import replace
@@ -28,7 +28,7 @@ def _llama(
     source: str,
     tied: bool = False,
 ) -> Architecture:
-    """The plan of the Llama family, which many follow: no biases, a gate, and heads that fill the hidden size."""
+    """The design of the Llama family, which many follow: no biases, a gate, and heads that fill the hidden size."""
     attention, feed_forward = Attention(heads, kv_heads, hidden // heads), FeedForward(width)
     return Architecture(
         name, layers, hidden, vocabulary, attention, feed_forward, tied, published_parameters=published, source=source
@@ -49,7 +49,7 @@ LLAMA_3_8B    = _llama("LLaMA-3-8B",      32,  4096,  32,  8, 14336, 128256,   8
                        "meta-llama/Meta-Llama-3-8B, config.json and checkpoint, 2024")
 LLAMA_3_70B   = _llama("LLaMA-3-70B",     80,  8192,  64,  8, 28672, 128256,  70_553_706_496,
                        "meta-llama/Meta-Llama-3-70B, config.json and checkpoint, 2024")
-# Another training of the same shapes.
+# The same shapes, trained anew.
 LLAMA_3_1_8B = replace(LLAMA_3_8B, name="LLaMA-3.1-8B", source="meta-llama/Llama-3.1-8B, config.json, 2024")
 LLAMA_3_1_70B = replace(LLAMA_3_70B, name="LLaMA-3.1-70B", source="meta-llama/Llama-3.1-70B, config.json, 2024")
 LLAMA_3_3_70B = replace(LLAMA_3_70B, name="LLaMA-3.3-70B", source="meta-llama/Llama-3.3-70B, config.json, 2024")
@@ -66,7 +66,7 @@ SMOLLM2_360M  = _llama("SmolLM2-360M",    32,   960,  15,  5,  2560,  49152,    
 SMOLLM2_1_7B  = _llama("SmolLM2-1.7B",    24,  2048,  32, 32,  8192,  49152,   1_711_376_384,
                        "HuggingFaceTB/SmolLM2-1.7B, config.json and checkpoint, 2024", tied=True)
 
-# Attention and feed-forward read the same normed input, so there is one norm a layer. Only the feed-forward,
+# Attention and feed-forward read the same normed input, so there is one norm per layer. Only the feed-forward,
 # the norms and the head have biases.
 GPT_J_6B = Architecture(
     "GPT-J-6B", 28, 4096, 50400, Attention(16, 16, 256), FeedForward(16384, gated=False, bias=True),
@@ -86,7 +86,7 @@ FALCON_180B = Architecture(
     published_parameters=179_522_565_120, source="tiiuae/falcon-180B, config.json and checkpoint, 2023",
 )
 
-# Of version 0.1; later versions see the whole context.
+# The window is that of version 0.1; later versions see the whole context.
 MISTRAL_7B = Architecture(
     "Mistral-7B", 32, 4096, 32000, Attention(32, 8, 128, window=4096, windowed_layers=32), FeedForward(14336),
     published_parameters=7_241_732_096, source="mistralai/Mistral-7B-v0.1, config.json and checkpoint, 2023",
@@ -101,8 +101,8 @@ MIXTRAL_8X22B = Architecture(
     source="mistral-community/Mixtral-8x22B-v0.1, config.json and checkpoint, 2024",
 )
 
-# The first layer, or the first three, is dense. The router's bias of version 3 (one number an expert, moved to
-# balance the load and not by gradients) is in the published count and not in a shape: 58 x 256 numbers.
+# The first layer, or the first three, is dense. The router's bias of version 3 (one number per expert, changed to
+# balance the load and not by gradients) is in the published count, but follows from no shape: 58 x 256 numbers.
 DEEPSEEK_V2_LITE = Architecture(
     "DeepSeek-V2-Lite", 27, 2048, 102400,
     LatentAttention(heads=16, query_rank=0, kv_rank=512, nope_dim=128, rope_dim=64, value_dim=128),
@@ -150,7 +150,7 @@ QWEN_3_8B = Architecture(
     "Qwen3-8B", 36, 4096, 151936, Attention(32, 8, 128, qk_norm=True), FeedForward(12288),
     published_parameters=8_190_735_360, source="Qwen/Qwen3-8B, config.json and checkpoint, 2025",
 )
-# 64 heads of 128 are more than the hidden size of 5120: the two need not agree.
+# 64 heads of 128 are more than the hidden size of 5120: the two do not have to agree.
 QWEN_3_32B = Architecture(
     "Qwen3-32B", 64, 5120, 151936, Attention(64, 8, 128, qk_norm=True), FeedForward(25600),
     published_parameters=32_762_123_264, source="Qwen/Qwen3-32B, config.json and checkpoint, 2025",
@@ -204,7 +204,7 @@ MODELS = (
 
 
 def find_model(name: str) -> Architecture:
-    """Return the model called `name`, in capitals or not.
+    """Return the model called `name`; capitals do not matter.
 
     Raises:
         TypeError: `name` is not a string.

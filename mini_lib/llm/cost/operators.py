@@ -1,7 +1,7 @@
-"""Every operator of one step as a row: its FLOPs, and the bytes that it has to move.
+"""Every operator of one step as a row: its FLOPs, and the bytes that it must move.
 
 Prefill and decode are one function of (new tokens, context): a prompt of 1000 is 1000 new tokens on an
-empty context, the next word is 1 new token on a context of 1000, a chunk is something between.
+empty context, the next word is 1 new token on a context of 1000, and a chunk is in between.
 
 Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, sections 2 and 3; Narayanan et al.,
 "Efficient Large-Scale Language Model Training on GPU Clusters", 2021, section 2.3 (tensor parallelism).
@@ -23,9 +23,10 @@ ACTIVATION_BYTES = 2  # engines keep activations in 16 bits between operators
 
 @dataclass(frozen=True)
 class Operator:
-    """What one kind of operator does in a step, over all its `calls`, on one device.
+    """The work of one kind of operator in a step, over all its `calls`, on one device.
 
-    `weights` counts the numbers behind `weight_bytes`. `group` is how many query heads on this device share a KV head.
+    `weights` counts the numbers stored in `weight_bytes`. `group` is how many query heads on this device share a KV
+    head.
     """
 
     name: str
@@ -41,12 +42,12 @@ class Operator:
 
     @property
     def bytes(self) -> float:
-        """What has to pass between memory and processor."""
+        """The bytes that must pass between memory and processor."""
         return self.weight_bytes + self.activation_bytes + self.kv_bytes
 
     @property
     def intensity(self) -> float:
-        """FLOPs for each byte moved."""
+        """FLOPs per byte moved."""
         return self.flops / self.bytes if self.bytes else 0.0
 
 
@@ -65,17 +66,18 @@ def operators(
 ) -> tuple[Operator, ...]:
     """Return the operators of one step: `batch` sequences, each with `new_tokens` after `context` cached ones.
 
-    `causal=False` counts the masked half of the scores too, and `head_on="all"` the head for every token:
-    that is what a plain implementation computes. Engines skip both.
+    `causal=False` counts the masked half of the scores too, and `head_on="all"` the head for every token: a plain
+    implementation computes both, and engines skip both.
 
-    `attention_parallel="data"` shares out the sequences instead of the heads: each device holds all of the model but
-    the experts, and attends for its part of the batch. The experts stay divided, and each layer of them exchanges once.
-    A sequence lies whole on one device. The rows are those of the fullest one, for which the others wait.
+    `attention_parallel="data"` distributes the sequences instead of the heads: each device holds the whole model except
+    the experts, and computes attention for its part of the batch. The experts stay divided, and each layer of them
+    exchanges once. A sequence is whole on one device. The rows are those of the fullest device, for which the others
+    wait.
 
     Raises:
-        TypeError, ValueError: a count or width out of range, or a split that the model does not allow.
+        TypeError, ValueError: a count or width is out of range, or the model does not allow the split.
 
-    One token of Llama-3-8B without context is two FLOPs for each of its 7,504,658,432 weights in matrices:
+    One token of Llama-3-8B without context takes two FLOPs for each of its 7,504,658,432 weights in matrices:
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> rows = operators(LLAMA_3_8B, new_tokens=1)
@@ -93,7 +95,7 @@ def operators(
     one_of("attention_parallel", attention_parallel, ("tensor", "data"), fix="'tensor' divides the heads")
     tensor_parallel = check_tensor_parallel(a, tensor_parallel, attention_parallel)
     tokens = batch * new_tokens
-    # outside of the experts a device works on `own` sequences, together with so many others
+    # outside the experts, a device works on `own` sequences; `together` devices share each sequence
     own, together = (ceil(batch / tensor_parallel), 1) if attention_parallel == "data" else (batch, tensor_parallel)
     attention, unfolded = _attend(a, own, new_tokens, context, kv_bits, together, causal)
     # two norms and two additions read and write `hidden`; the activation reads its inputs and writes its output
@@ -105,10 +107,10 @@ def operators(
     for m in matrices(a):
         met, devices = (tokens, tensor_parallel) if m.role is Role.EXPERT else (own * new_tokens, together)
         match m.role:
-            case Role.QKV:  # a device computes at least one KV head: with fewer of them than devices, each is copied
+            case Role.QKV:  # a device computes at least one KV head: with fewer heads than devices, each head is copied
                 copied = max(0, devices - a.attention.kv_heads)
                 m = replace(m, rows=m.rows + 2 * copied * a.attention.head_dim)
-            case Role.UNFOLD if unfolded:  # the keys and values of the whole context are unfolded again
+            case Role.UNFOLD if unfolded:  # the keys and values of the whole context are expanded again
                 met = own * (new_tokens + context)
             case Role.ATTENTION_OUT:
                 rows.append(attention)
@@ -122,7 +124,8 @@ def operators(
 
 
 def _widths(a: Architecture) -> tuple[int, int]:
-    """The widths of the feed-forwards that a token passes, added up over the layers: the dense ones, and experts."""
+    """The widths of the feed-forwards that a token passes, summed over the layers: of the dense ones, and of
+    experts."""
     ff = a.feed_forward
     if not isinstance(ff, Experts):
         return a.layers * ff.width, 0
@@ -146,21 +149,21 @@ def _multiply(m: WeightMatrix, tokens: float, weight_bits: float, devices: int) 
 
 
 def _copies_met(m: WeightMatrix, tokens: float) -> float:
-    """How many of an operator's copies some token of the batch visits, if each chooses at random."""
+    """How many of an operator's copies are visited by at least one token of the batch, if each chooses at random."""
     return m.copies * (1 - (1 - m.visited / m.copies) ** tokens) if m.visited < m.copies else m.copies
 
 
 def _attend(
     a: Architecture, batch: float, new: int, context: float, kv_bits: float, devices: int, causal: bool
 ) -> tuple[Operator, bool]:
-    """Scores and weighted sums, and whether the compressed vectors of latent attention are unfolded for them."""
+    """Scores and weighted sums, and whether the compressed vectors of latent attention are expanded for them."""
     at = a.attention
     cached = batch * kv_numbers_per_token(a) * kv_bits / 8 * kept_tokens(a, context + new)
     attention = Operator("attention", Role.ATTENTION, a.layers, kv_bytes=cached)
     if isinstance(at, Attention):
         pairs = batch * ((a.layers - at.windowed_layers) * _pairs(new, context, None, causal))
         pairs += batch * at.windowed_layers * _pairs(new, context, at.window, causal)
-        local = max(at.kv_heads / devices, 1)  # with fewer KV heads than devices, each is copied
+        local = max(at.kv_heads / devices, 1)  # with fewer KV heads than devices, each head is copied
         # scores and weighted sum: a MAC for each number of a head, twice
         flops = 4 * pairs * at.heads * at.head_dim / devices
         cached = cached * local / at.kv_heads
@@ -171,8 +174,8 @@ def _attend(
     unfolded = 2 * pairs * per_head * (at.nope_dim + at.rope_dim + at.value_dim)
     unfolding = 2 * batch * context * a.layers * per_head * (at.nope_dim + at.value_dim) * at.kv_rank
     absorbed = 2 * pairs * per_head * (2 * at.kv_rank + at.rope_dim)
-    # either unfold the cached vectors into keys and values, or move that matrix to the side of the query:
-    # whichever is less work
+    # either expand the cached vectors into keys and values, or move that matrix to the side of the query: whichever is
+    # less work
     if absorbed <= unfolded + unfolding:
         return replace(attention, name="attention, absorbed", flops=absorbed), False
     return replace(attention, name="attention, unfolded", flops=unfolded), True

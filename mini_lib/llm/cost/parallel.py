@@ -1,17 +1,17 @@
-"""Which splits of a model over devices are possible."""
+"""The possible splits of a model over devices."""
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, need_architecture
 from mini_lib.require import whole
 
 
 def check_tensor_parallel(architecture: Architecture, devices: int, attention_parallel: str = "tensor") -> int:
-    """Return `devices` if `architecture` can be shared out evenly among so many: its heads and widths.
+    """Return `devices` if the heads and widths of `architecture` can be divided evenly among that many.
 
-    With `attention_parallel="data"` only the experts are divided, and a model without any takes every number.
+    With `attention_parallel="data"` only the experts are divided, and a model without experts allows every number.
 
     Raises:
         TypeError: not an Architecture, or `devices` is not a whole number.
-        ValueError: it is below 1, or does not divide the heads, the experts or a width; the message names splits that
+        ValueError: it is below 1, or does not divide the heads, the experts or a width; the message lists splits that
             work.
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
@@ -33,7 +33,7 @@ def check_tensor_parallel(architecture: Architecture, devices: int, attention_pa
 
 
 def check_pipeline_parallel(architecture: Architecture, stages: int) -> int:
-    """Return `stages` if each of so many devices in a row can hold at least one layer.
+    """Return `stages` if each of that many devices in a row can hold at least one layer.
 
     Raises:
         TypeError: not an Architecture, or `stages` is not a whole number.
@@ -56,7 +56,7 @@ def check_pipeline_parallel(architecture: Architecture, stages: int) -> int:
 def _can_share(a: Architecture, devices: int) -> bool:
     if isinstance(a.attention, Attention):
         kv_heads = a.attention.kv_heads
-        if kv_heads % devices and devices % kv_heads:  # with fewer KV heads than devices each is copied as often
+        if kv_heads % devices and devices % kv_heads:  # with fewer KV heads than devices, all are copied equally often
             return False
     return all(count % devices == 0 for _, count in _parts(a))
 
@@ -71,7 +71,7 @@ def _parts(a: Architecture) -> list[tuple[str, int]]:
 
 
 def _can_share_experts(a: Architecture, devices: int) -> bool:
-    """Whether each device can hold as much of every layer's experts: as many whole ones, or as wide a part of each."""
+    """Whether the experts of every layer can be divided evenly: by whole experts, or by equal parts of each one."""
     if not isinstance(ff := a.feed_forward, Experts):
         return True
     return ff.shared_width % devices == 0 and (ff.count % devices == 0 or ff.width % devices == 0)

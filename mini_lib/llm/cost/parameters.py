@@ -1,4 +1,4 @@
-"""How many parameters an architecture has, and how many of them one token meets."""
+"""How many parameters an architecture has, and how many of them one token uses."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from mini_lib.llm.cost.roles import PROJECTIONS, Role
 class ParameterCount:
     """The parameters of a model by kind.
 
-    `head` is 0 where the head is the embedding table. `matmul` are those that take part in a matrix
-    product, the head always among them; `matmul_active` those that one token meets.
+    `head` is 0 where the head is the embedding table. `matmul` counts the parameters that take part in a matrix
+    product, always including the head; `matmul_active` counts those that one token uses.
     """
 
     embedding: int
@@ -25,12 +25,12 @@ class ParameterCount:
 
     @property
     def total(self) -> int:
-        """All parameters: what has to be stored."""
+        """All parameters: the number that must be stored."""
         return self.embedding + self.attention + self.feed_forward + self.norms + self.head
 
     @property
     def active(self) -> int:
-        """The parameters that one token meets: the total without the experts that it does not visit."""
+        """The parameters that one token uses: the total without the experts that it does not visit."""
         return self.total - (self.matmul - self.matmul_active)
 
 

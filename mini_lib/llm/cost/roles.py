@@ -1,4 +1,4 @@
-"""What a part of the model is for: how it is counted, stored and timed depends on its role, never on its name."""
+"""The role of a part of the model: how it is counted, stored and timed depends on its role, never on its name."""
 
 from enum import StrEnum, auto
 

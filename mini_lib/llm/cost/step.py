@@ -1,4 +1,4 @@
-"""The seconds of one step: each operator against the limits of the device.
+"""The seconds of one step: each operator is compared with the limits of the device.
 
 Source: Williams, Waterman, Patterson, "Roofline", CACM 2009; Pope et al., "Efficiently Scaling Transformer
 Inference", 2022, section 2.
@@ -42,7 +42,7 @@ class TimedStep:
         """The time from start to end.
 
         Raises:
-            ValueError: it is longer than any number, or 0: the figures of the device are no figures of one.
+            ValueError: it is infinite or 0, so the figures of the device are not those of a real one.
         """
         seconds = self.overhead_s + sum(row.seconds for row in self.rows)
         return positive("the seconds of a step", seconds, fix="check the device and the efficiency")
@@ -72,7 +72,7 @@ class TimedStep:
 
     @property
     def bound(self) -> str:
-        """What most of the time is spent waiting for."""
+        """The resource that most of the time is spent waiting for."""
         return max(self.shares_s, key=self.shares_s.__getitem__)
 
     def __str__(self) -> str:
@@ -105,16 +105,16 @@ def step(
 ) -> TimedStep:
     """Return the time of one step, operator by operator: the slower of its arithmetic and its traffic.
 
-    `compute_bits` are those of the numbers that enter the matrix units. Weights of fewer bits are unpacked
-    on the way, which costs `unpack_ops` each. A `decoding` step predicts from each of its new tokens: one, or
-    the proposals of a draft. Else they are a piece of a prompt, and only the last one counts. Left out, it
-    is whether there is one new token.
+    `compute_bits` are those of the numbers that enter the matrix units. Weights of fewer bits are unpacked first, which
+    costs `unpack_ops` each. A `decoding` step predicts from each of its new tokens: one, or the proposals of a draft.
+    Otherwise they are a piece of a prompt, and only the last one predicts. By default a step is decoding if it has one
+    new token.
 
     Raises:
-        TypeError, ValueError: as `operators()`, and where the device cannot multiply numbers of `compute_bits`, or not
-            with weights of `weight_bits`.
+        TypeError, ValueError: as `operators()`, or the device cannot multiply numbers of `compute_bits`, or not by
+            weights of `weight_bits`.
 
-    A decode step of Llama-2-7B alone reads the 13.2 GB of its matrices in 16 bits: 13.2e9 / 3.35e12 is 3.9 ms at best.
+    A decode step of Llama-2-7B alone reads the 13.2 GB of its matrices in 16 bits: 13.2e9 / 3.35e12 is at least 3.9 ms.
 
     >>> from mini_lib.llm.cost.devices import H100_SXM
     >>> from mini_lib.llm.cost.models import LLAMA_2_7B

@@ -1,4 +1,4 @@
-"""What is asked of a service, and how the model is stored and split for it."""
+"""The requests to a service, and how the model is stored and split for them."""
 
 from dataclasses import dataclass, fields
 
@@ -11,14 +11,14 @@ from mini_lib.require import checked, of_type, one_of, share, whole
 class Draft:
     """Speculative decoding: a small model proposes `tokens`, and the large one checks them in one step.
 
-    `acceptance` is the chance that a proposed token is what the large model would have said. The draft lies whole
-    on one device, in the same bits as the large model.
+    `acceptance` is the chance that the large model would have chosen the proposed token. The draft is whole on one
+    device, in the same bits as the large model.
 
     Raises:
         TypeError: not an Architecture, or not numbers.
-        ValueError: `tokens` outside 1 to 1000, or `acceptance` outside [0, 1].
+        ValueError: `tokens` is outside 1 to 1000, or `acceptance` is outside [0, 1].
 
-    With 4 proposals of which each holds with .8, a step gives 1 + .8 + .64 + .512 + .41 tokens on average:
+    With 4 proposals, each accepted with probability .8, a step gives 1 + .8 + .64 + .512 + .41 tokens on average:
 
     >>> from mini_lib.llm.cost.models import SMOLLM2_135M
     >>> round(Draft(SMOLLM2_135M, tokens=4, acceptance=0.8).tokens_per_step, 2)
@@ -38,16 +38,16 @@ class Draft:
 
     @property
     def tokens_per_step(self) -> float:
-        """The mean number of tokens that one check gives: the accepted ones, and one of the large model's own."""
+        """The mean number of tokens from one check: the accepted ones, and one of the large model's own."""
         return sum(self.acceptance**i for i in range(self.tokens + 1))
 
 
 PADDED_TOKENS = 128
-"""Two models of one tokenizer may pad their tables differently: those of Qwen2.5 have 151,936 or 152,064 rows."""
+"""Two models with the same tokenizer may pad their tables differently: Qwen2.5 has 151,936 or 152,064 rows."""
 
 
 def check_draft(architecture: Architecture, draft: Draft | None) -> None:
-    """Make sure that the large model can check what a draft proposes: that their tokens are the same.
+    """Make sure that the large model can check the draft's proposals, that is, that their tokens are the same.
 
     Raises:
         ValueError: their vocabularies differ by more than `PADDED_TOKENS`.
@@ -68,15 +68,15 @@ def check_draft(architecture: Architecture, draft: Draft | None) -> None:
 class Workload:
     """`batch` requests at the same time, each of `prompt` tokens in and `output` tokens out.
 
-    The first `cached_prompt` tokens are the same in all prompts, and in the cache already (a system prompt): they are
-    kept once, and not computed again. `prefill_chunk` cuts prompts into pieces of so many tokens, between which
-    others can decode. `attention_parallel="data"` shares out sequences instead of heads among the devices: see
+    The first `cached_prompt` tokens are the same in all prompts and already in the cache (a system prompt): they are
+    kept once, and not computed again. `prefill_chunk` cuts prompts into pieces of that many tokens, between which other
+    requests can decode. `attention_parallel="data"` distributes sequences instead of heads over the devices: see
     `operators()`.
 
     Raises:
-        TypeError: a count is not a whole number, or a width no number.
-        ValueError: a length is negative or zero, more is cached than the prompt has, or the weights have twice
-            `compute_bits` or more where those are below 16; says what to use.
+        TypeError: a count is not a whole number, or a width is not a number.
+        ValueError: a length is negative or zero, more tokens are cached than the prompt has, or `compute_bits` is below
+            16 and the weights have at least twice as many bits.
 
     >>> Workload(prompt=0)
     Traceback (most recent call last):

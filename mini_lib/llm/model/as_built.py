@@ -1,9 +1,9 @@
-"""A language model as it was built: its classes and weights say all that it computes.
+"""A language model as it was built, that is, one that computes nothing but what its classes and weights say.
 
-What takes a model apart (a plan of a decode step, a pass block by block, factors moved from weight to weight) computes
-with its weights and no longer calls it as a whole. A hook, a `forward` of its own or another class would be left out
-without a word. So all of them look here first, and refuse by name. A linear layer may be of any class: what is changed
-must be plain, and the others are called as they are.
+Code that takes a model apart (a plan of a decode step, a pass block by block, factors moved from weight to weight)
+computes with its weights and does not call it as a whole. It would silently leave out a hook, a `forward` of its own or
+another class. So such code checks the model here first, and refuses a module by name. A linear layer may be of any
+class: a layer that is changed must be plain, and the others are called as they are.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _PARTS = {
 
 
 def need_as_built(lm: object, what: str, *, fix: str) -> None:
-    """Refuse a model that computes something else than its weights say.
+    """Refuse a model that computes anything other than its weights say.
 
-    what: what would leave that out, and begins the message's last part: "a plan", "smooth_lm". fix: what to do instead.
+    what: the code that would leave it out, as named in the message: "a plan", "smooth_lm". fix: what to do instead.
 
     Raises:
-        TypeError: it is no LanguageModel.
-        ValueError: it has other modules than it was built of, one with hooks or a `forward` of its own, or one in two
-            places.
+        TypeError: it is not a LanguageModel.
+        ValueError: it has modules that it was not built from, a module with hooks or a `forward` of its own, or one
+            module in two places.
     """
     need_language_model(lm)
     seen: dict[nn.Module, str] = {}
@@ -61,10 +61,10 @@ def need_as_built(lm: object, what: str, *, fix: str) -> None:
 
 
 def need_evaluated(lm: nn.Module) -> None:
-    """Refuse a model of which a module is in training mode.
+    """Refuse a model that has a module in training mode.
 
     Raises:
-        ValueError: it is.
+        ValueError: it has one.
     """
     for name, module in lm.named_modules():
         if module.training:
@@ -73,8 +73,9 @@ def need_evaluated(lm: nn.Module) -> None:
 
 
 def _parts(lm: LanguageModel) -> Iterator[tuple[str, nn.Module, type[nn.Module] | None]]:
-    """Each module by its name, with the class that it was built of; None for a linear layer, which may be of any."""
-    within = ""  # a linear layer: what is in it is its own affair
+    """Each module by its name, with the class that it was built as; None for a linear layer, which may have any
+    class."""
+    within = ""  # a linear layer: its parts are not looked at
     for name, module in lm.named_modules(remove_duplicate=False):
         last = name.rsplit(".", 1)[-1]
         if within and name.startswith(f"{within}."):
@@ -85,7 +86,7 @@ def _parts(lm: LanguageModel) -> Iterator[tuple[str, nn.Module, type[nn.Module] 
 
 
 def _own_method(module: nn.Module) -> str | None:
-    """Return what a module has in the place of a method of its class, such as a patched forward."""
+    """Return what a module has in place of a method of its class, such as a patched forward."""
     for name, value in vars(module).items():
         if callable(value) and callable(getattr(type(module), name, None)):
             return f"{name} of its own"

@@ -1,7 +1,7 @@
 """Causal self-attention in which groups of query heads share a key and value head, written out.
 
-The two matrix products with the softmax between them are the definition. Engines fuse them, so that the scores never
-reach memory; here they do, and can be looked at and counted.
+Two matrix products with the softmax between them are the definition. Engines fuse them, so that the scores never reach
+memory; here they do, so that you can look at them and count them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mini_lib.llm.model.rotary import rotate
 
 
 class SelfAttention(nn.Module):
-    """Attention of the plan of the Llama family; takes and gives [batch, tokens, hidden]."""
+    """Attention as in the Llama family; takes and returns [batch, tokens, hidden]."""
 
     def __init__(self, hidden: int, shape: Attention) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     queries [batch, heads, tokens, head_dim]; keys and values [batch, kv_heads, context, head_dim], whose last `tokens`
     are those of the queries.
 
-    The second token is as far from both keys, so it gets the mean of both values; the first sees its own alone.
+    The second token is equally far from both keys, so it gets the mean of both values; the first sees only its own.
 
     >>> q, k, v = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2), torch.tensor([[[[4.0, 0.0], [8.0, 2.0]]]])
     >>> attend(q, k, v)

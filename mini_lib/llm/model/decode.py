@@ -1,9 +1,9 @@
-"""A decode step made as a plan: every buffer is made once, and a step is a list of calls that are already bound.
+"""A decode step as a plan: every buffer is made once, and a step is a list of calls with their arguments bound.
 
-A decode step does little at a time. Called as modules, a layer of a small model spends more time in Python and in torch
-than on its matrices: some 15 calls of 5 to 10 microseconds, in each of 30 layers. All shapes are known before the first
-step, though. So a plan lays out where each result goes and binds each kernel to its places; then a step runs down the
-list. Engines call this a static graph (a CUDA graph is one). What a step computes stays the same.
+A decode step does many small pieces of work. Called as modules, a layer of a small model spends more time in Python and
+in torch than on its matrices: some 15 calls of 5 to 10 microseconds, in each of 30 layers. But all shapes are known
+before the first step. So a plan decides where each result goes and binds each kernel to its buffers; a step then runs
+down the list. Engines call this a static graph (a CUDA graph is one). The result of a step stays the same.
 """
 
 from __future__ import annotations
@@ -37,24 +37,25 @@ Call = Callable[[], object]
 
 
 class DecodePlan:
-    """A pass over the next `tokens` tokens of one model with one cache: one in decode, several to check a draft.
+    """A pass over the next `tokens` tokens of one model with one cache: one token in decode, several to check a draft.
 
-    `calls` are the parts of a pass in order, each with the name of what it does: "norm", "attention" and "activation"
-    are C kernels, "join" puts results side by side, and the others are products with a matrix. The model's layers are
+    `calls` are the parts of a pass in order, each with the name of its work: "norm", "attention" and "activation" are C
+    kernels, "join" puts results next to each other, and the others are products with a matrix. The model's layers are
     float (`nn.Linear`) or packed (`pack_for_speed`), or some of each. Where all are packed, a pass over several tokens
-    gives the logits of as many passes over one, bit for bit.
+    gives the same logits, bit for bit, as a pass for each of them.
 
     Args:
-        lm: in eval mode. The plan reads its weights where they lie: it copies none. Once a weight has been replaced by
-            another tensor, or a part of the cache, a pass refuses, and a new plan has to be made.
+        lm: in eval mode. The plan reads its weights in place and copies none. Once a weight or a part of the cache has
+            been replaced by another tensor, a pass refuses, and you have to make a new plan.
         cache: holds the prompt by the time of the first pass; a pass reads it and adds to it.
         tokens: how many tokens a pass takes.
-        threads: of attention and of products with packed matrices. Those with float matrices run in torch, on its own.
+        threads: for attention and for products with packed matrices. Products with float matrices run in torch, on
+            torch's threads.
 
     Raises:
         TypeError: not a LanguageModel, or not a KVCache.
-        ValueError: the cache was made for another architecture; the model is in training mode, holds other modules
-            than it was built of, or one with hooks or a `forward` of its own; a layer is neither float nor packed; or a
+        ValueError: the cache was made for another architecture; the model is in training mode, holds modules that it
+            was not built from, or one with hooks or a `forward` of its own; a layer is neither float nor packed; or a
             count is below 1.
         NoCompiler: threads are asked for, and the compiler has no OpenMP.
     """
@@ -76,7 +77,7 @@ class DecodePlan:
         self._positions = torch.zeros(tokens, dtype=torch.int64)
         self._scratch = attend_scratch(cache.layers[0], at.heads, threads)
         self._rotary = rotary_tables(cache.room_tokens, at.head_dim, lm.rope_base)
-        # what the layers add to; what a matrix reads after the norm; what attention and feed-forward give back
+        # the residual stream; the input of a matrix after the norm; the output of attention and feed-forward
         self._x, self._read, self._added = (torch.zeros(tokens, a.hidden) for _ in range(3))
         self._qkv, self._mixed = torch.zeros(tokens, row), torch.zeros(tokens, at.heads * at.head_dim)
         self._gate_up, self._gated = torch.zeros(tokens, 2 * width), torch.zeros(tokens, width)
@@ -90,7 +91,7 @@ class DecodePlan:
         raise TypeError("a plan is bound to the memory of its model and its cache; make another one for their copies")
 
     def _places(self) -> list[object]:
-        """Where all that the calls read lies, and what else they were made with."""
+        """The addresses of everything that the calls read, and the other settings that they were made with."""
         parts = [owner[key] for owner, key in self._parts]
         return [*(part is not None and part.data_ptr() for part in parts), self.lm.rope_base, self.lm.training]
 
@@ -120,10 +121,10 @@ class DecodePlan:
         return [*calls, ("head", self._product("head", lm.head, self._read, self.logits))]
 
     def _products(self, name: str, module: nn.Module, parts: tuple[str, ...], rows: Tensor) -> list[tuple[str, Call]]:
-        """Products of several matrices with the same input, their outputs side by side in each row."""
+        """Products of several matrices with the same input, their outputs next to each other in each row."""
         layers = [getattr(module, part) for part in parts]
         places = rows.split([_outputs(f"{name}.{part}", layer) for part, layer in zip(parts, layers)], dim=1)
-        if self.tokens == 1:  # each part of the only row is one piece of memory
+        if self.tokens == 1:  # each part of the only row is contiguous memory
             outputs, join = places, []
         else:
             outputs = tuple(torch.zeros(place.shape) for place in places)
@@ -148,19 +149,19 @@ class DecodePlan:
 
     @property
     def weight_bytes(self) -> int:
-        """What a pass reads of matrices, scales included."""
+        """The bytes of matrices that a pass reads, scales included."""
         packed = (layer.matrix.stored_bytes for layer in self.lm.modules() if isinstance(layer, PackedLinear))
         return sum(packed) + sum(layer.weight.nbytes for layer in self.lm.modules() if isinstance(layer, nn.Linear))
 
     @torch.no_grad()
     def run(self, tokens: Sequence[int]) -> Tensor:
-        """Return the logits after each of the tokens, float32 [tokens, vocabulary]; the next pass writes over them.
+        """Return the logits after each of the tokens, float32 [tokens, vocabulary]; the next pass overwrites them.
 
         Raises:
             TypeError: they are not whole numbers.
-            ValueError: they are not as many as planned, one is not in the vocabulary, the cache has no room, a key or
-                value is NaN, infinite or too large for a cache of 8 or 4 bits (the layer is named), or a weight or a
-                part of the cache is no longer the tensor that the plan was made with.
+            ValueError: there are not as many as planned, one is not in the vocabulary, the cache has no room, a key or
+                value is NaN, infinite or too large for a cache of 8 or 4 bits (the message names the layer), or a
+                weight or a part of the cache is no longer the tensor that the plan was made with.
         """
         if self._places() != self._bound:
             raise ValueError(
@@ -169,7 +170,7 @@ class DecodePlan:
             )
         tokens = token_ids(tokens)
         if len(tokens) != self.tokens:
-            raise ValueError(f"the plan takes {self.tokens} tokens, got {len(tokens)}; make one for as many")
+            raise ValueError(f"the plan takes {self.tokens} tokens, got {len(tokens)}; make a plan for that many")
         ids = torch.tensor([tokens])
         self.lm.check_tokens(ids, self.cache)
         torch.arange(self.cache.length, self.cache.length + self.tokens, out=self._positions)
@@ -182,7 +183,7 @@ class DecodePlan:
         return self.logits
 
     def step(self, token: int) -> Tensor:
-        """Return the logits after one token, float32 [vocabulary]; the next step writes over them.
+        """Return the logits after one token, float32 [vocabulary]; the next step overwrites them.
 
         Raises:
             ValueError: as `run`.
@@ -191,7 +192,7 @@ class DecodePlan:
 
 
 def _outputs(name: str, layer: nn.Module) -> int:
-    """How many outputs a layer has, if it is one that a plan takes."""
+    """The number of a layer's outputs, after a check that a plan takes it."""
     if isinstance(layer, PackedLinear):
         return layer.weight_shape[0]
     if type(layer) is not nn.Linear or layer.bias is not None or why_not_plain(layer):

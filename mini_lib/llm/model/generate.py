@@ -1,4 +1,4 @@
-"""Generate text: the prompt in one pass, then token after token, each from the one before and the cache."""
+"""Generate text: the prompt in one pass, then token by token, each from the previous token and the cache."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def generate(
     Args:
         lm: a model with a tokenizer.
         prompt: a text, or token ids such as `tokenizer.question(...)` gives.
-        cache: an empty one with room for the prompt and all new tokens but the last, which nothing follows; say
-            `KVCache(lm.architecture, room_tokens=..., bits=8)`. By default one at 32 bits with just that room.
-        seed: for drawing; at temperature 0 nothing is drawn.
+        cache: an empty one with room for the prompt and all new tokens except the last, which nothing follows; say
+            `KVCache(lm.architecture, room_tokens=..., bits=8)`. The default has 32 bits and just enough room.
+        seed: for sampling; at temperature 0 nothing is drawn.
 
     Raises:
-        TypeError, ValueError: an empty prompt, an unknown token, a cache that is too small, in use, or made for another
-            architecture, or a model without tokenizer.
+        TypeError, ValueError: the prompt is empty, a token is unknown, the cache is too small, in use or made for
+            another architecture, or the model has no tokenizer.
     """
     need_language_model(lm)
     if lm.tokenizer is None:
-        raise ValueError("this model has no tokenizer to make a text of tokens; stream(...) gives their ids")
+        raise ValueError("this model has no tokenizer to turn tokens into text; stream(...) gives their ids")
     tokens = stream(lm, prompt, new_tokens, sampling=sampling, cache=cache, seed=seed, stop_at_end=stop_at_end)
     return lm.tokenizer.decode(tokens)
 
@@ -58,12 +58,12 @@ def stream(
     seed: int = 0,
     stop_at_end: bool = True,
 ) -> Iterator[int]:
-    """Yield the ids of new tokens as they are generated; `lm.tokenizer.stream(...)` makes text of them.
+    """Yield the ids of new tokens as they are generated; `lm.tokenizer.stream(...)` turns them into text.
 
-    The arguments are those of `generate`; a model without tokenizer serves too, for a prompt of ids.
+    The arguments are those of `generate`; for a prompt of ids, the model does not need a tokenizer.
 
     Raises:
-        TypeError, ValueError: as `generate`, when the first token is asked for.
+        TypeError, ValueError: as `generate`, raised when the first token is asked for.
     """
     need_language_model(lm)
     of_type("stop_at_end", stop_at_end, bool, fix="False goes on after the end")
@@ -85,7 +85,7 @@ def stream(
 
 
 def _decoder(lm: LanguageModel, cache: KVCache) -> Callable[[int], Tensor]:
-    """How to get the logits after one more token: by a plan, or by the model itself where no plan takes its layers."""
+    """A function for the logits after one more token: a plan, or the model itself where no plan takes its layers."""
     try:
         return DecodePlan(lm, cache).step
     except (TypeError, ValueError):  # quantized but not packed, or of another dtype, or with hooks
@@ -97,7 +97,7 @@ def prompt_ids(lm: LanguageModel, prompt: str | Sequence[int]) -> list[int]:
 
     Raises:
         TypeError: an id is not a whole number.
-        ValueError: there is no token, one is not in the vocabulary, or it is a text and there is no tokenizer.
+        ValueError: there is no token, one is not in the vocabulary, or the prompt is a text and there is no tokenizer.
     """
     if isinstance(prompt, str):
         if lm.tokenizer is None:
@@ -116,11 +116,11 @@ def prompt_ids(lm: LanguageModel, prompt: str | Sequence[int]) -> list[int]:
 
 
 def empty(cache: KVCache) -> KVCache:
-    """Refuse a cache that holds another text.
+    """Refuse a cache that already holds a text.
 
     Raises:
-        TypeError: it is no cache.
-        ValueError: it holds tokens already.
+        TypeError: it is not a cache.
+        ValueError: it already holds tokens.
     """
     if of_type("cache", cache, KVCache, fix="use KVCache(lm.architecture, room_tokens=...)").length:
         raise ValueError(f"the cache holds {cache.length} tokens already; call cache.shorten(0) or make a new one")

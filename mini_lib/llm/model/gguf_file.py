@@ -1,6 +1,6 @@
 """Read a model from a GGUF file: a header of named values, a table of tensors, and their bytes.
 
-Weights in such a file are usually in blocks of 32 with one scale each. They are unpacked to float32 when they are read.
+Weights in such a file are usually in blocks of 32 with one scale per block. They are unpacked to float32 when read.
 
 Source: the GGUF specification, <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; the blocks:
 ggml-common.h and ggml-quants.c there.
@@ -31,12 +31,12 @@ _TEXT, _ARRAY = 8, 9
 
 
 class DamagedFile(ValueError):
-    """What a GGUF file holds is not what its header says."""
+    """The content of a GGUF file does not match its header."""
 
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How weights lie in a file: `block_bytes` for `block` of them, and the function that unpacks rows of blocks."""
+    """How weights are stored in a file: `block_bytes` for `block` weights, and how rows of blocks unpack."""
 
     name: str
     block: int
@@ -49,7 +49,8 @@ def _halves(blocks: np.ndarray, at: int) -> np.ndarray:
 
 
 def _nibbles(blocks: np.ndarray) -> np.ndarray:
-    """16 bytes to 32 codes, in float32 so that they can be scaled in place: the low halves are the first sixteen."""
+    """Turn 16 bytes into 32 codes, float32 so that they can be scaled in place; the low halves are the first
+    sixteen."""
     codes = np.empty((len(blocks), _BLOCK), np.float32)
     codes[:, : _BLOCK // 2], codes[:, _BLOCK // 2 :] = blocks & 15, blocks >> 4
     return codes
@@ -102,7 +103,7 @@ class GGUFFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedFile: it is no GGUF file, or it holds less or something else than its header says.
+        DamagedFile: it is not a GGUF file, or its content does not match its header.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -140,7 +141,7 @@ class GGUFFile:
         """Return a tensor's values, float32.
 
         Raises:
-            DamagedFile: the file has none of this name.
+            DamagedFile: the file has no tensor of this name.
         """
         entry = self._entry(name)
         raw = np.frombuffer(self._bytes, np.uint8, entry.stored_bytes, entry.start)
@@ -214,7 +215,8 @@ class GGUFFile:
         return self._texts(1)[0]
 
     def _texts(self, count: int) -> tuple[str, ...]:
-        """So many texts, each after its length; a vocabulary has 100,000, so this loop calls as little as it can."""
+        """This many texts, each after its length; a vocabulary has 100,000, so this loop makes as few calls as it
+        can."""
         data, at, texts = self._bytes, self._at, []
         try:
             for _ in range(count):
@@ -243,5 +245,5 @@ class GGUFFile:
 
 
 def _filled(size: int, step: int) -> int:
-    """`size` filled up to whole steps."""
+    """`size` rounded up to whole steps."""
     return -(-size // step) * step

@@ -1,8 +1,8 @@
-"""This machine as the calculator takes it: measured limits, and the time of a layer in which next to nothing is read.
+"""This machine as a device of the calculator: measured limits, and the time of a layer that reads almost nothing.
 
-Three things are measured, and none of them on the model whose speed is to be predicted: how fast memory is read, how
-fast a product runs whose matrix lies in the cache, and how long a layer takes that has next to no weights. The rest is
-the calculator's arithmetic.
+Three things are measured, none of them on the model whose speed is to be predicted: how fast memory is read, how fast a
+product runs whose matrix is in the cache, and how long a layer with almost no weights takes. The rest is the
+calculator's arithmetic.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from mini_lib.roofline import last_level_cache_bytes, measure_peak_flops_per_s
 
 FLOAT_BITS = 32
 _IN_CACHE = (512, 576)  # rows and columns of a matrix that any second-level cache holds, at 4 bits
-_MEMORY_BYTES = 2**34  # of a laptop; no prediction here depends on it
+_MEMORY_BYTES = 2**34  # that of a laptop; no prediction here depends on it
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What this machine reaches on so many threads.
+    """The measured limits of this machine on a number of threads.
 
-    read_bytes_per_s: of a float32 matrix that lies in memory, times a vector. peak_flops_per_s: of large float32
-    products. packed_flops_per_s: of a packed matrix in the cache times one vector, by the bits of its weights.
-    attend_flops_per_s: of one token's attention to keys and values that lie in the cache, by their bits. layer_s: of a
-    layer with next to no weights.
+    read_bytes_per_s: for a float32 matrix in memory, times a vector. peak_flops_per_s: for large float32 products.
+    packed_flops_per_s: for a packed matrix in the cache times one vector, by the bits of its weights.
+    attend_flops_per_s: for one token's attention to keys and values in the cache, by their bits. layer_s: the time of a
+    layer with almost no weights.
     """
 
     threads: int
@@ -67,7 +67,7 @@ class Limits:
     def device(self, weight_bits: int = FLOAT_BITS, cache_bits: int = FLOAT_BITS) -> Device:
         """Return this machine as a device: `matmul_peak(32)` of float32 products, or `matmul_peak(8)` of packed ones.
 
-        `matmul_peak(16)`, in which the calculator has attention computed, is that of the kernel for such a cache.
+        `matmul_peak(16)`, which the calculator uses for attention, is the rate of the kernel for a cache of these bits.
         """
         device = measured_device(self.attend_flops_per_s[cache_bits], self.read_bytes_per_s, _MEMORY_BYTES)
         peak = {32: self.peak_flops_per_s} if weight_bits == 32 else {8: self.packed_flops_per_s[weight_bits]}
@@ -75,14 +75,14 @@ class Limits:
 
     @property
     def efficiency(self) -> Efficiency:
-        """A plan as an engine: at the limits but for `launch_s`."""
+        """A plan as an engine: it reaches every limit, and adds `launch_s`."""
         return replace(IDEAL, launch_s=self.layer_s)
 
 
 def measure_limits(threads: int = 1, *, widths: tuple[int, ...] = (8, 4, 3)) -> Limits:
-    """Measure this machine's limits, in about three seconds; torch's threads are as before afterwards.
+    """Measure this machine's limits, in about three seconds; torch's thread count is restored afterwards.
 
-    Without a C compiler it is the rates of the paths in torch that are measured.
+    Without a C compiler, the rates of the paths in torch are measured.
 
     Raises:
         TypeError, ValueError: threads is not a whole number of 1 or more, or a width has no packed kernel.
@@ -105,7 +105,7 @@ def measure_limits(threads: int = 1, *, widths: tuple[int, ...] = (8, 4, 3)) -> 
 
 
 def predict_step(lm: LanguageModel, limits: Limits, *, context: int, cache_bits: int = FLOAT_BITS) -> TimedStep:
-    """Return the calculator's decode step of a model as it is here, each operator with the bits of its own layers.
+    """Return the calculator's decode step of a model on this machine, each operator with the bits of its own layers.
 
     context: how many tokens the cache holds. cache_bits: 32, 8 or 4, in groups of 32.
 
@@ -148,7 +148,7 @@ _LAYERS = {
 
 
 def _width_of_all(lm: LanguageModel, name: str, parts: tuple[str, ...]) -> tuple[int, float]:
-    """Bits of the codes of an operator's layers, and bits per weight with scales: all alike, or it is refused."""
+    """Bits of the codes of an operator's layers, and bits per weight with scales; layers that differ are refused."""
     layers = [block.get_submodule(part) for block in lm.blocks for part in parts] or [lm.head]
     found = sorted({_width(name, layer) for layer in layers})
     if len(found) > 1:
@@ -169,9 +169,9 @@ def _width(name: str, layer: nn.Module) -> tuple[int, float]:
 
 
 def _read_bytes_per_s(threads: int, repeats: int = 7) -> float:
-    """The median of several runs: a prediction is to be right in the middle. Each thread has a matrix of its own.
+    """The median of several runs, since a prediction should be right on average. Each thread has a matrix of its own.
 
-    A plain pass over memory can be faster, with several streams side by side; a product reads one.
+    A plain pass over memory can be faster, with several streams at once; a product reads one stream.
     """
     rows, columns = max(4 * last_level_cache_bytes(), 2**27) // threads // 4096, 1024
     parts = [(torch.ones(rows, columns), torch.ones(columns), torch.empty(rows)) for _ in range(threads)]
@@ -193,7 +193,8 @@ def _packed_flops_per_s(bits: int, threads: int, repeats: int = 300) -> float:
 
 
 def _attend_flops_per_s(bits: int, threads: int, repeats: int = 100) -> float:
-    """With the heads of many small models, 9 on 3 of 64 numbers, and 256 tokens, which any second-level cache holds."""
+    """With the heads of many small models, 9 on 3 of 64 numbers, and 256 tokens, which fit into any second-level
+    cache."""
     heads, kv_heads, head_dim, context = 9, 3, 64, 256
     cache, out = LayerCache.empty(kv_heads, context, head_dim, bits), torch.empty(heads * head_dim)
     row, position = torch.zeros((heads + 2 * kv_heads) * head_dim), torch.tensor([context - 1])

@@ -1,7 +1,7 @@
-"""The KV cache: the keys and values of all tokens so far, so that a new token computes its own alone.
+"""The KV cache: the keys and values of all tokens so far, so that a new token computes only its own.
 
-At 32 bits they are kept as they are. At 8 and 4 bits each token's numbers are rounded in small groups, each with a step
-and a lowest value of its own in float16: value = low + step * code. A new token never changes the codes of an old one.
+At 32 bits they are kept as they are. At 8 and 4 bits each token's numbers are rounded in small groups, each with its
+own step and lowest value in float16: value = low + step * code. A new token never changes the codes of an old one.
 
 Source: Z. Liu et al., "KIVI: A Tuning-Free Asymmetric 2bit Quantization for KV Cache", 2024, section 3 (groups of one
 token's numbers; KIVI groups keys across tokens instead, which needs a buffer of unrounded ones).
@@ -18,13 +18,13 @@ from mini_lib.require import shown, whole
 
 
 class KVCache:
-    """Room for `room_tokens` tokens of one sequence; `layers` holds the keys and values of each layer.
+    """A cache for `room_tokens` tokens of one sequence; `layers` holds the keys and values of each layer.
 
     No gradient passes a cache.
 
     Raises:
         TypeError: not an Architecture with grouped-query attention, or a count is not a whole number.
-        ValueError: bits other than 32, 8 and 4, no room, or a group size that does not divide head_dim.
+        ValueError: bits are not 32, 8 or 4, there is no room, or the group size does not divide head_dim.
 
     >>> from mini_lib.llm.cost import FeedForward
     >>> tiny = Architecture("tiny", 2, 8, 16, Attention(heads=2, kv_heads=1, head_dim=4), FeedForward(12))
@@ -51,12 +51,12 @@ class KVCache:
 
     @property
     def bytes_per_token(self) -> int:
-        """What one token leaves in the cache, steps and lowest values included."""
+        """The bytes that one token adds to the cache, steps and lowest values included."""
         return sum(layer.stored_bytes for layer in self.layers) // self.room_tokens
 
     @torch.no_grad()
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new tokens of a layer after those that are there, and return all of them as they are kept.
+        """Append new tokens to a layer, and return all of its tokens as they are kept.
 
         keys, values: float32 [kv_heads, tokens, head_dim]. `advance` counts the tokens, once all layers have them.
 
@@ -76,7 +76,7 @@ class KVCache:
         self.length += whole("tokens", tokens, low=0, high=self.room_tokens - self.length, fix="append them first")
 
     def shorten(self, length: int) -> None:
-        """Forget the tokens after the first `length`: drafted ones that were not accepted, say.
+        """Forget the tokens after the first `length`: rejected proposals of a draft, say.
 
         Raises:
             TypeError, ValueError: not a whole number from 0 to the present length.
@@ -89,7 +89,8 @@ class KVCache:
     def check_grids(self, length: int) -> None:
         """Refuse keys and values among the first `length` tokens that the steps of 8 or 4 bits could not hold.
 
-        A kernel in C cannot raise: it writes a step that is NaN or infinite, and with it all that is read is NaN.
+        A kernel in C cannot raise: it writes a step that is NaN or infinite, and every value read with that step is
+        NaN.
 
         Raises:
             ValueError: there is one; the message says where.
@@ -107,7 +108,7 @@ class KVCache:
         """Refuse tokens [batch, tokens] of another architecture, of several sequences, or for which there is no room.
 
         Raises:
-            ValueError: as said.
+            ValueError: the tokens are of one of these kinds.
         """
         if not isinstance(shape, tuple) or len(shape) != 2:
             raise TypeError(f"shape must be a pair (batch, tokens), got {shown(shape)}; use tokens.shape")

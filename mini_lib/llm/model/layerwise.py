@@ -1,12 +1,13 @@
-"""Change the linear layers of a language model, block after block, by what each of them reads.
+"""Change the linear layers of a language model, block after block, by the inputs of each.
 
-A layer is changed best by looking at its inputs as the changed layers before it give them. To run the whole model once
-for each layer would take hours. Instead the hidden states of all calibration windows wait before a block. One pass
-of the block gives the second moments of all that its layers read, the layers are changed, and a second pass of the
-changed block gives the hidden states before the next one: two passes per block, however many layers it has.
+A change of a layer should use the inputs that the changed layers before it produce. Running the whole model once for
+each layer would take hours. Instead the hidden states of all calibration windows are kept before a block. One pass
+through the block gives the second moments of its layers' inputs. Then the layers are changed, and a second pass through
+the changed block gives the hidden states before the next block. So there are two passes per block, however many layers
+it has.
 
-Within a block all layers see inputs of the block as it was; only the blocks before it are changed. So do the authors of
-GPTQ and SparseGPT, unless asked for more.
+Within a block all layers see the inputs that they had before the block was changed; only earlier blocks are changed.
+The code of GPTQ and SparseGPT does the same by default.
 
 Source: E. Frantar, D. Alistarh, "SparseGPT", 2023, section 4 (setup); the code of E. Frantar et al., "GPTQ", 2023.
 """
@@ -30,14 +31,14 @@ from mini_lib.second_moments import second_moments_of
 from mini_lib.surgery import Where
 
 PLAIN_FIRST = "change the model as it was built, and add what else it has afterwards"
-# Layers of a block that read the same: one matrix of second moments serves all of a group.
+# Layers of a block with the same input: one matrix of second moments serves the whole group.
 SHARED_INPUTS = (
     ("attention.query", "attention.key", "attention.value"),
     ("attention.out",),
     ("feed_forward.gate", "feed_forward.up"),
     ("feed_forward.down",),
 )
-# (name, weight [out, in], second moments of its inputs [in, in], float64) -> what takes the weight's place
+# (name, weight [out, in], second moments of its inputs [in, in], float64) -> the replacement of the weight
 Change = Callable[[str, Tensor, Tensor], Tensor | QTensor]
 
 
@@ -53,7 +54,7 @@ class BlockStep(nn.Module):
 
 
 def in_blocks(name: str, module: nn.Module) -> bool:
-    """Whether `module` is a linear layer of a block with a float weight: all but the head, and the table tied to it.
+    """Whether `module` is a linear layer of a block with a float weight; the head and the table tied to it are not.
 
     >>> in_blocks("blocks.0.attention.query", nn.Linear(2, 2)), in_blocks("head", nn.Linear(2, 2))
     (True, False)
@@ -75,19 +76,19 @@ def change_layers(
 
     Args:
         lm: a model in eval mode; the argument stays as it is.
-        tokens: ids to calibrate on, [tokens], cut into windows; never those that it will be judged on.
-        change: `change(name, weight, moments)` returns a float weight, or a QTensor, which becomes a QuantizedLinear.
-            `moments` are E[x x^T] over all tokens, float64 [in, in], as `second_moments_of` gives them.
+        tokens: ids to calibrate on, [tokens], cut into windows; never those that the model will be judged on.
+        change: `change(name, weight, moments)` returns a float weight or a QTensor; a QTensor becomes a
+            QuantizedLinear. `moments` is E[x x^T] over all tokens, float64 [in, in], as `second_moments_of` gives it.
         where: `where(name, module) -> bool` chooses among the linear layers of the blocks.
         progress: called with the name of each changed layer.
 
     Raises:
         TypeError: `lm` is not a LanguageModel, or `change` returns something else.
-        ValueError: the model is in training mode, or has hooks, a `forward` of its own or other modules than it was
-            built of; a chosen layer is not plain, or shares its weight with another module; no layer is chosen, the
-            tokens do not fill a window, `change` returns another shape or NaN, or refuses a layer, which is named.
+        ValueError: the model is in training mode, or has hooks, a `forward` of its own or modules that it was not built
+            from; a chosen layer is not plain, or shares its weight with another module; no layer is chosen; the tokens
+            do not fill a window; or `change` returns another shape or NaN, or refuses a layer, which the message names.
 
-    Half of each weight is half of what a layer computes:
+    With half of each weight, a layer computes half of its output:
 
     >>> from mini_lib.llm.cost import Architecture, Attention, FeedForward
     >>> tiny = Architecture("tiny", 1, 8, 16, Attention(heads=2, kv_heads=1, head_dim=4), FeedForward(12), tied=True)
@@ -103,7 +104,7 @@ def change_layers(
     callable_("where", where, fix="pass a function (name, module) -> bool")
     changed, new, chosen = deepcopy(lm), {}, 0
     for stem, step, hidden in blocks_in_turn(changed, tokens, window):
-        picked = {}  # by the first chosen layer of those that read the same
+        picked = {}  # by the first chosen layer of those with the same input
         for group in SHARED_INPUTS:
             parts = [part for part in group if where(f"{stem}.{part}", step.block.get_submodule(part))]
             for part in parts:
@@ -114,7 +115,7 @@ def change_layers(
             for part in picked[first]:
                 name, layer = f"{stem}.{part}", step.block.get_submodule(part)
                 got = _checked(name, layer, change, moments)
-                # the float values take part in the passes to come: a QuantizedLinear unpacks its codes in each of them
+                # later passes use the float values, since a QuantizedLinear would unpack its codes in each of them
                 layer.weight = nn.Parameter(got.dequantize() if isinstance(got, QTensor) else got, requires_grad=False)
                 if isinstance(got, QTensor):
                     new[name] = QuantizedLinear.of(layer, got)
@@ -133,7 +134,7 @@ def blocks_in_turn(
 ) -> Iterator[tuple[str, BlockStep, list[Tensor]]]:
     """Yield each block's name, the block, and the hidden states [1, window, hidden] of all windows before it.
 
-    A caller that changes the block before it asks for the next one gets there what the changed block gives.
+    If the caller changes the block before asking for the next one, the next hidden states come from the changed block.
 
     Raises:
         TypeError: `lm` is not a LanguageModel.
@@ -155,8 +156,8 @@ def need_changeable(lm: LanguageModel, name: str) -> None:
     """Refuse a layer whose weight cannot be changed alone: it is not plain, or another module has the same weight.
 
     Raises:
-        TypeError: it is no linear layer.
-        ValueError: something else than its weight decides what it computes, or the weight is shared.
+        TypeError: it is not a linear layer.
+        ValueError: its output depends on more than its weight, or the weight is shared.
     """
     layer = lm.get_submodule(name)
     need_plain(name, layer, (nn.Linear,))
@@ -164,7 +165,7 @@ def need_changeable(lm: LanguageModel, name: str) -> None:
 
 
 def moments_in(step: BlockStep, hidden: list[Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
-    """Return E[x x^T] of what layers of a block read, by their names in the block, from one pass of it."""
+    """Return E[x x^T] of the inputs of a block's layers, by their names in the block, from one pass."""
     layers = {f"block.{part}": step.block.get_submodule(part) for part in parts}
     found = second_moments_of(step, hidden, layers) if layers else {}
     return {name.removeprefix("block."): moments for name, moments in found.items()}

@@ -14,7 +14,7 @@ from mini_lib.llm.model.tokenizer import Tokenizer
 from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.require import shown
 
-# What a header may say of the model. A key that is not among them changes what is computed, or is a damaged one.
+# The keys that a header may have. Any other key changes the computation, or is damaged.
 _KEYS = frozenset(
     f"llama.{key}"
     for key in (
@@ -32,15 +32,15 @@ def load_language_model(path: str | os.PathLike[str]) -> LanguageModel:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedFile: it is cut short, or its tensors are not those that its header says.
-        ValueError: the model is of another family, or has a part that is not built here.
+        DamagedFile: it is cut short, or its tensors do not match its header.
+        ValueError: the model is of another family, or has a part that is not supported here.
     """
     file = GGUFFile(path)
     values = file.values
     architecture = architecture_of(values, tied="output.weight" not in file.names)
     tensors = _checked_tensors(file, architecture)
     try:
-        with torch.device("meta"):  # shapes alone: the numbers come from the file
+        with torch.device("meta"):  # shapes only: the numbers come from the file
             model = LanguageModel(
                 architecture,
                 rope_base=values.get("llama.rope.freq_base", 10_000.0),
@@ -63,12 +63,12 @@ def architecture_of(values: dict[str, Any], tied: bool) -> Architecture:
 
     Raises:
         DamagedFile: a value is missing or is not a count.
-        ValueError: the model is of another family, its positions are not those of `rotary`, or the header says more of
-            it than is known here.
+        ValueError: the model is of another family, its positions are not those of `rotary`, or the header has unknown
+            keys.
     """
     family = values.get("general.architecture")
     if family != "llama":
-        raise ValueError(f"the file holds a model of the family {family!r}, and this reader knows 'llama' alone")
+        raise ValueError(f"the file holds a model of the family {family!r}, and this reader knows only 'llama'")
     if foreign := sorted(key for key in values if key.startswith("llama.") and key not in _KEYS):
         raise ValueError(
             f"the header has keys that are not known here: {shown(', '.join(foreign[:3]))}; the model has a part that "
@@ -98,9 +98,9 @@ def architecture_of(values: dict[str, Any], tied: bool) -> Architecture:
 
 
 def _checked_tensors(file: GGUFFile, a: Architecture) -> dict[str, str]:
-    """For each entry of the model's state dict its tensor in the file, once all are there in the right shape.
+    """For each entry of the model's state dict, its tensor in the file, after a check that all are there in shape.
 
-    This comes before anything is built: an altered count must not ask for a billion layers.
+    This comes before anything is built, so that an altered count cannot ask for a billion layers.
     """
     if a.layers > len(file.names):
         raise DamagedFile(f"{file.path} is damaged: {a.layers:,} layers have only {len(file.names)} tensors")
@@ -135,7 +135,7 @@ def _checked_tensors(file: GGUFFile, a: Architecture) -> dict[str, str]:
 
 
 def pairs_in_halves(weight: Tensor, heads: int) -> Tensor:
-    """Return a query or key matrix of a file, whose pairs are (2i, 2i + 1), for `rotate`: (i, i + head_dim / 2).
+    """Return a query or key matrix of a file, with pairs (2i, 2i + 1), in the order of `rotate`: (i, i + head_dim / 2).
 
     >>> pairs_in_halves(torch.arange(4)[:, None], heads=1).flatten().tolist()
     [0, 2, 1, 3]

@@ -1,9 +1,9 @@
-"""Perplexity: how many next tokens a model hesitates between, and how sure that figure is.
+"""Perplexity: how many next tokens a model hesitates between, and how certain that figure is.
 
-A model gives the token that comes next the probability p. The mean of -log p over a text is its loss in nats, and e to
-that power its perplexity: 16 says that on average the model was as unsure as one that draws from 16 equally likely
-tokens. Windows of text differ from each other far more than two versions of a model do on the same window. So
-perplexities are compared window by window, where what the text does to both drops out.
+A model gives the token that comes next a probability p. The mean of -log p over a text is its *loss* in nats, and e to
+the power of the loss is its *perplexity*. A perplexity of 16 says that on average the model was as unsure as if it drew
+from 16 equally likely tokens. Windows of text differ from each other far more than two versions of a model do on the
+same window. So perplexities are compared window by window: the effect of the text, the same for both, then cancels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LARGEST = math.log(sys.float_info.max)
 
 @dataclass(frozen=True)
 class Ratio:
-    """A perplexity over another, and the ends of its 95% interval; one that holds 1 tells no difference."""
+    """One perplexity over another, and its 95% interval, which shows no difference if it contains 1."""
 
     value: float
     low: float
@@ -50,13 +50,13 @@ class Perplexity:
     Args:
         losses: the mean of -log p over the counted tokens of each window, in nats.
         tokens: how many tokens were counted in all.
-        text: a name of these windows, the sha256 of their tokens; only equal ones are compared.
+        text: a name for these windows, the sha256 of their tokens; only equal windows are compared.
 
     Raises:
-        TypeError: the losses are no list of numbers, or `tokens` or `text` is of another type.
+        TypeError: the losses are not a list of numbers, or `tokens` or `text` is of another type.
         ValueError: there are fewer than two windows, or a loss is not finite.
 
-    Losses of log 2 and log 8 are, on average, log 4:
+    The mean of the losses log 2 and log 8 is log 4:
 
     >>> two = Perplexity((math.log(2), math.log(8)), tokens=510, text="a text")
     >>> round(two.value, 6)
@@ -85,7 +85,7 @@ class Perplexity:
 
     @property
     def value(self) -> float:
-        """e to the mean loss."""
+        """e to the power of the mean loss."""
         return _exp(statistics.fmean(self.losses))
 
     @property
@@ -95,7 +95,7 @@ class Perplexity:
         return _exp(low), _exp(high)
 
     def times(self, other: Perplexity) -> Ratio:
-        """Return this perplexity over another on the same windows, with the interval of paired differences.
+        """Return this perplexity divided by another on the same windows, with the interval of paired differences.
 
         Raises:
             TypeError: the other is not a Perplexity.
@@ -121,21 +121,21 @@ def perplexity(
     *,
     kv_bits: int = 32,
 ) -> Perplexity:
-    """Return the perplexity of a model on a text, whose windows do not overlap and do not see each other.
+    """Return the perplexity of a model on a text, cut into windows that do not overlap and do not see each other.
 
-    The first token of a window is not counted: nothing comes before it. The others of a window have 1 to `window` - 1
-    tokens before them, and the early ones are hard to guess, so that perplexity falls as windows grow. One window's
-    logits are in memory at a time, window * vocabulary * 4 bytes.
+    The first token of a window is not counted: nothing comes before it. The others have 1 to `window` - 1 tokens before
+    them, and the early ones are hard to guess, so perplexity falls as windows grow. The logits of one window are in
+    memory at a time, window * vocabulary * 4 bytes.
 
     Args:
-        lm: a model in eval mode; whatever its layers are.
-        tokens: ids, [tokens]; what does not fill a last window is left out.
+        lm: a model in eval mode, with layers of any kind.
+        tokens: ids, [tokens]; a rest that does not fill a window is left out.
         progress: called with the number of windows done.
-        kv_bits: of a cache through which all keys and values pass before they are looked at, those of the token itself
-            among them; 32 is without one.
+        kv_bits: of a cache through which all keys and values pass before they are used, including those of the token
+            itself; 32 uses no cache.
 
     Raises:
-        TypeError, ValueError: it is no language model, or one in training mode; the tokens are not ids of its
+        TypeError, ValueError: it is not a language model, or is in training mode; or the tokens are not ids of its
             vocabulary, or do not fill two windows.
     """
     need_language_model(lm)
@@ -164,7 +164,7 @@ def _loss(logits: Tensor, tokens: Tensor) -> float:
 
 
 def _exp(nats: float) -> float:
-    """e to that power; infinity where no float holds it."""
+    """e to that power; infinity where a float cannot hold it."""
     return math.exp(nats) if nats < _LARGEST else math.inf
 
 

@@ -1,6 +1,6 @@
-"""The text on which a language model is calibrated and judged: two parts of Python's own manual, shipped as a file.
+"""The text for calibrating and judging a language model: two parts of Python's own manual, shipped as a file.
 
-The parts have no topic in common: what is chosen by looking at the first is judged on text that it has not seen.
+The parts have no topic in common: choices made by looking at the first part are judged on unseen text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def calibration_text() -> str:
 
 
 def evaluation_text() -> str:
-    """Return English prose of 61,484 characters, 14,221 tokens of SmolLM2, to judge on and for nothing else.
+    """Return English prose of 61,484 characters, 14,221 tokens of SmolLM2, only for judging.
 
     Raises:
         ValueError: the file is missing or damaged.

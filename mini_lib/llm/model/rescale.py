@@ -1,14 +1,14 @@
-"""Scale what the layers of a language model read, and undo it in their weights: SmoothQuant and AWQ for a transformer.
+"""Scale the inputs of a language model's layers, and undo it in their weights: SmoothQuant and AWQ for a transformer.
 
-A factor per channel can be divided out where the channel is made, and multiplied into the columns that read it. Four
-places of a block allow that, and the model computes what it did before:
+You can divide each channel by a factor where the channel is computed, and multiply the columns that read it by the same
+factor. Four places of a block allow that, and the model computes the same as before:
 
     attention_norm     -> query, key, value     by the gain of the norm
-    attention.value    -> out                   a weighted mean of values keeps a factor of all of them
+    attention.value    -> out                   a weighted mean of values keeps their common factor
     feed_forward_norm  -> gate, up              by the gain of the norm
-    feed_forward.up    -> down                  what comes out of the gate is multiplied with it
+    feed_forward.up    -> down                  the output of the gate is multiplied by it
 
-Where several query heads share a value head, their columns of `out` read the same values and must share factors.
+Where several query heads share a value head, their columns of `out` read the same values and must share their factors.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from mini_lib.require import callable_, of_type, share, whole
 
 @dataclass(frozen=True)
 class Seam:
-    """A place where channels are made and read: `giver` divides them by factors, the columns of `readers` multiply.
+    """A place where channels are made and read: `giver` is divided by factors, the columns of `readers` are multiplied.
 
-    Each of the `heads` equal parts of the giver's channels is read by `copies` parts of the columns, one after another.
+    Each of the `heads` equal parts of the giver's channels is read by `copies` consecutive parts of the columns.
     """
 
     giver: str
@@ -54,7 +54,7 @@ class Seam:
         return factors.view(self.heads, 1, -1).expand(-1, self.copies, -1).flatten()
 
     def per_channel(self, columns: Tensor, reduce: Callable[..., Tensor]) -> Tensor:
-        """Return one value per channel from one per column: `reduce`, amax or mean, over the columns that read it.
+        """Return one value per channel from one per column: `reduce` (amax or mean) over the columns that read it.
 
         >>> seam = Seam("attention.value", ("attention.out",), heads=2, copies=2)
         >>> seam.per_channel(torch.tensor([1.0, 2.0, 5.0, 0.0, 3.0, 4.0, 3.0, 4.0]), torch.amax)
@@ -66,20 +66,21 @@ class Seam:
 def smooth_lm(
     lm: LanguageModel, tokens: Tensor | Sequence[int], strength: float = 0.5, *, window: int = 256
 ) -> LanguageModel:
-    """Return a new float model that computes the same, what its layers read smoother and their weights less so.
+    """Return a new float model that computes the same, with smoother inputs of its layers and less smooth weights.
 
     The factors are s_j = max|X_j|^strength / max|W_j|^(1 - strength), over all layers that read channel j.
 
     Args:
         lm: a float model in eval mode; the argument stays as it is.
-        tokens: ids to calibrate on, [tokens], cut into windows; never those that it will be judged on.
-        strength: how much of the range moves into the weights, from 0 to 1; alpha in the paper.
+        tokens: ids to calibrate on, [tokens], cut into windows; never those that the model will be judged on.
+        strength: the share of the range that moves into the weights, from 0 to 1; alpha in the paper.
 
     Raises:
         TypeError: `lm` is not a LanguageModel, or strength is not a number.
         ValueError: strength is outside [0, 1], a linear layer is quantized or packed, or as `change_layers`.
 
-    Source: G. Xiao et al., "SmoothQuant", 2023, section 4. The authors smooth what follows a norm; here it is all four.
+    Source: G. Xiao et al., "SmoothQuant", 2023, section 4. The authors smooth the channels after a norm; here it is all
+    four places.
     """
     strength = share("strength", strength, zero=True, fix="0.5 splits the range evenly")
 
@@ -102,15 +103,15 @@ def scale_salient_lm(
 ) -> LanguageModel:
     """Return a new float model that computes the same, with columns scaled so that rounding to `fmt` harms it less.
 
-    The factors are s_j = mean|X_j|^alpha, and alpha is that at which the output error tr(D H D^T), summed over the
-    layers that share these inputs, is least. (The authors compare the outputs of the whole attention for query, key and
-    value; they search how far to clip each group too, and the observer `mse` does that for weights alone.)
+    The factors are s_j = mean|X_j|^alpha, with the alpha of the smallest output error tr(D H D^T), summed over the
+    layers that share these inputs. (For query, key and value the authors compare the outputs of the whole attention.
+    They also search for how far to clip each group; the observer `mse` does that from the weights alone.)
 
     Args:
         lm, tokens: as in `smooth_lm`.
-        fmt, observer: how it will be rounded, with `quantize_weights(model, fmt, in_blocks)`. The rows of a giver are
-            scaled, which changes nothing where each row, or group of a row, has a grid of its own.
-        candidates: this many exponents are tried, evenly spaced up to 1; and 0, which scales nothing.
+        fmt, observer: how the model will be rounded, with `quantize_weights(model, fmt, in_blocks)`. The rows of a
+            giver are scaled, which changes nothing where each row, or group of a row, has a grid of its own.
+        candidates: this many exponents are tried, evenly spaced up to 1, besides 0, which scales nothing.
         shared_heads: whether to scale values that several query heads read. The authors skip them.
 
     Raises:
@@ -127,7 +128,7 @@ def scale_salient_lm(
     def factors(seam: Seam, step: BlockStep, inputs: Tensor, moments: Tensor | None) -> Tensor:
         if seam.copies > 1 and not shared_heads:
             return torch.ones_like(inputs)
-        # in float32: its rounding, 1e-7, is far below what tells one alpha from the next
+        # in float32: its rounding, 1e-7, is far below the difference between one alpha and the next
         weights, moments = [_weight(step, name).float() for name in seam.readers], moments.float()
 
         def error(scale: Tensor) -> float:
@@ -159,7 +160,7 @@ def seams_of(lm: LanguageModel) -> tuple[Seam, ...]:
     )
 
 
-# (seam, block, size of each of its channels, second moments of what its readers read) -> a factor for each channel
+# (seam, block, size of each of its channels, second moments of its readers' inputs) -> a factor for each channel
 _Factors = Callable[[Seam, BlockStep, Tensor, Tensor | None], Tensor]
 
 
@@ -172,7 +173,8 @@ def _rescaled(
     factors: _Factors,
     with_moments: bool = False,
 ) -> LanguageModel:
-    """A copy in which each seam got its factors. What passes between blocks stays the same, so their order is free."""
+    """A copy with factors for each seam. The hidden states between blocks stay the same, so their order does not
+    matter."""
     need_as_built(lm, "a pass block by block", fix=PLAIN_FIRST)
     for name, module in lm.named_modules():
         if name.startswith("blocks.") and name.rsplit(".", 1)[-1] in MATRICES:
@@ -211,7 +213,7 @@ def _input_sizes(
 
 
 def _apply_(block: nn.Module, factors: dict[Seam, Tensor]) -> None:
-    """Move factors into the block's weights, which are multiplied in float64 and rounded once."""
+    """Move factors into the block's weights; the products are computed in float64 and rounded once."""
     moved: dict[str, Tensor] = {}
 
     def multiply(name: str, by: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Rotary positions: each pair of numbers of a query or key is turned by an angle that grows with the position.
 
-A score depends on the angle between the turned query and key, so on the distance of the two tokens alone. Pair i turns
-by position * base^(-2 i / head_dim): the first pairs see neighbours apart, the last ones thousands of tokens.
+A score depends on the angle between the turned query and key, so only on the distance of the two tokens. Pair i turns
+by position * base^(-2 i / head_dim): the first pairs tell neighbours apart, the last ones tokens thousands apart.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-_ROOM = 2048  # tables are made for a multiple of so many positions: few calls need a new one
+_ROOM = 2048  # tables are made for a multiple of this many positions, so that few calls need a new one
 
 
 def rotary_tables(positions: int, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
@@ -29,7 +29,7 @@ def rotary_tables(positions: int, head_dim: int, base: float) -> tuple[Tensor, T
 
 
 @lru_cache(maxsize=4)
-@torch.inference_mode(False)  # they are kept, and a later call may train
+@torch.inference_mode(False)  # the tables are kept, and a later call may be in training
 def _tables(positions: int, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
     frequencies = 1.0 / base ** (torch.arange(0, head_dim, 2).float() / head_dim)
     angles = torch.arange(positions).float()[:, None] * frequencies
@@ -46,4 +46,4 @@ def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
     cos, sin = tables
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(x.dtype)  # the tables are float32: in a model of half precision too, angles need them
+    return turned.to(x.dtype)  # the tables are float32, which angles need even in a model of half precision

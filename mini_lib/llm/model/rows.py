@@ -1,4 +1,4 @@
-"""Rows of a linear layer's matrix: how a tied head serves as the embedding table, whatever it is stored as."""
+"""Rows of a linear layer's matrix: how a tied head serves as the embedding table, in whatever form it is stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mini_lib.quantize.packed import PackedLinear
 
 
 def weight_rows(layer: nn.Module, index: Tensor) -> Tensor:
-    """Return rows of the layer's weight, float32 [*index.shape, columns]; of packed codes no others are unpacked.
+    """Return rows of the layer's weight, float32 [*index.shape, columns]; only these rows of packed codes are unpacked.
 
     Raises:
         TypeError: the layer has no such matrix.

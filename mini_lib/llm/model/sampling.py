@@ -17,8 +17,9 @@ class Sampling:
 
     Args:
         temperature: logits are divided by it; 0 takes the most likely token.
-        top_k: only so many of the most likely tokens can be drawn (None: all); of equal ones those with lower ids.
-        top_p: of these, only the most likely that together just reach this share of their probability.
+        top_k: only this many of the most likely tokens can be drawn (None: all); among equally likely ones, lower ids
+            first.
+        top_p: of these, only the most likely ones that together just reach this share of the probability.
 
     Raises:
         TypeError, ValueError: a value is out of its range.
@@ -43,7 +44,7 @@ class Sampling:
         """Return a token id for logits [vocabulary].
 
         Raises:
-            TypeError: the generator is none, or as `probabilities`.
+            TypeError: the generator is not one, or as `probabilities`.
             ValueError: as `probabilities`.
         """
         of_type("generator", generator, torch.Generator, fix="use torch.Generator().manual_seed(0)")
@@ -56,17 +57,18 @@ class Sampling:
         """Return the probability of each token, float64 [vocabulary]; at temperature 0 one has all of it.
 
         Raises:
-            TypeError: the logits are no tensor of floating-point numbers.
+            TypeError: the logits are not a tensor of floating-point numbers.
             ValueError: the logits are not [vocabulary], one is NaN or infinite, or all are -infinity.
 
         >>> Sampling(temperature=1.0, top_k=2).probabilities(torch.tensor([3.0, 1.0, 3.0])).tolist()
         [0.5, 0.0, 0.5]
         """
         _need_logits(logits)
-        logits = logits.double()  # a tiny temperature is no 0 there, and small chances add up
+        # in float64 a tiny temperature does not become 0, and small probabilities still add up
+        logits = logits.double()
         if self.temperature == 0:
             return torch.zeros_like(logits).index_fill_(0, logits.argmax(), 1.0)
-        # the largest logit is taken away first: a small temperature could otherwise make infinity
+        # the largest logit is subtracted first, or a small temperature could lead to infinity
         ordered, order = ((logits - logits.max()) / self.temperature).softmax(dim=-1).sort(descending=True, stable=True)
         if self.top_k is not None:
             ordered[self.top_k :] = 0

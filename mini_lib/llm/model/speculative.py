@@ -1,11 +1,11 @@
-"""Speculative decoding: guess several tokens cheaply, check them in one pass, keep those that are right.
+"""Speculative decoding: guess several tokens cheaply, check them in one pass, keep the right ones.
 
-A decode step reads all weights for one token. A pass over five tokens reads them once too, and costs little more while
-it waits for memory. So a draft proposes the next few tokens, the model computes the logits after each of them at once,
-and the longest run of proposals that the model would have chosen itself is kept, with the model's own choice after it.
-With greedy choice the text is the same as without a draft, whatever the draft proposes; only the time depends on it. A
-packed model gives the same logits to the last bit. A float one adds up several rows in another order than one, so there
-the text could differ where two tokens are equally likely up to rounding.
+A decode step reads all weights for one token. A pass over five tokens also reads them once, and costs little more as
+long as it waits for memory. So a draft proposes the next few tokens, and the model computes the logits after each of
+them at once. The longest run of proposals that the model would have chosen itself is kept, and the model's own choice
+is added after it. With greedy choice the text is the same as without a draft, whatever the draft proposes; only the
+time depends on it. A packed model gives the same logits to the last bit. A float model sums in another order when it
+computes several rows, so its text could differ where two tokens are equally likely up to rounding.
 
 Source: Y. Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, sections 2 and 3;
 A. Saxena, "Prompt Lookup Decoding", 2023, <https://github.com/apoorvumang/prompt-lookup-decoding>.
@@ -27,14 +27,14 @@ from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.llm.model.windows import token_ids
 from mini_lib.require import callable_, whole
 
-_FEW = 4  # so many tokens are read faster step by step of a plan than in one pass of modules
+_FEW = 4  # up to this many tokens, the steps of a plan are faster than one pass of the modules
 Draft = Callable[[Sequence[int], int], Sequence[int]]
-"""All tokens so far, and how many are asked for -> at most so many tokens that may follow."""
+"""(all tokens so far, number asked for) -> at most that many tokens that may follow."""
 
 
 @dataclass(frozen=True)
 class Speculated:
-    """The tokens that were generated, how many were proposed and accepted, and how many passes the model made.
+    """The generated tokens, how many were proposed and accepted, and how many passes the model made.
 
     >>> Speculated(tokens=(1, 2, 3, 4), proposed=6, accepted=2, passes=2).acceptance
     0.3333333333333333
@@ -52,7 +52,7 @@ class Speculated:
 
     @property
     def tokens_per_pass(self) -> float:
-        """How many tokens a pass of the model gave; without a draft it is 1."""
+        """The mean number of tokens per pass of the model; without a draft it is 1."""
         return len(self.tokens) / self.passes if self.passes else float("nan")
 
 
@@ -74,12 +74,12 @@ def generate_speculatively(
     ahead = min(ahead, max(1, new_tokens))
     cache = KVCache(lm.architecture, len(ids) + new_tokens + ahead)
     end = None if lm.tokenizer is None else lm.tokenizer.end
-    plans: dict[int, DecodePlan] = {}  # by how many tokens a pass takes
+    plans: dict[int, DecodePlan] = {}  # by the number of tokens in a pass
     given, proposed, accepted, passes, no_chance = len(ids), 0, 0, 0, torch.Generator()
     guesses: list[int] = []
-    logits = lm(torch.tensor([ids]), cache, last_only=True)[0]  # the prompt alone: as without a draft
+    logits = lm(torch.tensor([ids]), cache, last_only=True)[0]  # only the prompt, as without a draft
     while len(ids) - given < new_tokens:
-        # the model's own token after the last one, and after each guess; at temperature 0 nothing is drawn by chance
+        # the model's own token after the last one, and after each guess; at temperature 0 nothing is random
         choices = [GREEDY.draw(row, no_chance) for row in logits]
         right = next((at for at, guess in enumerate(guesses) if guess != choices[at]), len(guesses))
         proposed, accepted, passes = proposed + len(guesses), accepted + right, passes + 1
@@ -90,7 +90,7 @@ def generate_speculatively(
         ids += new
         if not (left := new_tokens - (len(ids) - given)):
             break
-        cache.shorten(len(ids) - 1)  # what was guessed wrongly is forgotten; the last token is still to be read
+        cache.shorten(len(ids) - 1)  # wrong guesses are forgotten; the last token is still to be read
         most = min(ahead, left - 1)
         guesses = token_ids(draft(tuple(ids), most))[:most] if most else []
         unread = [ids[-1], *guesses]
@@ -101,11 +101,11 @@ def generate_speculatively(
 
 
 def look_up(tokens: Sequence[int], count: int, *, longest: int = 3) -> Sequence[int]:
-    """Propose what followed the last time that the latest tokens stood in the text: a draft that costs nothing.
+    """Propose the tokens that followed the last time that the text had its latest tokens: a draft that costs nothing.
 
-    The latest `longest` tokens are looked for first, then fewer, and of several places the last one counts.
+    The latest `longest` tokens are looked up first, then fewer; of several places the last one is used.
 
-    "2 3" stood there before, and "4 1" followed:
+    "2 3" is in the text before, followed by "4 1":
 
     >>> look_up([2, 3, 4, 1, 2, 3], 2)
     (4, 1)
@@ -127,7 +127,7 @@ def look_up(tokens: Sequence[int], count: int, *, longest: int = 3) -> Sequence[
 def drafted_by(draft: LanguageModel, room_tokens: int) -> Draft:
     """Return a draft that asks a smaller model of the same vocabulary: one of fewer layers or fewer bits.
 
-    It keeps a cache of its own, of which it forgets what was not accepted.
+    It keeps a cache of its own, from which it removes tokens that were not accepted.
 
     Raises:
         TypeError, ValueError: as `KVCache` and `DecodePlan`.
@@ -161,12 +161,12 @@ def drafted_by(draft: LanguageModel, room_tokens: int) -> Draft:
 
 
 def first_layers(lm: LanguageModel, layers: int) -> LanguageModel:
-    """Return a model of the first layers alone, with the same table, norm and head; it shares the weights.
+    """Return a model of only the first layers, with the same table, norm and head; it shares the weights.
 
     Raises:
-        TypeError: it is no LanguageModel, or `layers` no whole number.
-        ValueError: `layers` is not from 1 to those of the model, or it has hooks, a `forward` of its own or other
-            modules than it was built of.
+        TypeError: it is not a LanguageModel, or `layers` is not a whole number.
+        ValueError: `layers` is not from 1 to the model's number of layers, or the model has hooks, a `forward` of its
+            own or modules that it was not built from.
     """
     need_as_built(lm, "first_layers", fix=PLAIN_FIRST)
     layers = whole("layers", layers, low=1, high=lm.architecture.layers, fix="a draft has fewer than the model")
@@ -179,5 +179,5 @@ def first_layers(lm: LanguageModel, layers: int) -> LanguageModel:
         )
     small.table, small.norm, small.head = lm.table, lm.norm, lm.head
     small.blocks = lm.blocks[:layers]
-    small.training = small.blocks.training = lm.training  # of these two alone: the others are those of the argument
+    small.training = small.blocks.training = lm.training  # only of these two: the others belong to the argument
     return small

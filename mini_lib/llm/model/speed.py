@@ -1,4 +1,4 @@
-"""How long a token takes: several models in turns, and one model's step call by call."""
+"""The time of a token: several models in turns, and one model's step call by call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mini_lib.llm.cost.step import TimedStep
 from mini_lib.llm.model.decode import DecodePlan
 from mini_lib.require import whole
 
-# The calculator's name for what a plan calls by these names; what is left of a step is in the last row.
+# The calculator's name for a plan's calls of these names; the rest of a step is in the last row.
 _OPERATORS = {
     "qkv": ("query", "key", "value", "join"),
     "attention": ("attention",),
@@ -29,8 +29,8 @@ def decode_times(
 ) -> dict[str, Latency]:
     """Time one decode step of each plan after `context` tokens, in turns: seconds per token.
 
-    What the cache holds does not matter for the time. Each step reads all of its weights, which are more than the
-    caches hold, so that no contestant warms them for the next. clock: as in `compare_latency`.
+    The content of the cache does not matter for the time. Each step reads all of its weights, which are more than the
+    processor's caches hold, so that no contestant warms them for the next. clock: as in `compare_latency`.
 
     Raises:
         ValueError: a cache has no room for context + 1 tokens; or as `compare_latency`.
@@ -46,7 +46,7 @@ def decode_times(
 
 
 def step_at(plan: DecodePlan, context: int) -> Callable[[], None]:
-    """Return a call that makes one pass after `context` tokens, over and over: what is timed."""
+    """Return the call to be timed: one pass after `context` tokens, over and over."""
 
     def call() -> None:
         plan.cache.length = context
@@ -58,8 +58,8 @@ def step_at(plan: DecodePlan, context: int) -> Callable[[], None]:
 def profile_step(plan: DecodePlan, *, context: int, repeats: int = 10) -> dict[str, float]:
     """Return the seconds of a decode step by the calculator's names of operators, each the median of several steps.
 
-    The row "norms, activations, starting" is what is left of the whole step: norms and activations, Python between the
-    calls, the look-up of the token, the checks.
+    The row "norms, activations, starting" is the rest of the whole step: norms and activations, Python between the
+    calls, the look-up of the token, and the checks.
 
     Raises:
         ValueError: as `decode_times`.
@@ -67,7 +67,7 @@ def profile_step(plan: DecodePlan, *, context: int, repeats: int = 10) -> dict[s
     parts: list[dict[str, float]] = []
     whole_s = decode_times({"step": plan}, context=context, repeats=repeats)["step"].median_s
     for _ in range(repeats + 1):
-        step_at(plan, context)()  # between two timed passes, so that each finds the caches as a step leaves them
+        step_at(plan, context)()  # before each timed pass, so that it finds the caches as a step leaves them
         spent: dict[str, float] = defaultdict(float)
         for name, call in plan.calls:
             start_s = perf_counter()

@@ -1,4 +1,4 @@
-"""A model of random weights, for a machine without the real one: everything runs, and the text makes no sense."""
+"""A model of random weights, for a machine without the real one: everything runs, but the text makes no sense."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _END = "<end>"
 
 
 def stand_in(seed: int = 0) -> LanguageModel:
-    """Return a small model with random weights of which each byte of a text is a token.
+    """Return a small model with random weights, for which each byte of a text is a token.
 
     >>> lm = stand_in()
     >>> lm.tokenizer.decode(lm.tokenizer.encode("Grüße")), lm.architecture.layers

@@ -17,7 +17,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from mini_lib.llm.model.gguf_file import DamagedFile
 from mini_lib.require import of_type, shown, whole
 
-_CONTROL = 3  # GGUF's number for tokens that stand for no text: the start and the end of a message, say
+_CONTROL = 3  # GGUF's number for tokens that represent no text: the start and the end of a message, say
 
 
 class Tokenizer:
@@ -26,13 +26,12 @@ class Tokenizer:
     Args:
         tokens: the vocabulary in the order of the ids, in the printable alphabet of byte-level encoding.
         merges: pairs "left right", the first to be merged first.
-        control: the tokens that stand for no text; a text that contains their names is cut there only on request.
+        control: the tokens that represent no text; their names within a text become these tokens only on request.
         end: the id after which generation stops.
 
     Raises:
-        TypeError: something else than texts is among them, or `end` is no whole number.
-        ValueError: a token is there twice, a merge joins what is not in the vocabulary, a control token is not in it,
-            or `end` is no id.
+        TypeError: something other than texts is among them, or `end` is not a whole number.
+        ValueError: a token is there twice, a merge or a control token is not in the vocabulary, or `end` is not an id.
 
     A vocabulary of three letters and one merge:
 
@@ -63,7 +62,7 @@ class Tokenizer:
             raise ValueError(f"the merges do not fit the vocabulary: {error}; give pairs 'left right'") from error
         letters = _letters()
         self._bytes_known = bytes(byte for byte, letter in letters.items() if letter in vocabulary)
-        # the longest name first, so that none is found in the beginning of another
+        # the longest name first, so that no name is found at the beginning of another
         names = sorted(control, key=len, reverse=True)
         self._names = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
 
@@ -72,14 +71,14 @@ class Tokenizer:
         """Return the tokenizer that the header of a GGUF file describes.
 
         Raises:
-            TypeError: `values` is no dict.
+            TypeError: `values` is not a dict.
             DamagedFile: its parts are missing, or do not fit together.
             ValueError: it is of another kind than SmolLM's.
         """
         of_type("values", values, dict, fix="GGUFFile(path).values gives them")
         kind = values.get("tokenizer.ggml.model"), values.get("tokenizer.ggml.pre")
         if [one if isinstance(one, str) else None for one in kind] != ["gpt2", "smollm"]:
-            raise ValueError(f"the file's tokenizer is {shown(kind)}, and this reader builds ('gpt2', 'smollm') alone")
+            raise ValueError(f"the file's tokenizer is {shown(kind)}, and this reader builds only ('gpt2', 'smollm')")
         try:
             tokens, sorts = values["tokenizer.ggml.tokens"], values["tokenizer.ggml.token_type"]
             control = [token for token, sort in zip(tokens, sorts, strict=True) if sort == _CONTROL]
@@ -92,10 +91,10 @@ class Tokenizer:
         return len(self._vocabulary)
 
     def __deepcopy__(self, memo: object) -> Tokenizer:
-        return self  # it never changes, and a copied model keeps it
+        return self  # it never changes, so a copied model shares it
 
     def encode(self, text: str, *, control: bool = False) -> list[int]:
-        """Return the ids of a text; with `control`, names such as "<|im_start|>" in it become their one token.
+        """Return the ids of a text; with `control`, names such as "<|im_start|>" in it become single tokens.
 
         Raises:
             TypeError: `text` is not a str.
@@ -105,7 +104,7 @@ class Tokenizer:
             raise TypeError(f"text must be a str, got {type(text).__name__}; decode bytes first")
         if not control or self._names is None:
             return self._text_ids(text)
-        parts = self._names.split(text)  # in turns a text and a name
+        parts = self._names.split(text)  # alternately a text and a name
         return [
             one
             for place, part in enumerate(parts)
@@ -113,7 +112,7 @@ class Tokenizer:
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; bytes that are no whole character become the replacement character.
+        """Return the text of ids; bytes that do not form a whole character become the replacement character.
 
         Raises:
             TypeError: an id is not a whole number.
@@ -141,7 +140,7 @@ class Tokenizer:
     def question(
         self, text: str, system: str = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     ) -> list[int]:
-        """Return the ids of a question in the form in which the model was taught to answer.
+        """Return the ids of a question in the form that the model was trained to answer.
 
         Names of control tokens in `text` and `system` stay text: a question cannot end itself and speak for the model.
 
@@ -167,11 +166,11 @@ class Tokenizer:
         return one
 
     def _text_ids(self, text: str) -> list[int]:
-        try:  # what has no token is refused here: `tokenizers` would leave it out without a word
+        try:  # a character without a token is refused here: `tokenizers` would silently leave it out
             lost = text.encode().translate(None, self._bytes_known)
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"text holds {text[error.start]!r} at place {error.start}, half of a surrogate pair and no character; "
+                f"text holds {text[error.start]!r} at place {error.start}, half of a surrogate pair, no character; "
                 "read it with the encoding in which it was written"
             ) from error
         if lost:
@@ -192,7 +191,7 @@ def _byte_level(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> to
 
 
 def _letters() -> dict[int, str]:
-    """The letter that stands for each byte: itself where it can be seen, else one of those from 256 on, in order.
+    """The letter for each byte: itself where it is visible, else the next letter from 256 on.
 
     Source: A. Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, the code (encoder.py).
     """

@@ -1,8 +1,8 @@
 """A decoder-only transformer that runs, built from the same `Architecture` that the calculator counts.
 
-A block is attention and a gated feed-forward, each read through a root-mean-square norm and added to what it read.
-Every matrix is an `nn.Linear`, so that whatever quantizes, prunes or packs linear layers does it here too. A tied head
-is the embedding table at the same time, and there is one module for both: what changes the head changes the table.
+A block is attention and a gated feed-forward; each reads the hidden state through a root-mean-square norm and adds its
+output to it. Every matrix is an `nn.Linear`, so that all code that quantizes, prunes or packs linear layers works here
+too. A tied head is also the embedding table, and there is one module for both: a change of the head changes the table.
 
 Source: H. Touvron et al., "LLaMA", 2023, section 2.2; J. Ainslie et al., "GQA", 2023, section 2.2.
 """
@@ -40,7 +40,7 @@ class GatedFeedForward(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One layer: attention, then feed-forward, each added to what it read."""
+    """One layer: attention, then feed-forward, each added to its input."""
 
     def __init__(self, architecture: Architecture, norm_eps: float) -> None:
         super().__init__()
@@ -58,14 +58,15 @@ class LanguageModel(nn.Module):
     """Token ids [batch, tokens] to logits [batch, tokens, vocabulary], float32.
 
     Args:
-        architecture: grouped-query attention without windows, a gated feed-forward, no biases: the plan of the Llama
+        architecture: grouped-query attention without windows, a gated feed-forward, no biases: the design of the Llama
             family.
-        rope_base, norm_eps: the base of the rotary angles, and what the norms add to the mean square.
+        rope_base, norm_eps: the base of the rotary angles, and the number that the norms add to the mean square.
         tokenizer: for functions that take text; None where there is none.
 
     Raises:
-        TypeError: not an Architecture, or the base is no number.
-        ValueError: the architecture has a part that is not built here, which the message names; or the base is below 1.
+        TypeError: not an Architecture, or the base is not a number.
+        ValueError: the architecture has a part that is not supported here, which the message names; or the base is
+            below 1.
 
     >>> from mini_lib.llm.cost import Architecture, Attention, FeedForward, count_parameters
     >>> tiny = Architecture("tiny", 2, 8, 16, Attention(heads=2, kv_heads=1, head_dim=4), FeedForward(12), tied=True)
@@ -99,9 +100,9 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(hidden, vocabulary, bias=False)
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None, *, last_only: bool = False) -> Tensor:
-        """Return the logits of the next token after each token, or after the last one alone.
+        """Return the logits of the next token after each token, or only after the last one.
 
-        cache: holds the tokens before these, and takes these in; then the batch is 1.
+        cache: holds the tokens before these, and stores these too; with a cache the batch is 1.
 
         Raises:
             TypeError: tokens are not whole numbers.
@@ -151,7 +152,7 @@ class LanguageModel(nn.Module):
 
 
 def need_language_model(lm: object) -> None:
-    """Refuse what is not a LanguageModel.
+    """Refuse anything but a LanguageModel.
 
     Raises:
         TypeError: it is something else.
@@ -180,6 +181,6 @@ def _check_built_here(architecture: Architecture) -> None:
     }
     if found := [what for what, there in foreign.items() if there]:
         raise ValueError(
-            f"{a.name} has {' and '.join(found)}, which LanguageModel does not build; it builds the plan of the Llama "
+            f"{a.name} has {' and '.join(found)}, which LanguageModel does not build; it builds the Llama "
             "family (the calculator takes this architecture all the same)"
         )

@@ -1,4 +1,4 @@
-"""A long text cut into windows of equal length, the last of which is left out where it is not full."""
+"""A long text cut into windows of equal length; a last window that is not full is left out."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What tokens are sold for: list prices since 2023, how they fell and rose, and what a given quality costs.
+"""The prices of tokens: list prices since 2023, their falls and rises, and the price of a given quality.
 
 `table` reads the prices, `choose` picks one on a day, `moves` lists falls and rises, `halving` fits a line. `scores`
-and `aliases` say how good the model behind a name was on a day. `quality` joins them, `falls` and `hedonic` measure the
-fall at constant score, `others` has what others found, `speed` how fast tokens are sold, `axes` the data of one figure.
-These are list prices: what a customer with a contract pays is not known.
+and `aliases` say how good the model behind a name was on a day. `quality` joins them with the prices, `falls` and
+`hedonic` measure the fall at constant score, `others` has the results of other studies, `speed` the speeds at which
+tokens are sold, `axes` the data of one figure. These are list prices: the price of a customer with a contract is not
+known.
 """
 
 from mini_lib.llm.prices.aliases import Alias, name_moves, parse_aliases, snapshot_on

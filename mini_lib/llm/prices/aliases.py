@@ -1,8 +1,9 @@
-"""What a name on a price list stood for on a day: providers move a name to a newer snapshot and keep the name.
+"""The snapshot behind a name on a price list on a given day: providers move a name to a newer snapshot.
 
 `gpt-3.5-turbo` was the snapshot 0301, then 0613, then 0125, at three prices. A score belongs to the snapshot, so a
 name has the score of the snapshot that it pointed to on that day. A name that is not in the table never moved: it is
-its own snapshot. Where a snapshot of GPT-3.5 or GPT-4 has no score of its own, its row names the report's.
+its own snapshot. Where a snapshot of GPT-3.5 or GPT-4 has no score of its own, its row names the snapshot of the
+technical report.
 
 Source: the change logs and model pages that the rows name.
 """
@@ -27,7 +28,7 @@ class Alias:
     """From `since` on, `provider` answers requests for `name` with `snapshot`.
 
     Raises:
-        TypeError: `since` is not a `datetime.date`, or a text is no text.
+        TypeError: `since` is not a `datetime.date`, or a text is not a string.
         ValueError: a text is empty.
 
     >>> Alias("OpenAI", "gpt-4o", dt.date(2024, 10, 2), "gpt-4o-2024-08-06", "models page").snapshot
@@ -63,7 +64,7 @@ def parse_aliases(text: str) -> tuple[Alias, ...]:
     r"""Return the moves in a table of comma-separated values, ordered by date.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not a string.
         ValueError: a column is missing, a field is wrong (the message names its line), or a name moves twice on a day.
 
     >>> [alias.since.isoformat() for alias in parse_aliases(",".join(ALIAS_COLUMNS) + "\nP,m,2024-01,m-1,a log\n")]
@@ -84,11 +85,11 @@ def parse_aliases(text: str) -> tuple[Alias, ...]:
 
 
 def snapshot_on(moves: Iterable[Alias], provider: str, name: str, on: str | dt.date) -> str:
-    """Return the snapshot that a name stood for on a day; a name without moves is its own snapshot.
+    """Return the snapshot behind a name on a day; a name without moves is its own snapshot.
 
     Raises:
-        TypeError: something else than an `Alias`, or a name that is no text.
-        ValueError: an empty name, or no such day.
+        TypeError: something other than an `Alias`, or a name is not a string.
+        ValueError: the name is empty, or there is no such day.
 
     >>> snapshot_on(name_moves(), "OpenAI", "gpt-3.5-turbo", "2024-02-15")
     'gpt-3.5'
@@ -106,6 +107,6 @@ def check_moves(moves: object) -> tuple[Alias, ...]:
     """Return the moves as a tuple.
 
     Raises:
-        TypeError: something else than an `Alias`.
+        TypeError: something other than an `Alias`.
     """
     return checks.all_of("moves", moves, Alias, fix="use name_moves()")

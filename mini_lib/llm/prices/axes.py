@@ -1,8 +1,8 @@
 """Cheaper, faster, better: the data of one figure with three axes over time.
 
-Cheaper holds the score and follows the price, faster holds the score and follows the speed, better follows the best
-score on sale, and ends where the makers of the best models no longer report this score. Each is a tuple of plain
-points, ready to draw.
+"Cheaper" fixes the score and follows the price, "faster" fixes the score and follows the speed, and "better" follows
+the best score on sale. It ends where the makers of the best models no longer report this score. Each is a tuple of
+plain points, ready to draw.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ from mini_lib.require import of_type
 
 @dataclass(frozen=True)
 class SpeedAtScore:
-    """A speed as sold, the score of what it wrote, and the seller's price nearest in time (None if none is known).
+    """A speed as sold, the score of the model, and the seller's price nearest in time (None if none is known).
 
     >>> from mini_lib.llm.prices.quality import scored_history
     >>> from mini_lib.llm.prices.speed import sold_speeds
@@ -36,8 +36,8 @@ class SpeedAtScore:
 class ThreeAxes:
     """Points for a figure: (day, USD per million tokens) by score, speeds at scores, and (day, percent, model).
 
-    `cheaper` has one series for each score asked for; its last point repeats the lowest price on the last day, so that
-    a standstill is drawn as one.
+    `cheaper` has one series per requested score; its last point repeats the lowest price on the last day, so that a
+    standstill shows as a flat line.
     """
 
     cheaper: tuple[tuple[float, tuple[tuple[dt.date, float], ...]], ...]
@@ -52,10 +52,10 @@ def three_axes(
     output_share: float,
     until: str | dt.date,
 ) -> ThreeAxes:
-    """Return what a figure of price, speed and score over time shows, up to a day.
+    """Return the data of a figure of price, speed and score over time, up to a day.
 
     Raises:
-        TypeError: something else than a `Scored` or a `SoldSpeed`, or a score that is not a number.
+        TypeError: something other than a `Scored` or a `SoldSpeed`, or a score is not a number.
         ValueError: no model reached one of `percents` by `until`, or `output_share` is not from 0 to 1.
 
     >>> from mini_lib.llm.prices.quality import scored_history
@@ -84,7 +84,7 @@ def speeds_at_scores(rows: Iterable[Scored], speeds: Iterable[SoldSpeed]) -> tup
     """Join each speed to the score of its model on that day; speeds of models without a score are left out.
 
     Raises:
-        TypeError: something else than a `Scored` or a `SoldSpeed`.
+        TypeError: something other than a `Scored` or a `SoldSpeed`.
 
     >>> from mini_lib.llm.prices.quality import scored_history
     >>> from mini_lib.llm.prices.speed import sold_speeds
@@ -105,10 +105,10 @@ def speeds_at_scores(rows: Iterable[Scored], speeds: Iterable[SoldSpeed]) -> tup
 
 
 def best_scores(rows: Iterable[Scored]) -> tuple[tuple[dt.date, float, str], ...]:
-    """Return each day on which a better score than all before came on sale, that score and its (cheapest) model.
+    """Return each day on which a score better than all before came on sale, with that score and its (cheapest) model.
 
     Raises:
-        TypeError: something else than a `Scored`.
+        TypeError: something other than a `Scored`.
 
     >>> from mini_lib.llm.prices.quality import scored_history
     >>> best_scores(scored_history())[1][1:]

@@ -1,4 +1,4 @@
-"""Checks that the files of prices share: texts, days, and rows of one kind."""
+"""Checks shared by the files of prices: texts, days, and rows of one kind."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ _T = TypeVar("_T")
 
 
 def text(name: str, value: object, *, fix: str) -> str:
-    """Return `value` if it is a text that says something.
+    """Return `value` if it is a text that is not empty.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not a string.
         ValueError: it is empty.
 
     >>> text("model", "", fix="name a model such as 'gpt-4o'")
@@ -26,7 +26,7 @@ def text(name: str, value: object, *, fix: str) -> str:
 
 
 def date(name: str, value: object, *, fix: str) -> dt.date:
-    """Return `value` if it is a `datetime.date`, and no `datetime`: that is a date too, but the two do not compare.
+    """Return `value` if it is a `datetime.date` and not a `datetime`, which cannot be compared with a date.
 
     Raises:
         TypeError: it is something else.
@@ -44,7 +44,7 @@ def all_of(name: str, values: object, kind: type[_T], *, fix: str) -> tuple[_T, 
     """Return `values` as a tuple if each is of `kind`.
 
     Raises:
-        TypeError: they are no series, or one of them is something else.
+        TypeError: they are not a series, or one of them is something else.
 
     >>> all_of("prices", ["gpt-4o"], dt.date, fix="use history()")
     Traceback (most recent call last):

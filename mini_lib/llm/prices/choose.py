@@ -1,6 +1,6 @@
-"""What tokens cost a buyer: one price for a mix of tokens, and the cheapest model on a day.
+"""The cost of tokens to a buyer: one price for a mix of tokens, and the cheapest model on a day.
 
-No quality is held constant: the cheapest model is seldom the best. Pass `among` to compare like with like.
+Quality is not held constant: the cheapest model is seldom the best. Pass `among` to compare like with like.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from mini_lib.require import not_negative, of_type, share, shown
 
 
 def blended_usd(price: Price, output_share: float) -> float:
-    """Return USD for a million tokens of which `output_share`, from 0 to 1, are written and the others read.
+    """Return USD per million tokens of which `output_share`, from 0 to 1, are written and the others read.
 
     Raises:
         TypeError: not a `Price`, or `output_share` is not a number.
@@ -36,13 +36,13 @@ def sold_over_made(
     made_usd_per_million_output_tokens: float,
     output_share: float,
 ) -> float:
-    """Return how many times what the tokens cost to make they are sold for.
+    """Return the price of tokens divided by their cost to make.
 
-    The cost of making them is a model of the machines alone, so the rest is not profit: staff, idle machines and the
-    training of the model are in it too. Below 1 they are sold for less than that model says.
+    The cost is a model of the machines alone, so the rest is not all profit: it also pays for staff, idle machines and
+    the training of the model. Below 1, tokens are sold for less than this cost.
 
     Raises:
-        TypeError: not a `Price`, or something that is not a number.
+        TypeError: not a `Price`, or something is not a number.
         ValueError: a cost is negative, they are both 0, or `output_share` is not from 0 to 1.
 
     Sold at 0.24 for the mix, made at (4 * 0.05 + 0.20) / 5 = 0.08:
@@ -62,12 +62,12 @@ def sold_over_made(
 
 
 def price_on(prices: Iterable[Price], model: str, on: str | dt.date, provider: str | None = None) -> Price:
-    """Return the price of `model` in force on a day: its latest row that is not after it.
+    """Return the price of `model` in force on a day: its latest row up to that day.
 
     Raises:
-        TypeError: something else than a `Price`, or a name that is no text.
-        ValueError: no such model (the message has the nearest names), several providers sell it and none was named,
-            or the day is before its first price.
+        TypeError: something other than a `Price`, or a name is not a string.
+        ValueError: there is no such model (the message has the nearest names), several providers sell it and none is
+            named, or the day is before its first price.
 
     >>> from mini_lib.llm.prices.table import history
     >>> price_on(history(), "deepseek-chat", "2025-03-01").usd_per_million_output_tokens
@@ -95,7 +95,7 @@ def cheapest(
     predecessor counts as still sold at its last price, since the table does not say when a model was withdrawn.
 
     Raises:
-        TypeError: something else than a `Price`, or a name that is no text.
+        TypeError: something other than a `Price`, or a name is not a string.
         ValueError: a name in `among` is unknown, `among` is empty, `output_share` is not from 0 to 1, or the day is
             before the first price.
 
@@ -116,10 +116,10 @@ def running_minimum(
 ) -> tuple[Price, ...]:
     """Return the prices that were lower than all before them, in order of date: the record lows.
 
-    They only fall, by definition; what can be bought on a day, `cheapest`, may also rise.
+    They only fall, by definition; the price on a day, `cheapest`, may also rise.
 
     Raises:
-        TypeError: something else than a `Price`, or a name that is no text.
+        TypeError: something other than a `Price`, or a name is not a string.
         ValueError: a name in `among` is unknown, there is no price, or `output_share` is not from 0 to 1.
 
     At 3, 2, 2.5 and 1 the first, second and fourth are records:
@@ -141,10 +141,10 @@ def running_minimum(
 
 
 def of_models(prices: Iterable[Price], models: Iterable[str]) -> tuple[Price, ...]:
-    """Return the prices of the models named, in the order in which they came.
+    """Return the prices of the named models, in their original order.
 
     Raises:
-        TypeError: something else than a `Price`, or a name that is no text.
+        TypeError: something other than a `Price`, or a name is not a string.
         ValueError: a name is unknown (the message has the nearest), or no name is given.
 
     >>> from mini_lib.llm.prices.table import history
@@ -176,18 +176,18 @@ def written_share(output_share: object) -> float:
 
 
 def _mix(read_usd: float, written_usd: float, output_share: float) -> float:
-    """Return the weighted mean, as one sum that cannot leave the range between the two."""
+    """Return the weighted mean, clipped to the range between the two."""
     mixed = read_usd * (1 - output_share) + written_usd * output_share
-    return min(max(mixed, min(read_usd, written_usd)), max(read_usd, written_usd))  # rounding might pass an end
+    return min(max(mixed, min(read_usd, written_usd)), max(read_usd, written_usd))  # rounding might exceed an end
 
 
 def _not_after(rows: Iterable[Price], on: dt.date) -> list[Price]:
-    """Return the rows dated `on` or earlier, or say when the first one begins."""
+    """Return the rows dated `on` or earlier; if there is none, the error gives the date of the first."""
     rows = list(rows)
     if not rows:
         raise ValueError("there must be at least one price, got none; use history()")
     early = [price for price in rows if price.date <= on]
     if not early:
         first = min(price.date for price in rows)
-        raise ValueError(f"no price is known on {on}; the first here is of {first}, ask for that day or a later one")
+        raise ValueError(f"no price is known on {on}; the first here is from {first}, ask for that day or a later one")
     return early

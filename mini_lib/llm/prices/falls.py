@@ -1,14 +1,15 @@
-"""By how much the price of a given score falls per year: along the record lows, and up to a day.
+"""How fast the price of a given score falls per year: along the record lows, and up to a day.
 
-The two answer different questions. A line through the record lows says how steep the falls were while there were falls:
-it has no point for a year in which nothing became cheaper. The price on the last day over the first price says what a
-buyer gained on average, standstill included; two prices have no scatter, so there is no interval.
+The two answer different questions. A line through the record lows says how steep the falls were while there were any:
+it has no point for a year in which nothing became cheaper. The price on the last day, divided by the first price, says
+what a buyer gained on average, standstill included; two prices have no scatter, so there is no interval.
 
-Read the interval of the line as a lower bound of the doubt. Record lows are no independent points, each lies below all
-before it. In 2000 simulated markets of 60 prices that halve twice a year and scatter by two doublings, the line through
-the lows fell too steeply (2.6 halvings per year in the median), and its 95% interval held the true 2 in 71 of 100. The
-regression of `hedonic`, on all prices, held it in 95. What a single model decides is measured by leaving out each model
-in turn (`without_one`). Three lows mostly give an interval so wide that no halving time can be stated.
+The interval of the line is a lower bound of the uncertainty. Record lows are not independent points: each lies below
+all before it. In 2000 simulated markets of 60 prices that halve twice a year and scatter by two doublings, the line
+through the lows fell too steeply (2.6 halvings per year in the median), and its 95% interval contained the true 2 in 71
+of 100 markets. The interval of the regression in `hedonic`, on all prices, contained it in 95. The influence of a
+single model is measured by leaving out each model in turn (`without_one`). Three lows mostly give an interval so wide
+that no halving time can be stated.
 """
 
 import datetime as dt
@@ -31,8 +32,8 @@ SAME_POINTS = 1.0
 class Fall:
     """The record lows at a score, the line through them, and the price up to a day.
 
-    `trend` is None where fewer than three lows leave no line. `without_one` has the smallest and the largest fall per
-    year that are left when one model is left out, None where a line is missing then.
+    `trend` is None where there are fewer than three lows, too few for a line. `without_one` has the smallest and the
+    largest fall per year after leaving out one model, or None where that leaves no line.
 
     >>> from mini_lib.llm.prices.quality import scored_history
     >>> fall = fall_at_least(scored_history(), 85.4, output_share=0.2, until="2026-11-29")
@@ -50,26 +51,26 @@ class Fall:
 
     @property
     def points(self) -> tuple[tuple[dt.date, float], ...]:
-        """The lows as dates and USD for a million tokens of the mix."""
+        """The lows as dates and USD per million tokens of the mix."""
         return _points(self.lows, self.output_share)
 
     @property
     def times_per_year(self) -> float:
-        """How many times cheaper a year made it on average, from the first price to the cheapest on `until`."""
+        """How many times cheaper it became per year on average, from the first price to the cheapest on `until`."""
         years = (self.until - self.lows[0].since).days / DAYS_PER_YEAR
         return (self.points[0][1] / blended_usd(self.last.price, self.output_share)) ** (1 / years)
 
 
 def level_percent(scores: Iterable[Score], snapshot: str, same_points: float = SAME_POINTS) -> float:
-    """Return the score from which a model is as good as `snapshot`: its own, less what the test cannot tell apart.
+    """Return the least score that counts as good as `snapshot`: its own, minus the points that the test cannot resolve.
 
-    Two models that would answer 70% of all such questions rightly differ by 1.1 points in 19 of 20 tests with 14,042
-    questions, from chance alone: 1.96 * sqrt(2 * 0.7 * 0.3 / 14042). The levels are named after models: GPT-3.5 and
-    GPT-4 as in the study of Epoch AI, Claude 2 between them, and Claude 3.5 Sonnet, the best of mid-2024.
+    Two models that would both answer 70% of all such questions correctly differ by at most 1.1 points in 19 of 20 tests
+    with 14,042 questions, by chance alone: 1.96 * sqrt(2 * 0.7 * 0.3 / 14042). The levels are named after models:
+    GPT-3.5 and GPT-4 as in the study of Epoch AI, Claude 2 between them, and Claude 3.5 Sonnet, the best of mid-2024.
 
     Raises:
-        TypeError: something else than a `Score`, a snapshot that is no text, or `same_points` is not a number.
-        ValueError: the snapshot has no score, or `same_points` is negative, or leaves nothing of it.
+        TypeError: something other than a `Score`, the snapshot is not a string, or `same_points` is not a number.
+        ValueError: the snapshot has no score, `same_points` is negative, or the score is not larger than it.
 
     >>> from mini_lib.llm.prices.scores import mmlu_scores
     >>> level_percent(mmlu_scores(), "gpt-4"), level_percent(mmlu_scores(), "gpt-4", same_points=0)
@@ -90,11 +91,12 @@ def fall_at_least(rows: Iterable[Scored], percent: float, output_share: float, u
     """Return how the price of a score of `percent` or more fell until a day.
 
     Raises:
-        TypeError: something else than a `Scored`.
-        ValueError: nothing was that good before that day, something that good was given away, or the settings are as
-            `lows_at_least()` refuses them.
+        TypeError: something other than a `Scored`.
+        ValueError: no model was that good before that day, a model that good was free, or `lows_at_least()` refuses the
+            settings.
 
-    From 8 to 2 in two years is half per year; the low of 2 then stands for two more years, (8 / 2) ** (1 / 4):
+    A fall from 8 to 2 in two years is one half per year; the low of 2 then lasts for two more years, (8 / 2) ** (1 /
+    4):
 
     >>> from mini_lib.llm.prices.quality import scored
     >>> from mini_lib.llm.prices.table import Price
@@ -127,7 +129,7 @@ def fall_at_least(rows: Iterable[Scored], percent: float, output_share: float, u
 
 
 def _without(rows: tuple[Scored, ...], low: Scored, percent: float, output_share: float) -> tuple[Scored, ...]:
-    """Return the record lows had the model of `low` never been sold, by anyone."""
+    """Return the record lows as if the model of `low` had never been sold, by anyone."""
     return lows_at_least([row for row in rows if row.score != low.score], percent, output_share)
 
 

@@ -1,8 +1,8 @@
-"""In how many years a price halves, by a straight line through its logarithm, and how sure that is.
+"""The years in which a price halves, by a straight line through its logarithm, and how certain that is.
 
-The interval says how well a line fits the points that were chosen, and no more. Which points are chosen decides the
-answer: list prices hold no quality constant, sellers choose when to change them, and a set of record lows can only
-fall. State the set whenever you state the number.
+The interval says how well a line fits the chosen points, and no more. The choice of points decides the answer: list
+prices do not hold quality constant, sellers choose when to change them, and a set of record lows can only fall. State
+the set whenever you state the number.
 """
 
 import datetime as dt
@@ -25,13 +25,14 @@ _Point = tuple[dt.date | str, float]
 class HalvingTime:
     """The slope of log2(price) in doublings per year, its interval, and the years in which the price halves.
 
-    A falling price has a negative slope. `confidence` is the share of intervals that hold the true slope if the
-    points scatter about a line independently; prices that follow one another seldom do, so take it as a lower bound
-    of the doubt.
+    A falling price has a negative slope. `confidence` is the share of intervals that contain the true slope if the
+    points scatter independently about a line. Successive prices seldom do, so take the interval as a lower bound of the
+    uncertainty.
 
     Raises:
-        TypeError: a slope is not a number, or `points` not a whole one.
-        ValueError: the slope is not inside of its interval, fewer than 3 points, or a confidence outside of 0 to 1.
+        TypeError: a slope is not a number, or `points` is not a whole number.
+        ValueError: the slope is outside its interval, there are fewer than 3 points, or the confidence is outside 0 to
+            1.
 
     A price that halves twice a year, give or take one halving:
 
@@ -60,7 +61,7 @@ class HalvingTime:
 
     @property
     def can_be_stated(self) -> bool:
-        """Whether the whole interval falls."""
+        """Whether the price falls in the whole interval."""
         return self.high_slope < 0
 
     @property
@@ -80,7 +81,7 @@ class HalvingTime:
 
     @property
     def times_per_year(self) -> float:
-        """How many times cheaper a year makes it by the best fit; below 1 it became dearer."""
+        """How many times cheaper it becomes per year by the best fit; below 1 the price rose."""
         return _times(self.slope_per_year)
 
     @property
@@ -105,10 +106,10 @@ class HalvingTime:
 
 
 def blended_points(prices: Iterable[Price], output_share: float) -> tuple[tuple[dt.date, float], ...]:
-    """Return each price's date and its USD for a million tokens of the mix.
+    """Return each price's date and its USD per million tokens of the mix.
 
     Raises:
-        TypeError: something else than a `Price`.
+        TypeError: something other than a `Price`.
         ValueError: `output_share` is not from 0 to 1.
 
     >>> blended_points([Price(dt.date(2024, 7, 18), False, "P", "m", 1.0, 3.0, "by hand")], output_share=0.5)
@@ -123,8 +124,9 @@ def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingT
     A point is a date and a price in USD, in any order.
 
     Raises:
-        TypeError: a price, or the confidence, is not a number, or a point is no pair.
-        ValueError: fewer than 3 points, all on one day, a price that is not above 0, or a confidence outside of 0 to 1.
+        TypeError: a price or the confidence is not a number, or a point is not a pair.
+        ValueError: there are fewer than 3 points, all are on one day, a price is not above 0, or the confidence is
+            outside 0 to 1.
 
     A price that is 8, 4, 2, 1 on the first days of four years in a row halves every year; 2024 had one day more:
 
@@ -147,14 +149,14 @@ def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingT
 def bootstrap_halving_time(
     points: Iterable[_Point], seed: int, draws: int = 2000, confidence: float = 0.95
 ) -> HalvingTime:
-    """Fit the same line, with the interval that holds `confidence` of the slopes of resampled points.
+    """Fit the same line, with the interval that contains the share `confidence` of the slopes of resampled points.
 
     Each draw takes as many points as there are, with replacement, so it assumes no shape of the scatter; draws whose
-    points all fall on one day have no slope and are left out. With few points the interval comes out too narrow.
+    points all fall on one day have no slope and are left out. With few points the interval is too narrow.
 
     Raises:
-        TypeError, ValueError: as `halving_time()`, `seed` is not a whole number of 0 or more, or `draws` not one from
-            1 to 100,000.
+        TypeError, ValueError: as `halving_time()`, `seed` is not a whole number of 0 or more, or `draws` is not one
+            from 1 to 100,000.
 
     >>> print(bootstrap_halving_time([("2022-01-01", 8), ("2023-01-01", 4), ("2024-01-01", 2)], seed=0))
     halves every 1.00 years (95% interval 1.00 to 1.00, 3 points)
@@ -183,7 +185,7 @@ def _point(point: object) -> tuple[dt.date, float]:
 
 
 def _times(slope: float) -> float:
-    """Return by what a price with this slope is divided in a year, infinite where no float holds it."""
+    """Return the number that divides a price with this slope in a year; infinite where a float cannot hold it."""
     return 2.0**-slope if slope > -1024 else math.inf
 
 
@@ -192,7 +194,7 @@ def _years(slope_per_year: float) -> float:
 
 
 def _slopes(years: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    """Return the least-squares slopes along the last axis, exactly 0 where all logarithms are the same."""
+    """Return the least-squares slopes along the last axis; exactly 0 where all logarithms are the same."""
     centred = years - years.mean(axis=-1, keepdims=True)
     return np.sum(centred * (logs - logs[..., :1]), axis=-1) / np.sum(centred**2, axis=-1)
 

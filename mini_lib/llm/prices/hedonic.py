@@ -1,11 +1,12 @@
 """The fall of the price at constant score, from all prices at once: a hedonic regression.
 
-It fits log2(price) = a + b * years + c * score to every scored price, records or not. b says how the price of the same
-score moves per year, c how much dearer a point is. Since no price is dropped for being no record, a standstill counts.
+It fits log2(price) = a + b * years + c * score to every scored price, record or not. b says how the price of the same
+score moves per year, and c how much a point adds to the price. Since prices that are not records are kept, a standstill
+counts.
 
-One model is sold by several providers and at several times, and its prices share what the score does not say, so the
-errors are clustered: the sum of x * residual is taken for each snapshot, then squared. An independent error for each
-price would claim more than is known.
+A model is sold by several providers and at several times, and its prices share everything that the score does not
+explain. So the errors are clustered: the sum of x * residual is taken for each snapshot, then squared. An independent
+error for each price would claim more than is known.
 
 Source: Griliches, "Hedonic Price Indexes for Automobiles", 1961; Cameron, Miller, "A Practitioner's Guide to
 Cluster-Robust Inference", 2015, equations 10 to 12.
@@ -31,8 +32,8 @@ class Hedonic:
     `explained` is the share of the variance of log2(price) that date and score explain, from 0 to 1.
 
     Raises:
-        TypeError: the trend is no `HalvingTime`, or a figure is not a number.
-        ValueError: the price of a point lies outside of its interval, or fewer than 3 clusters.
+        TypeError: the trend is not a `HalvingTime`, or a figure is not a number.
+        ValueError: the price of a point is outside its interval, or there are fewer than 3 clusters.
     """
 
     trend: HalvingTime
@@ -55,7 +56,7 @@ class Hedonic:
 
 
 def by_model(row: Scored) -> str:
-    """Name the cluster of a row: the snapshot that it buys, whoever sells it.
+    """Name the cluster of a row: the snapshot that it buys, no matter who sells it.
 
     Raises:
         TypeError: not a `Scored`.
@@ -80,15 +81,15 @@ def hedonic_fit(
 ) -> Hedonic:
     """Fit log2(price) = a + b * years + c * score by least squares, with errors clustered by `cluster`.
 
-    Rows without a score are left out. The intervals are Student's t for one degree less than there are clusters, with
-    the usual small-sample factor G / (G - 1) * (n - 1) / (n - 3).
+    Rows without a score are left out. The intervals are Student's t with one degree of freedom fewer than clusters, and
+    with the usual small-sample factor G / (G - 1) * (n - 1) / (n - 3).
 
     Raises:
-        TypeError: something else than a `Scored`, or `cluster` cannot be called, or names no cluster.
-        ValueError: fewer than 4 scored rows or 3 clusters, date and score do not vary independently, a price is 0, or
-            all prices are the same.
+        TypeError: something other than a `Scored`, or `cluster` cannot be called or does not name a cluster.
+        ValueError: there are fewer than 4 scored rows or 3 clusters, date and score do not vary independently, a price
+            is 0, or all prices are the same.
 
-    Prices of 2 ** (score / 10 - years), to the letter: they halve every year and double with ten points.
+    Prices of exactly 2 ** (score / 10 - years): they halve every year and double with every ten points.
 
     >>> from mini_lib.llm.prices.quality import scored
     >>> from mini_lib.llm.prices.scores import Score
@@ -126,9 +127,9 @@ def hedonic_fit(
 
 
 def _independent(years: np.ndarray, percents: np.ndarray) -> bool:
-    """Whether neither is a straight line of the other: their correlation is a hair's breadth below 1.
+    """Whether neither is a linear function of the other: their correlation is at least slightly below 1.
 
-    The days are rounded to 1e-16 of years, so a line that is exact on paper is off by no more than that.
+    The days are rounded to 1e-16 years, so a line that is exact on paper is off by no more than that.
     """
     a, b = (column - column.mean() for column in (years, percents))
     spread = float(a @ a) * float(b @ b)

@@ -1,8 +1,8 @@
 """How prices moved: each fall and each rise, of one name or along a line of products.
 
-A line is a tuple of names in which each stands for the one before it on the seller's shelf. Which models form a line is
-the reader's choice, and a successor may be larger, smaller or better: a rise along a line is dearer shelf space, not
-a dearer copy of the same thing.
+A line is a tuple of names in which each model succeeds the one before it in the seller's range. You choose which models
+form a line, and a successor may be larger, smaller or better: a rise along a line does not mean a higher price for the
+same thing.
 """
 
 import itertools
@@ -36,7 +36,7 @@ OPEN_70B = ("llama-2-70b", "llama-3-70b", "llama-3.1-70b", "llama-3.3-70b")
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a price: what it was, what it became, and how many times as much that is for a mix of tokens.
+    """One change of a price: the old price, the new one, and their ratio for a mix of tokens.
 
     Raises:
         TypeError: not two `Price`s and a number.
@@ -63,7 +63,7 @@ class Change:
 
     @property
     def rose(self) -> bool:
-        """Whether the mix became dearer."""
+        """Whether the mix became more expensive."""
         return self.ratio > 1
 
     def __str__(self) -> str:
@@ -80,11 +80,11 @@ def changes(
 ) -> tuple[Change, ...]:
     """Return every fall and rise, in order of date: of each provider's models, or along one `line` of models.
 
-    Without `line` only prices under the same name are compared. With it, each price of the models named is compared
-    with the one before it, whatever its name. A row that repeats both prices is no change.
+    Without `line` only prices under the same name are compared. With it, each price of the named models is compared
+    with the one before it, whatever its name. A row that repeats both prices is not a change.
 
     Raises:
-        TypeError: something else than a `Price`, or a name that is no text.
+        TypeError: something other than a `Price`, or a name is not a string.
         ValueError: a name in `line` is unknown or sold by several providers, or `output_share` is not from 0 to 1.
 
     At 80 tokens read and 20 written, deepseek-chat went from 0.168 to 0.436 in February 2025:
@@ -113,7 +113,7 @@ def _both(price: Price) -> tuple[float, float]:
 
 
 def _ratio(old_usd: float, new_usd: float) -> float:
-    """Return new over old; from nothing to something is infinitely many times as much, and 0 to 0 is the same."""
+    """Return new over old; a rise from 0 is infinite, and 0 over 0 counts as 1."""
     if old_usd == 0:
         return 1.0 if new_usd == 0 else math.inf
     return new_usd / old_usd

@@ -1,14 +1,17 @@
-"""What others found: by how much the price of a level falls per year, as published, to compare with our own.
+"""The results of other studies: the published falls of the price of a level per year, to compare with our own.
 
 Epoch AI fits the same line through record lows, with scores measured in one way for all models, at 3 tokens read per
-token written, until February 2025. On MMLU they find 9.3 times per year at the level of GPT-3.5 Turbo and 15.9 at that
-of GPT-4; over the same time and with the same mix our table gives 9.2 and 13.2, well inside of their intervals.
+token written, until February 2025. On MMLU they find a fall of 9.3 times per year at the level of GPT-3.5 Turbo and of
+15.9 at that of GPT-4. Over the same time and with the same mix our table gives 9.2 and 13.2, well inside their
+intervals.
 
-Their median of 50 comes from GPQA and MATH, where the models of 2023 had far to go and small models went there within a
-year; on MMLU GPT-4 had 86 of the 93 that the best model of our table has. And our table goes on: from December 2024 to
-November 2026 next to nothing at GPT-4's level became cheaper, and on average the fall was 4.3 times per year.
+Their median of 50 comes from GPQA and MATH: there the models of 2023 had far to go, and small models closed the gap
+within a year. On MMLU, GPT-4 already had 86 of the 93 points of the best model in our table. Our table also continues:
+from December 2024 to November 2026 almost nothing at GPT-4's level became cheaper, and the average fall was 4.3 times
+per year.
 
-The second study states factors: 1000 times in three years at 42, and 62 times since GPT-4 at 83: 11.9 per year.
+The second study states factors: 1000 times in three years at a score of 42, and 62 times since GPT-4 at a score of 83,
+which is 11.9 per year.
 
 Source: Cottier, Snodin, Owen, Adamczewski, "LLM inference prices have fallen rapidly but unequally across tasks", Epoch
 AI, 12 March 2025: "ranging from 9x to 900x per year", "with a median of 50x per year", "to achieve GPT-4's performance
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PublishedFall:
-    """How many times cheaper per year a level on a test became, with the interval that the study gives, if it does.
+    """How many times cheaper per year a level on a test became, with the study's interval, if it gives one.
 
     >>> EPOCH_2025[2].level, round(EPOCH_2025[2].times_per_year, 1)
     ('GPT-3.5 Turbo', 9.3)

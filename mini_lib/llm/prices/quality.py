@@ -1,9 +1,9 @@
-"""What a given quality costs: prices joined to scores, the cheapest at or above a score, and its record lows.
+"""The price of a given quality: prices joined to scores, the cheapest at or above a score, and its record lows.
 
-Only models whose maker reports a score take part, so the cheapest here may be dearer than the cheapest that was sold.
-A price counts from its day until the same provider lists another for that name, or moves the name to another snapshot;
-the table does not say when a model was withdrawn. A price per token is not one per answer: a model that reasons writes
-more tokens for its score.
+Only models whose maker reports a score are included, so the cheapest one here may cost more than the cheapest that was
+sold. A price counts from its day until the same provider lists another price for that name, or moves the name to
+another snapshot; the table does not say when a model was withdrawn. A price per token is not a price per answer: a
+model that reasons writes more tokens for its score.
 """
 
 import datetime as dt
@@ -60,10 +60,10 @@ def scored_history(prefer: Preference = five_shot_first) -> tuple[Scored, ...]:
 def scored(
     prices: Iterable[Price], scores: Iterable[Score], moves: Iterable[Alias] = (), prefer: Preference = five_shot_first
 ) -> tuple[Scored, ...]:
-    """Join each price to the score of what it buys, with a further row where a name moves to another score.
+    """Join each price to the score of its snapshot, with a further row where a name moves to another score.
 
     Raises:
-        TypeError: something else than a `Price`, a `Score` or an `Alias`, or `prefer` cannot be called.
+        TypeError: something other than a `Price`, a `Score` or an `Alias`, or `prefer` cannot be called.
 
     >>> from mini_lib.llm.prices.table import day
     >>> price = Price(day("2024-01-01"), False, "P", "m", 1.0, 1.0, "by hand")
@@ -93,13 +93,13 @@ def scored(
 def cheapest_at_least(
     rows: Iterable[Scored], on: str | dt.date, percent: float, output_share: float, unscored: bool = False
 ) -> Scored | None:
-    """Return the cheapest row in force on a day whose score is `percent` or more, None if there is none.
+    """Return the cheapest row in force on a day whose score is `percent` or more, or None if there is none.
 
     With `unscored`, a model without a score counts as good enough, so that the true price lies between the two.
 
     Raises:
-        TypeError: something else than a `Scored`.
-        ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
+        TypeError: something other than a `Scored`.
+        ValueError: `output_share` is not from 0 to 1, or `percent` is not above 0.
 
     >>> cheapest_at_least(scored_history(), "2024-01-01", 86.4, output_share=0.2).price.model
     'gpt-4 (8k)'
@@ -118,12 +118,12 @@ def lows_at_least(
 ) -> tuple[Scored, ...]:
     """Return the rows at `percent` or more that were cheaper than all such rows before them: the record lows.
 
-    They begin with the first model that was good enough, and they only fall. A price that stands still, or rises,
-    leaves no record: two years without a low are not in this list.
+    They begin with the first model that was good enough, and they only fall. A price that stays the same or rises is
+    not a record: two years without a low are not in this list.
 
     Raises:
-        TypeError: something else than a `Scored`.
-        ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
+        TypeError: something other than a `Scored`.
+        ValueError: `output_share` is not from 0 to 1, or `percent` is not above 0.
 
     >>> [low.price.model for low in lows_at_least(scored_history(), 86.4, output_share=0.2)][:2]
     ['gpt-4 (8k)', 'claude-3-opus']
@@ -150,6 +150,6 @@ def check_scored(rows: object) -> tuple[Scored, ...]:
     """Return the rows as a tuple.
 
     Raises:
-        TypeError: something else than a `Scored`.
+        TypeError: something other than a `Scored`.
     """
     return all_of("rows", rows, Scored, fix="use scored_history()")

@@ -1,4 +1,4 @@
-"""Read a shipped table of comma-separated values: the columns that it must have, and where a bad field stands."""
+"""Read a shipped table of comma-separated values, check its columns, and say where a bad field is."""
 
 import csv
 import io
@@ -11,11 +11,11 @@ from mini_lib.require import of_type, shown
 def rows_of(text: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     r"""Yield each row's line number and its fields by column; the first line must name the columns.
 
-    A mark at the beginning, as spreadsheets put it there, and empty lines are skipped.
+    A byte order mark at the beginning, as spreadsheets write it, and empty lines are skipped.
 
     Raises:
-        TypeError: it is no text.
-        ValueError: the columns differ, a row has too few fields or too many, or a field is too long or goes on after
+        TypeError: it is not a string.
+        ValueError: the columns differ, a row has too few or too many fields, or a field is too long or continues after
             its quotes (the message names its line).
 
     >>> list(rows_of("model,usd\nm,1\n", ("model", "usd")))
@@ -44,7 +44,7 @@ def text_field(fields: dict[str, str], name: str, line: int) -> str:
     """Return a field that must not be empty, without the spaces around it: "m " and "m" are one name.
 
     Raises:
-        ValueError: it is empty, or holds a character that nobody sees.
+        ValueError: it is empty, or holds an invisible character.
 
     >>> text_field({"model": "m "}, "model", line=2)
     'm'
@@ -76,7 +76,7 @@ def whole_field(fields: dict[str, str], name: str, line: int, fix: str) -> int:
     """Return a field as a whole number.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not a whole number.
 
     >>> whole_field({"shots": "5"}, "shots", line=2, fix="give a whole number such as 5")
     5
@@ -88,7 +88,7 @@ def whole_field(fields: dict[str, str], name: str, line: int, fix: str) -> int:
 
 
 def _plain(digits: str) -> str:
-    """Python reads 0_15 as 15, and the digits of every script; in a table they are slips."""
+    """Python accepts 0_15 as 15, and the digits of every script; in a table these are typing errors."""
     if "_" in digits or not digits.isascii():
         raise ValueError
     return digits

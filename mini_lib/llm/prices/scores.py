@@ -1,11 +1,11 @@
-"""How good a model is: the MMLU score that its maker reports, with the shots and the method behind it.
+"""How good a model is: the MMLU score that its maker reports, with its shots and its method.
 
-MMLU asks 14,042 four-way questions of school and university; guessing scores 25. The makers ask in different ways. With
-5 shots the prompt holds five solved examples and the model names a letter; with 0 shots and a chain of thought it
+MMLU asks 14,042 four-way questions from school and university; guessing scores 25. The makers ask in different ways.
+With 5 shots the prompt holds five solved examples and the model names a letter; with 0 shots and a chain of thought it
 reasons first. The same Llama 3.1 70B scores 83.6 and 86.0. So a comparison needs one convention: `five_shot_first`
 takes the chat model before the base model, 5 shots before a chain of thought, and anything else last.
 
-The figures are the makers' own; where a maker reports none there is no score here, and nobody else's stands in for it.
+The figures are the makers' own; where a maker reports none there is no score here, and nobody else's is used instead.
 
 Source: Hendrycks et al., "Measuring Massive Multitask Language Understanding", 2021, section 3; the documents that the
 rows name.
@@ -31,10 +31,11 @@ Preference = Callable[["Score"], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Score:
-    """What a snapshot of a model scored on MMLU, in percent, and how it was asked; `shots` is None where no one says.
+    """A snapshot's score on MMLU, in percent, and how it was asked; `shots` is None where nobody states it.
 
     Raises:
-        TypeError: `percent` is not a number, `shots` not a whole one, `date` no `datetime.date`, or a text no text.
+        TypeError: `percent` is not a number, `shots` is not a whole number, `date` is not a `datetime.date`, or a text
+            is not a string.
         ValueError: `percent` is not from 0 to 100, `shots` is negative, the method or the variant is unknown, or a text
             is empty.
 
@@ -51,7 +52,7 @@ class Score:
     date: dt.date
 
     def __post_init__(self) -> None:
-        fix = "give the percent of questions answered rightly, such as 70.0"
+        fix = "give the percent of questions answered correctly, such as 70.0"
         checked(self, "percent", positive, fix=fix)
         if self.percent > 100:
             raise ValueError(f"percent must be 100 or less, got {self.percent}; {fix}")
@@ -65,7 +66,7 @@ class Score:
 
 
 def mmlu_scores() -> tuple[Score, ...]:
-    """Return every score of the table, several of one snapshot where it was asked in several ways.
+    """Return every score of the table; a snapshot that was asked in several ways has several.
 
     Raises:
         ValueError: the file is missing or damaged.
@@ -81,7 +82,7 @@ def parse_scores(text: str) -> tuple[Score, ...]:
     r"""Return the scores in a table of comma-separated values, in the order of its lines.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not a string.
         ValueError: a column is missing, a field is wrong (the message names its line), or a snapshot was asked in the
             same way twice.
 
@@ -100,7 +101,7 @@ def parse_scores(text: str) -> tuple[Score, ...]:
 
 
 def five_shot_first(score: Score) -> tuple[int, ...]:
-    """Rank the ways of asking, lowest first: what is sold (the chat model), 5 shots, then 0 shots with reasoning.
+    """Rank the ways of asking, lowest first: the chat model, which is sold; 5 shots; then 0 shots with reasoning.
 
     Raises:
         TypeError: not a `Score`.
@@ -131,7 +132,7 @@ def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -
     """Return the one score of each snapshot that `prefer` ranks lowest.
 
     Raises:
-        TypeError: something else than a `Score`, or `prefer` cannot be called or returns no rank.
+        TypeError: something other than a `Score`, or `prefer` cannot be called or returns no rank.
 
     >>> by_snapshot(mmlu_scores())["llama-2-70b"].percent
     52.9
@@ -146,7 +147,7 @@ def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -
 
 
 def _score(fields: dict[str, str], line: int) -> Score:
-    """Build the score that the fields of one line state, or say where it is wrong."""
+    """Build the score from the fields of one line, or raise an error that says where they are wrong."""
     percent = number_field(fields, "mmlu_percent", line, "give a percentage such as 70.0")
     shots = whole_field(fields, "shots", line, "give a whole number such as 5") if fields["shots"] else None
     texts = {name: text_field(fields, name, line) for name in ("snapshot", "method", "variant", "source")}

@@ -1,7 +1,7 @@
-"""How fast bought tokens come: output tokens per second of one request, as providers sold them, with source and date.
+"""The speed of bought tokens: output tokens per second of one request, as sold, with source and date.
 
-A speed is that of one stream after its first token, as a customer sees it, and no throughput of a machine. Those by
-"Artificial Analysis" were measured from outside; those by "provider" are what the seller says of itself.
+A speed is that of one stream after its first token, as a customer sees it, and not the throughput of a machine. Speeds
+by "Artificial Analysis" were measured from outside; speeds by "provider" are the seller's own statements.
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ class SoldSpeed:
     """How many tokens per second one request of a model received on a day, and who measured it.
 
     Raises:
-        TypeError: the speed is not a number, `date` no `datetime.date`, or a text no text.
+        TypeError: the speed is not a number, `date` is not a `datetime.date`, or a text is not a string.
         ValueError: the speed is not above 0, or a text is empty.
 
     >>> SoldSpeed("Groq", "llama-3.1-70b", 250, dt.date(2024, 9, 10), "Artificial Analysis", "table 1").model
@@ -61,7 +61,7 @@ def parse_speeds(text: str) -> tuple[SoldSpeed, ...]:
     r"""Return the speeds in a table of comma-separated values, ordered by date.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not a string.
         ValueError: a column is missing, or a field is wrong (the message names its line).
 
     >>> speed, = parse_speeds(",".join(SPEED_COLUMNS) + "\nP,m,100,2024-07,provider,a page\n")
@@ -83,6 +83,6 @@ def check_speeds(speeds: object) -> tuple[SoldSpeed, ...]:
     """Return the speeds as a tuple.
 
     Raises:
-        TypeError: something else than a `SoldSpeed`.
+        TypeError: something other than a `SoldSpeed`.
     """
     return checks.all_of("speeds", speeds, SoldSpeed, fix="use sold_speeds()")

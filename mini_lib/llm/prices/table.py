@@ -1,12 +1,12 @@
 """The list prices of language models since 2023, read from a table that is shipped with the library and checked.
 
-A list price is what anyone pays who signs no contract: no discount for batches, cached prompts or large customers.
-Where it depends on the prompt's length it is the one for short prompts, and DeepSeek's V4 rows are for the cheap hours.
-Nothing here says how good a model is, or for how long it was sold.
+A list price is the price without a contract: there is no discount for batches, cached prompts or large customers. Where
+it depends on the prompt's length it is the price for short prompts, and DeepSeek's V4 rows are for the cheap hours. The
+table does not say how good a model is, or for how long it was sold.
 
 A row of a collection ("tokencost", "genai-prices" and the name there) was in force on its day, and may have been so for
-weeks or months before, unless it says "dated there" or "date from the model id". Some names stay while the model behind
-them changes; those rows say "another model under the same name", and `aliases` has the snapshots.
+weeks or months before, unless it says "dated there" or "date from the model id". Some names stay while the model that
+they name changes; those rows say "another model under the same name", and `aliases` has the snapshots.
 
 Source: tokencost 0.1.2 to 0.1.26 and genai-prices 0.2.3 (collections of list prices, both MIT), and the announcements
 that the rows name. `tools/price_history.py` compares the rows with the collections.
@@ -28,12 +28,12 @@ COLUMNS = ("date", "provider", "model", *_PRICES, "source")
 
 @dataclass(frozen=True)
 class Price:
-    """What a provider charged from `date` on for a million tokens that a model reads, and for a million it writes.
+    """A provider's prices from `date` on, for a million tokens that a model reads and for a million that it writes.
 
-    Where `approximate`, only the month is known and `date` is its 15th day, which is 16 days off at most.
+    If `approximate`, only the month is known and `date` is its 15th day, which is off by at most 16 days.
 
     Raises:
-        TypeError: `date` is not a `datetime.date`, a price not a number, or a text no text.
+        TypeError: `date` is not a `datetime.date`, a price is not a number, or a text is not a string.
         ValueError: a price is negative or not finite, or a text is empty.
 
     >>> Price(dt.date(2024, 7, 18), False, "OpenAI", "gpt-4o-mini", 0.15, 0.60, "announcement").model
@@ -78,9 +78,9 @@ def parse_prices(text: str) -> tuple[Price, ...]:
     prices in USD for a million tokens, and source.
 
     Raises:
-        TypeError: it is no text.
-        ValueError: a column is missing, a field is wrong (the message names its line and column), or a price
-            stands there twice for the same day.
+        TypeError: it is not a string.
+        ValueError: a column is missing, a field is wrong (the message names its line and column), or there are two
+            prices for the same day.
 
     >>> table = ",".join(COLUMNS) + "\n2024-07,OpenAI,gpt-4o-mini,0.15,0.60,announcement\n"
     >>> price, = parse_prices(table)
@@ -101,7 +101,7 @@ def parse_prices(text: str) -> tuple[Price, ...]:
 
 
 def day(text: str | dt.date) -> dt.date:
-    """Return the day that a text such as "2024-07-18" names; of "2024-07" the 15th, and a date as it is.
+    """Return the day named by a text such as "2024-07-18"; for "2024-07" the 15th. A date is returned as it is.
 
     Raises:
         TypeError: neither a text nor a date.
@@ -123,7 +123,7 @@ def day(text: str | dt.date) -> dt.date:
 
 
 def _price(fields: dict[str, str], line: int) -> Price:
-    """Build the price that the fields of one line state, or say which column is wrong."""
+    """Build the price from the fields of one line, or raise an error that names the wrong column."""
     fix = "give USD such as 0.15"
     numbers = [
         not_negative(f"line {line}, column {name}: it", number_field(fields, name, line, fix), fix=fix)
@@ -142,6 +142,6 @@ def check_prices(prices: object) -> tuple[Price, ...]:
     """Return the prices as a tuple.
 
     Raises:
-        TypeError: something else than a `Price`.
+        TypeError: something other than a `Price`.
     """
     return checks.all_of("prices", prices, Price, fix="use history()")

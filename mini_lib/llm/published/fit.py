@@ -1,4 +1,4 @@
-"""Fit the constants of `efficiency.py` on one half of the published rows, and tell the error on the other half.
+"""Fit the constants of `efficiency.py` to one half of the published rows, and measure the error on the other half.
 
 Source: the split and the loss are our own; least squares on logarithms with a soft absolute loss (Huber, "Robust
 Estimation of a Location Parameter", 1964) so that no single odd row decides.
@@ -17,7 +17,8 @@ from mini_lib.llm.published.rows import Measurement, check_rows
 from mini_lib.llm.serving import full_load
 from mini_lib.require import callable_, of_type, one_of, positive, shown
 
-_Constant = tuple[str, tuple[str, ...], float, float]  # its name, the engines that share it, a first guess, the highest
+# its name, the engines that share it, a first guess, its highest value
+_Constant = tuple[str, tuple[str, ...], float, float]
 
 _ALL_2023 = tuple(engine.name for engine in GENERATION_2023)
 CONSTANTS_2023: tuple[_Constant, ...] = (
@@ -29,10 +30,10 @@ CONSTANTS_2023: tuple[_Constant, ...] = (
     ("prefill_launch_s", _ALL_2023, 100e-6, 1.0),
     # a ring of small steps (NCCL); gpt-fast has one kernel that reads from all neighbours at once
     ("collective_s", ("TensorRT-LLM 2023", "llama.cpp 2024", "llama.cpp, Metal 2024"), 10e-6, 1.0),
-    # CUDA engines unpack four weights in an instruction, while they wait for memory; Metal kernels one by one
+    # CUDA engines unpack four weights per instruction, while they wait for memory; Metal kernels one by one
     ("unpack_ops", ("llama.cpp, Metal 2024",), 10.0, 100.0),
 )
-"""What is fitted. All else is ideal: a constant stays out where the calibration half is explained as well without."""
+"""The fitted constants. The others are ideal: a constant is left out if the fit is equally good without it."""
 
 _LOADED = ("TensorRT-LLM 2025",)
 _NATIVE = ("llama.cpp 2025", "llama.cpp, Metal 2025", "MLX 2025")
@@ -51,15 +52,15 @@ CONSTANTS_2025: tuple[_Constant, ...] = (
 """The same for the engines of 2024 and later."""
 
 OF_2023 = {"matmul_16": 0.742, "matmul_8": 0.596, "prefill_launch_s": 161e-6}
-"""What the rows of 2025 cannot tell of one user's prompt, or of products in 16 bits."""
+"""Constants that the rows of 2025 cannot determine: one user's prompt, and products in 16 bits."""
 
 
 def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
-    """Return what the calculator says for a published row, in the row's own unit of seconds.
+    """Return the calculator's prediction for a published row, in the row's own unit of seconds.
 
     Raises:
         TypeError: not a `Measurement` and an `Efficiency`.
-        ValueError: unknown model or device, or the run would not fit into the memory of the device.
+        ValueError: the model or the device is unknown, or the run would not fit into the memory of the device.
     """
     of_type("row", row, Measurement, fix="use one of published_rows()")
     need_efficiency(efficiency)
@@ -70,7 +71,7 @@ def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
         return step(model, device, new_tokens=1, context=row.prompt, efficiency=efficiency, **bits).seconds
     workload = Workload(row.batch or 1, row.prompt, row.output, tensor_parallel=row.tensor_parallel, **bits)
     if row.kind == "queued":
-        # experts over several devices are served with the sequences shared out
+        # models with experts on several devices are served with the sequences distributed
         shared = "data" if row.tensor_parallel > 1 and model.expert_layers else "tensor"
         return 1 / full_load(model, device, replace(workload, attention_parallel=shared), efficiency).tokens_per_s
     found = estimate(model, device, workload, efficiency)
@@ -78,12 +79,13 @@ def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
 
 
 def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> dict[str, Efficiency]:
-    """Return the efficiency of each engine that explains `rows` best. What is not among `constants` stays ideal.
+    """Return the efficiency of each engine that fits `rows` best. Fields that are not among `constants` stay ideal.
 
     Raises:
-        TypeError: something else than a `Measurement`, or a constant that is not (name, engines, first guess, highest).
+        TypeError: something other than a `Measurement`, or a constant is not (name, engines, first guess, highest).
         ValueError: there are fewer rows than constants, no constant is for the engine of a row, an engine has a
-            constant twice, there is no constant of that name, or its first guess is not above 0 and up to its highest.
+            constant twice, there is no constant of that name, or its first guess is not above 0 and at most its
+            highest.
     """
     rows, constants = check_rows(rows), _check_constants(constants)
     if len(rows) < len(constants):
@@ -108,14 +110,14 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> 
 
     start = np.log([first for _, _, first, _ in constants])
     highest = np.log([most for *_, most in constants])
-    # beyond an error of about 5% a row counts by its distance, no longer by the square of it
+    # above an error of about 5% a row counts by its distance, no longer by the square of it
     found = least_squares(residuals, start, bounds=(-np.inf, highest), loss="soft_l1", f_scale=0.05)
     return engines(found.x)
 
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One published row beside what the calculator says."""
+    """One published row and the calculator's prediction."""
 
     row: Measurement
     predicted_s: float
@@ -123,7 +125,7 @@ class ComparedRow:
 
     @property
     def error(self) -> float:
-        """How far the prediction is off, as a share of what was measured; above 0 is too slow."""
+        """The error of the prediction, as a share of the measured time; above 0 the prediction is too slow."""
         return self.predicted_s / self.row.seconds - 1
 
 
@@ -131,7 +133,7 @@ def compare(rows: Iterable[Measurement], engines: Mapping[str, Efficiency]) -> t
     """Return each row with its prediction and the ideal that no engine can beat.
 
     Raises:
-        TypeError: something else than a `Measurement`, or `engines` does not map names to an `Efficiency`.
+        TypeError: something other than a `Measurement`, or `engines` does not map names to an `Efficiency`.
         ValueError: a row's engine is not among `engines`.
     """
     rows = check_rows(rows)
@@ -144,7 +146,7 @@ def median_error(compared: Iterable[ComparedRow], where: Callable[[Measurement],
     """Return the median of the absolute errors of the rows for which `where` holds.
 
     Raises:
-        TypeError: something else than a `ComparedRow`, or `where` cannot be called.
+        TypeError: something other than a `ComparedRow`, or `where` cannot be called.
         ValueError: no row is left.
     """
     callable_("where", where, fix="use lambda row: row.kind == 'decode'")

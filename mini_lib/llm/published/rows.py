@@ -1,7 +1,8 @@
-"""Published measurements of speed, each row with its source: what the calculator is compared with.
+"""Published measurements of speed, each row with its source, to compare the calculator with.
 
 Source: the tables of NVIDIA's TensorRT-LLM v0.5 and v0.6.1 (docs/source/performance.md), the README of gpt-fast,
-and "GPU-Benchmarks-on-LLM-Inference" (llama.cpp, snapshots of May 2024). Those of 2024 to 2026: each row names its own.
+and "GPU-Benchmarks-on-LLM-Inference" (llama.cpp, snapshots of May 2024). For 2024 to 2026, each row names its own
+source.
 """
 
 import csv
@@ -16,21 +17,21 @@ from mini_lib.require import checked, of_type, one_of, positive, shown, whole
 
 KINDS = ("throughput", "queued", "ttft", "decode")
 BITS = {"bf16": 16.0, "F16": 16.0, "int8": 8.0, "int4-g32": 5.0, "Q4_K_M": 4.9}
-"""Stored bits a weight. int4-g32: 4, and a 16-bit scale and zero point for 32 weights. Q4_K_M: 4.58 GiB for 8.03e9."""
+"""Stored bits per weight. int4-g32: 4 bits, with a 16-bit scale and zero point per 32. Q4_K_M: 4.58 GiB for 8.03e9."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One published row. `seconds` is what was measured, whatever the unit of the table.
+    """One published row. `seconds` is the measured time, whatever the unit of the table.
 
-    `kind` is "throughput" (seconds for each token of the whole service, a batch that starts and ends together),
-    "queued" (the same, all requests waiting at once and served as they find room: `batch` is None), "ttft" (to the
-    first token), or "decode" (for each token of one user, after `prompt` tokens of context). `engine` is the name of
-    an `EngineProfile`, with its year.
+    `kind` is "throughput" (seconds per token of the whole service, for a batch that starts and ends together), "queued"
+    (the same, with all requests waiting from the start and served as they find room: `batch` is None), "ttft" (seconds
+    to the first token), or "decode" (seconds per token of one user, after `prompt` tokens of context). `engine` is the
+    name of an `EngineProfile`, with its year.
 
     Raises:
-        TypeError, ValueError: an unknown kind, a text that is none or empty, a count or figure that is not a number
-            above 0, a batch where all requests are queued, or none where they are not.
+        TypeError, ValueError: the kind is unknown, a text is not a string or is empty, a count or figure is not a
+            number above 0, or `batch` is given where all requests are queued, or not given where they are not.
     """
 
     kind: str
@@ -68,16 +69,16 @@ class Measurement:
 
     @property
     def configuration(self) -> str:
-        """What was run, without who measured it and what came out."""
+        """The run itself, without who measured it and the result."""
         names = ("kind", "device", "model", "batch", "prompt", "output", "weight_bits", "kv_bits", "tensor_parallel")
         return "|".join(f"{getattr(self, name)}" for name in names)
 
     @property
     def calibrates(self) -> bool:
-        """Whether this row belongs to the half that constants are fitted on: by a hash of what was run.
+        """Whether this row belongs to the half that constants are fitted to: decided by a hash of the run.
 
-        Neither its position nor its figure decides, so a new row falls on a side by itself, and two
-        measurements of the same run fall on the same side.
+        Neither its position nor its result decides, so a new row does not move the others, and two measurements of the
+        same run are in the same half.
         """
         return sha256(self.configuration.encode()).digest()[-1] % 2 == 0
 
@@ -87,7 +88,8 @@ def read_rows(path: Path | str) -> tuple[Measurement, ...]:
 
     Raises:
         TypeError: not a path.
-        ValueError: the file or a column is missing, it is no text, or a cell is not a number above 0; names the line.
+        ValueError: the file or a column is missing, the file is not text, or a cell is not a number above 0; the
+            message names the line.
     """
     path = Path(of_type("path", path, (Path, str), fix="use Path('rows.csv')"))
     columns, rows = _cells(path)
@@ -117,7 +119,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the head of a CSV, and its other lines that are not empty, each with its number."""
     if not path.is_file():
         raise ValueError(f"{path} is missing; `git restore mini_lib/assets/llm` brings the shipped tables back")
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark at the beginning
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark at the beginning
         reader = csv.reader(file, strict=True)
         try:
             columns = next(reader, [])
@@ -164,10 +166,10 @@ def decode_rows_2025() -> tuple[Measurement, ...]:
 
 
 def halves(rows: Iterable[Measurement]) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
-    """Return the rows that constants may be fitted on, and those that tell the error.
+    """Return the rows that constants may be fitted to, and those that measure the error.
 
     Raises:
-        TypeError: something else than a `Measurement`.
+        TypeError: something other than a `Measurement`.
     """
     rows = check_rows(rows)
     return tuple(row for row in rows if row.calibrates), tuple(row for row in rows if not row.calibrates)
@@ -177,7 +179,7 @@ def check_rows(rows: object) -> tuple[Measurement, ...]:
     """Return the rows as a tuple.
 
     Raises:
-        TypeError: something else than a `Measurement`.
+        TypeError: something other than a `Measurement`.
     """
     fix = "use published_rows()"
     rows = tuple(of_type("rows", rows, Iterable, fix=fix))
@@ -185,7 +187,7 @@ def check_rows(rows: object) -> tuple[Measurement, ...]:
 
 
 def _plain(digits: str) -> str:
-    """Python reads 0_15 as 15, and the digits of every script; in a table they are slips."""
+    """Python accepts 0_15 as 15, and the digits of every script; in a table these are typing errors."""
     if "_" in digits or not digits.isascii():
         raise ValueError(f"{shown(digits)} is not a number in plain digits")
     return digits
@@ -228,7 +230,7 @@ def _ttft(row: dict[str, str]) -> Measurement:
 
 def _tensorrt(row: dict[str, str], kind: str, output: int, kv_bits: float, seconds: float) -> Measurement:
     batch, prompt, bits = _whole(row, "batch"), _whole(row, "input_tokens"), _number(row, "weight_bits")
-    compute = 8 if bits == 8 else 16  # these tables put weights and activations into the matrix units in the same width
+    compute = 8 if bits == 8 else 16  # in these tables, weights and activations have the same width
     return _measurement(row, kind, "TensorRT-LLM 2023", (batch, prompt, output, bits, kv_bits, compute), seconds)
 
 
@@ -240,15 +242,15 @@ def _decode(row: dict[str, str]) -> Measurement:
     engine = "gpt-fast 2023" if row["source"].startswith("gpt-fast") else "llama.cpp 2024"
     if engine == "llama.cpp 2024" and row["gpu"].startswith(("M1", "M2", "M3", "M4")):
         engine = "llama.cpp, Metal 2024"
-    # llama.cpp writes so many tokens from an empty context, so on average half of them are there;
-    # gpt-fast writes 200 after a prompt of 5
+    # llama.cpp writes that many tokens from an empty context, so on average half of them are there; gpt-fast writes 200
+    # after a prompt of 5
     context = _whole(row, "context_tokens") // 2 if row["context_tokens"] else 105
     run = (1, context, 1, BITS[row["weight_format"]], 16, 16)
     return _measurement(row, "decode", engine, run, 1 / _figure(row, "tokens_per_s"))
 
 
 def _decode_told(row: dict[str, str]) -> Measurement:
-    """The table of 2024 to 2026 tells what the older one leaves to its names: the engine, the bits and the context."""
+    """The table of 2024 to 2026 states what the older one leaves implicit: the engine, the bits and the context."""
     compute = 8 if row["weight_format"] == "FP8" else 16
     context = _whole(row, "depth_tokens") + _whole(row, "output_tokens") // 2
     run = (1, context, 1, _number(row, "weight_bits"), 16, compute)

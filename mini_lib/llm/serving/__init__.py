@@ -1,4 +1,4 @@
-"""Serving: what a language model gives under load, simulated request by request and checked against queueing theory."""
+"""Serving: a language model under load, simulated request by request and checked against queueing theory."""
 
 from mini_lib.llm.serving.arrivals import Request, lognormal_lengths, poisson_arrivals
 from mini_lib.llm.serving.full_load import FullLoad, full_load

@@ -1,7 +1,7 @@
-"""Requests, and when they come.
+"""Requests, and their times of arrival.
 
-Source: Kingman, "Poisson Processes", 1993, section 2.4: many independent users, each of whom asks rarely, make
-together a Poisson process.
+Source: Kingman, "Poisson Processes", 1993, section 2.4: many independent users, each of whom seldom sends a request,
+together form a Poisson process.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from mini_lib.require import checked, finite, of_type, positive, shown, whole
 Lengths = int | Callable[[np.random.Generator, int], np.ndarray]
 
 LATEST_S = 1e10
-"""Later than this, a clock of 64 bits no longer tells microseconds apart."""
+"""Beyond this time, a 64-bit clock can no longer tell microseconds apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Request:
 
     Raises:
         TypeError: a length is not a whole number, or the time is not a number.
-        ValueError: a length is below 1, or the time is not finite, or beyond `LATEST_S`.
+        ValueError: a length is below 1, or the time is not finite or is above `LATEST_S`.
 
     >>> Request(arrival_s=0.5, prompt=512, output=256)
     Request(arrival_s=0.5, prompt=512, output=256)
@@ -45,14 +45,14 @@ class Request:
 
 
 def poisson_arrivals(rate_per_s: float, count: int, prompt: Lengths, output: Lengths, seed: int) -> tuple[Request, ...]:
-    """Return `count` requests that come at random, `rate_per_s` of them a second on average.
+    """Return `count` requests that arrive at random, `rate_per_s` of them per second on average.
 
-    `prompt` and `output` are a number of tokens, or a function of a generator and a count that draws so many.
+    `prompt` and `output` are each a number of tokens, or a function of a generator and a count that draws that many.
     The same seed gives the same requests at every rate, only closer together.
 
     Raises:
-        TypeError, ValueError: a rate that is not above 0, a count outside 1 to 10,000,000, a length that is not a whole
-            number of 1 or more, or a seed that is not a whole number of 0 or more.
+        TypeError, ValueError: the rate is not above 0, the count is outside 1 to 10,000,000, a length is not a whole
+            number of 1 or more, or the seed is not a whole number of 0 or more.
 
     >>> slow, fast = (poisson_arrivals(rate, 3, prompt=10, output=5, seed=0) for rate in (1, 2))
     >>> [a.arrival_s == 2 * b.arrival_s for a, b in zip(slow, fast)]
@@ -61,7 +61,7 @@ def poisson_arrivals(rate_per_s: float, count: int, prompt: Lengths, output: Len
     rate_per_s = positive("rate_per_s", rate_per_s, fix="give the requests of a second, such as 2.5")
     count = whole("count", count, low=1, high=10_000_000, fix="simulate at least one request")
     generator = np.random.default_rng(whole("seed", seed, low=0, fix="the same seed gives the same requests"))
-    with np.errstate(over="ignore"):  # Request refuses what never arrives
+    with np.errstate(over="ignore"):  # Request refuses a time that is not finite
         times = np.cumsum(generator.standard_exponential(count)) / rate_per_s
     prompts = _draw("prompt", prompt, generator, count)
     outputs = _draw("output", output, generator, count)
@@ -69,16 +69,16 @@ def poisson_arrivals(rate_per_s: float, count: int, prompt: Lengths, output: Len
 
 
 def lognormal_lengths(median: float, spread: float, most: int) -> Callable[[np.random.Generator, int], np.ndarray]:
-    """Return a function that draws lengths as people write: many short ones and a few long ones.
+    """Return a function that draws lengths like those of human texts: many short ones and a few long ones.
 
     Half of them are below `median`, two thirds between `median / spread` and `median * spread`; each is
     rounded up to a whole number and cut off at `most`.
 
     Raises:
-        TypeError: something that is not a number.
+        TypeError: an argument is not a number.
         ValueError: the median is not in (0, most], or the spread is below 1.
 
-    A spread of 1 is none at all:
+    With a spread of 1 all lengths are equal:
 
     >>> draw = lognormal_lengths(median=200, spread=1, most=1000)
     >>> draw(np.random.default_rng(0), 3).tolist()
@@ -93,7 +93,7 @@ def lognormal_lengths(median: float, spread: float, most: int) -> Callable[[np.r
         raise ValueError(f"spread must be 1 or more and finite, got {spread}; 1 makes all lengths equal, 2 is usual")
 
     def draw(generator: np.random.Generator, count: int) -> np.ndarray:
-        with np.errstate(over="ignore", under="ignore"):  # it is cut off at both ends
+        with np.errstate(over="ignore", under="ignore"):  # lengths are cut off at both ends
             drawn = median * spread ** generator.standard_normal(count)
         return np.clip(np.ceil(drawn), 1, most).astype(np.int64)
 
@@ -115,11 +115,11 @@ def _draw(name: str, lengths: Lengths, generator: np.random.Generator, count: in
 
 
 def check_requests(requests: object) -> tuple[Request, ...]:
-    """Return the requests as a tuple, once it is clear that they are requests in the order of arrival.
+    """Return the requests as a tuple, after a check that they are requests in the order of arrival.
 
     Raises:
-        TypeError: something else than a `Request`.
-        ValueError: there is none, or one comes before the one in front of it.
+        TypeError: something other than a `Request`.
+        ValueError: there is none, or they are not in the order of arrival.
     """
     requests = tuple(of_type("requests", requests, Iterable, fix="use poisson_arrivals()"))
     if not requests:

@@ -1,7 +1,7 @@
 """The event loop of continuous batching: from one change of the batch to the next.
 
-Between two changes the batch stays as it is for many steps, each a little longer than the one before since the contexts
-grow. Their times form an arithmetic series, so the loop jumps over all of them at once and misses none.
+Between two changes the batch stays the same for many steps, each a little longer than the one before since the contexts
+grow. Their times form an arithmetic series, so the loop can jump over all of them at once and miss nothing.
 """
 
 from collections import deque
@@ -18,9 +18,9 @@ from mini_lib.llm.serving.step_times import StepTimes
 
 
 def steps_until(now_s: float, first_s: float, longer_s: float, until_s: float) -> int:
-    """Return the fewest steps, at least one, that end at `until_s` or later.
+    """Return the smallest number of steps, at least one, that end at `until_s` or later.
 
-    The first takes `first_s`, and each of the following `longer_s` more than the one before.
+    The first step takes `first_s`, and each later one takes `longer_s` more than the one before.
 
     Steps of 1, 3, 5, 7 s end at 1, 4, 9 and 16 s:
 
@@ -29,8 +29,8 @@ def steps_until(now_s: float, first_s: float, longer_s: float, until_s: float) -
     """
     wait_s = until_s - now_s
     linear = first_s - longer_s / 2
-    # n * first + longer * n (n - 1) / 2 = wait, solved such that nothing cancels. Rounded to the nearest, since a
-    # solution that is a whole number may come out a little above it; where that was downwards, one step is missing
+    # n * first + longer * n (n - 1) / 2 = wait, solved so that no digits cancel. Rounded to the nearest, since a whole
+    # solution may come out slightly too large; where that rounds down, one step is missing
     steps = max(1, round(2 * wait_s / (linear + sqrt(linear * linear + 2 * longer_s * wait_s))))
     while now_s + _series(first_s, longer_s, steps) < until_s:
         steps += 1
@@ -45,7 +45,8 @@ class Engine:
     """The state of the service, and the loop that moves it from event to event.
 
     A sequence that holds all of its KV cache grows by one token in each decode step, like all others. So a counter of
-    decode steps and the step at which it ends say all about it: nothing has to be updated for each sequence.
+    decode steps and the step at which the sequence ends describe it completely: no sequence has to be updated by
+    itself.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class Engine:
         times: StepTimes,
         pool: BlockPool,
         max_batch: int,
-        chunk_tokens: int | None,  # None: prompts are computed alone and whole
+        chunk_tokens: int | None,  # None: prompts are computed whole, with nothing else in the step
     ) -> None:
         count = len(requests)
         self.times, self.pool, self.max_batch, self.chunk_tokens = times, pool, max_batch, chunk_tokens
         self.arrival = [request.arrival_s for request in requests] + [inf]
         self.prompt = [request.prompt for request in requests]
         self.output = [request.output for request in requests]
-        self.emitted = [0] * count  # tokens that a request had when it last entered or left the batch
+        self.emitted = [0] * count  # tokens of a request when it last entered or left the batch
         self.start, self.first, self.finish = [nan] * count, [nan] * count, [nan] * count
         self.preemptions = [0] * count
 
@@ -69,9 +70,9 @@ class Engine:
         self.arrived = 0
         self.unfinished = count
         self.queue: deque[int] = deque()
-        self.filling: int | None = None  # the request whose prompt is computed in part; it is in the batch already
-        self.filled = 0  # so many of its tokens are in the KV cache
-        # in the order of coming in: request -> the decode step that gives its last token
+        self.filling: int | None = None  # the request whose prompt is partly computed; it is already in the batch
+        self.filled = 0  # the number of its tokens that are in the KV cache
+        # in the order of entry: request -> the decode step that gives its last token
         self.decoding: dict[int, int] = {}
         self.ends: list[tuple[int, int]] = []  # (that step, request) as a heap; some have been preempted since
         self.step = 0
@@ -111,17 +112,18 @@ class Engine:
         return Served(*times, *map(np.array, (self.prompt, self.output, self.preemptions)), totals)
 
     def _tokens(self, request: int) -> int:
-        """What has to be computed before its next token: the prompt, and after a preemption what it had already."""
+        """The tokens to compute before its next token: the prompt, and after a preemption also the tokens that it
+        had."""
         return self.prompt[request] + self.emitted[request]
 
     def _admissible(self, batch: int, spare_blocks: int) -> bool:
-        """Whether somebody waits, and there is room in a batch of so many and in the KV cache."""
+        """Whether a request waits, and there is room for it in a batch of that size and in the KV cache."""
         if not self.queue or batch >= self.max_batch:
             return False
         return self.pool.fits(self._tokens(self.queue[0]), spare_blocks)
 
     def _admit(self) -> int:
-        """Let the head of the queue in, and give it the blocks of its prompt."""
+        """Move the head of the queue into the batch, and give it the blocks of its prompt."""
         request = self.queue.popleft()
         self.pool.take(self._tokens(request))
         if self.preemptions[request] == 0:
@@ -129,9 +131,9 @@ class Engine:
         return request
 
     def _chunks(self) -> list[tuple[int, int]]:
-        """Fill what the others leave of a step with prompts: (request, new tokens); the last may be cut."""
+        """Fill the rest of a step with prompts: (request, new tokens); the last one may be cut."""
         budget = self.chunk_tokens - len(self.decoding)
-        others = self.pool.growth(1)  # the others grow in the same step; what they need is not given away
+        others = self.pool.growth(1)  # the others grow in the same step; the blocks that they need are not given away
         chunks = []
         request = self.filling
         while budget:
@@ -183,7 +185,7 @@ class Engine:
             filled = 0
 
     def _first_token(self, request: int, tokens: int) -> None:
-        """A prefill ends with a token. From now on the request decodes, unless it wanted no more."""
+        """A prefill ends with a token. From now on the request decodes, unless this was its last token."""
         if self.emitted[request] == 0:
             self.first[request] = self.now
         self.emitted[request] += 1
@@ -197,7 +199,8 @@ class Engine:
         self.pool.join(tokens)
 
     def _decode(self) -> None:
-        """Make all steps up to the next change: an end, a full window, no more blocks, or an arrival with room."""
+        """Make all steps up to the next change: an end, a full window, no more blocks, or an arrival that finds
+        room."""
         while self.decoding.get(self.ends[0][1]) != self.ends[0][0]:
             heappop(self.ends)
         steps = self.pool.steps_that_fit(self.ends[0][0] - self.step)
@@ -210,8 +213,8 @@ class Engine:
             if self.now + _series(first_s, longer_s, steps) > arrival:
                 steps = steps_until(self.now, first_s, longer_s, arrival)
         seconds = _series(first_s, longer_s, steps)
-        # step k of these takes first_s + k * longer_s, and holds the context + growing * k tokens that it reads and the
-        # new ones, one in each layer of each sequence: sum the products
+        # step k of these takes first_s + k * longer_s, and holds the context + growing * k tokens that it reads, and
+        # the new ones, one in each layer of each sequence: sum the products
         once, twice = steps * (steps - 1) // 2, (steps - 1) * steps * (2 * steps - 1) // 6
         self.kv_token_s += seconds * (context + batch * layers) + growing * (first_s * once + longer_s * twice)
         self.busy_s += seconds
@@ -246,7 +249,7 @@ class Engine:
         self.in_system -= 1
 
     def _pass_time(self, until_s: float) -> None:
-        """Move the clock, take in who arrives on the way, and add up how long how many were here."""
+        """Move the clock, add the requests that arrive meanwhile to the queue, and add up requests times seconds."""
         self.request_s += self.in_system * (until_s - self.now)
         while self.arrival[self.arrived] <= until_s:
             self.request_s += until_s - self.arrival[self.arrived]

@@ -1,7 +1,8 @@
-"""Full load: more requests wait than find room, and the engine is never idle.
+"""Full load: more requests are waiting than find room, and the engine is never idle.
 
-So published throughput is measured: all requests are queued at once, and in-flight batching takes the next one in as
-soon as another is done. Of a static batch some have ended and wait for the last; here each leaves and makes room.
+This is how published throughput is measured: all requests are queued at once, and in-flight batching admits the next
+one as soon as another is done. In a static batch, finished requests wait for the last one; here each leaves at once and
+makes room.
 
 Source: Yu et al., "Orca: A Distributed Serving System for Transformer-Based Generative Models", OSDI 2022, section 3.
 """
@@ -18,7 +19,7 @@ from mini_lib.llm.serving.window import window_of
 from mini_lib.require import whole
 
 KV_SHARE = 0.9
-"""Of the memory that weights and activations leave, engines give so much to the KV cache (TensorRT-LLM's default)."""
+"""The share of the remaining memory that engines give to the KV cache (the default of TensorRT-LLM)."""
 
 BLOCK_TOKENS = 16
 CHUNK_TOKENS = 8192
@@ -26,9 +27,9 @@ CHUNK_TOKENS = 8192
 
 @dataclass(frozen=True)
 class FullLoad:
-    """What a service gives when it never waits for work.
+    """The throughput of a service that never waits for work.
 
-    `batch` is how many requests are served at the same time, and `served` what the simulator did with each.
+    `batch` is the number of requests served at the same time, and `served` the simulator's record of each.
     """
 
     batch: int
@@ -47,15 +48,16 @@ def full_load(
 ) -> FullLoad:
     """Return the output tokens per second of all devices, with `rounds` times as many requests as find room at once.
 
-    Requests are those of `workload`, whose batch does not count. One is let in when there is room for all of its
-    tokens, so that none has to go again, and its prompt is computed in chunks that share steps with the answers of
-    others. `max_batch` is the most for each scheduler: one for all devices, or one each where sequences are shared out.
+    Requests are those of `workload`; its batch is ignored. A request is admitted when there is room for all of its
+    tokens, so that none is preempted, and its prompt is computed in chunks that share steps with the answers of others.
+    `max_batch` is the limit of each scheduler: there is one for all devices, or one per device where the sequences are
+    distributed.
 
     Raises:
-        TypeError, ValueError: as `kv_room_tokens()` and `calculator_timing()`; not one request finds room.
+        TypeError, ValueError: as `kv_room_tokens()` and `calculator_timing()`; or not even one request finds room.
 
-    80 GiB less 13.5 GB of weights and 0.7 GB of activations, nine tenths of it in requests of 4095 tokens of 524,288
-    bytes and a block to spare, is 29.9:
+    Nine tenths of 80 GiB minus 13.5 GB of weights and 0.7 GB of activations has room for 29.9 requests of 4095 tokens
+    of 524,288 bytes, with a spare block each:
 
     >>> from mini_lib.llm.cost import IDEAL, find_device, find_model
     >>> llama, a100 = find_model("LLaMA-2-7B"), find_device("A100-SXM-80GB")
@@ -70,7 +72,7 @@ def full_load(
     window = window_of(architecture)
     needed = w.prompt + w.output - 1
     held = needed if window is None else window.kept(needed) / window.layers
-    # of each device, where a request lies whole on one; a block of each request may be partly empty
+    # per device, where a request is whole on one; a block of each request may be partly empty
     batch = shards * min(max_batch, int(room / shards / (held + BLOCK_TOKENS)))
     if batch < 1:
         raise ValueError(

@@ -12,7 +12,7 @@ from mini_lib.require import callable_, of_type, positive
 
 @dataclass(frozen=True)
 class LoadRow:
-    """What the service gave at one offered rate, once it had warmed up."""
+    """Throughput and latencies at one offered rate, after the warm-up."""
 
     rate_per_s: float
     tokens_per_s: float
@@ -28,7 +28,7 @@ class LoadRow:
 
     @property
     def power(self) -> float:
-        """Throughput over mean latency: how much one gets for how long one waits.
+        """Throughput over mean latency: how much you get for the time that you wait.
 
         Raises:
             ValueError: nobody waited at all.
@@ -48,14 +48,14 @@ def load_curve(
     chunk_tokens: int = 512,
     warm_up: float = 0.1,
 ) -> tuple[LoadRow, ...]:
-    """Return a row for each of the offered `rates`, in requests a second and rising.
+    """Return a row for each of the offered `rates`, in requests per second and rising.
 
     `make_requests(rate)` gives the requests, of which the first share `warm_up` is not counted. The throughput is
-    that between there and the last arrival: later the service only empties. Above its capacity a service has no
-    steady state, and its waiting times grow with the number of requests.
+    measured from the end of the warm-up to the last arrival: after that the service only empties. Above its capacity a
+    service has no steady state, and its waiting times grow with the number of requests.
 
     Raises:
-        TypeError, ValueError: no rates, or not rising from above 0; else as `simulate()`.
+        TypeError, ValueError: there are no rates, or they do not rise from above 0; or as `simulate()`.
 
     >>> from mini_lib.llm.serving import LinearTiming, poisson_arrivals
     >>> rows = load_curve(
@@ -98,13 +98,24 @@ def load_curve(
 
 
 def knee(rows: Sequence[LoadRow]) -> LoadRow:
-    """Return the row at the bend of the curve: the one with the most throughput for its mean latency.
+    """Return the row at the bend of the curve: the one with the highest throughput over mean latency.
 
-    Before it, more load costs little time; behind it, it gives little throughput. No threshold has to be chosen.
+    Before the bend, more load costs little time; after it, more load gives little throughput. There is no threshold to
+    choose.
 
     Raises:
-        TypeError: something else than a `LoadRow`.
-        ValueError: fewer than three rows, or the best is the first or the last, so that the bend may lie outside.
+        TypeError: something other than a `LoadRow`.
+        ValueError: there are fewer than three rows, or the best is the first or the last, so that the bend may lie
+            outside.
+
+    Throughput over latency is 10 / 1 = 10, then 18 / 1.2 = 15, then 20 / 4 = 5: the bend is at the second rate.
+
+    >>> other = dict.fromkeys(("ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s"), 0.0)
+    >>> other |= {"utilization": 1.0, "mean_batch": 1.0, "kv_occupancy": 1.0, "preemptions": 0}
+    >>> measured = (1, 10, 1.0), (2, 18, 1.2), (3, 20, 4.0)
+    >>> rows = [LoadRow(rate, tokens, latency_mean_s=mean_s, **other) for rate, tokens, mean_s in measured]
+    >>> knee(rows).rate_per_s
+    2
 
     Source: Kleinrock, "Power and deterministic rules of thumb for probabilistic problems in computer
     communications", ICC 1979.

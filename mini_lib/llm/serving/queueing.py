@@ -1,4 +1,4 @@
-"""Waiting times that have a closed form: what a simulator must reproduce.
+"""Waiting times in closed form, which a simulator must reproduce.
 
 Source: Kleinrock, "Queueing Systems", volume 1, 1975, section 5.6 (the formula of Pollaczek and Khinchine).
 """
@@ -9,15 +9,15 @@ from mini_lib.require import not_negative, positive, share
 def mg1_wait_s(service_s: float, deviation_s: float, load: float) -> float:
     """Return the mean wait in a queue with one server, Poisson arrivals and any service times.
 
-    `service_s` and `deviation_s` are the mean and the standard deviation of a service, `load` the share of the
-    time in which the server works. Three things make one wait: load, long services, and services that differ.
+    `service_s` and `deviation_s` are the mean and the standard deviation of a service, and `load` is the share of the
+    time in which the server works. Three things cause waiting: load, long services, and services that differ.
 
     Raises:
-        TypeError: something that is not a number.
-        ValueError: the mean is not above 0, the deviation is negative, `load` is outside [0, 1), or the wait is longer
-            than any number.
+        TypeError: an argument is not a number.
+        ValueError: the mean is not above 0, the deviation is negative, `load` is outside [0, 1), or the wait is
+            infinite.
 
-    With exponential services (deviation = mean) of 1 s at load 1/2, one waits as long as one is served:
+    With exponential services (deviation = mean) of 1 s at load 1/2, the mean wait is as long as the mean service:
 
     >>> mg1_wait_s(1.0, 1.0, 0.5)
     1.0
@@ -33,7 +33,7 @@ def md1_wait_s(service_s: float, load: float) -> float:
     """Return the mean wait in a queue with one server, Poisson arrivals and services that all take `service_s`.
 
     Raises:
-        TypeError: something that is not a number.
+        TypeError: an argument is not a number.
         ValueError: `service_s` is not above 0, or `load` is outside [0, 1).
 
     Half as long as with exponential services. From load 1/2 to 0.9 it grows ninefold:
@@ -45,7 +45,7 @@ def md1_wait_s(service_s: float, load: float) -> float:
 
 
 def md1_knee() -> float:
-    """Return the load at which a queue with equal services has the most throughput for its latency.
+    """Return the load at which a queue with equal services has the highest throughput over latency.
 
     Throughput over latency is load * 2 (1 - load) / (2 - load) for services of 1 s; its derivative is 0 where
     load^2 - 4 load + 2 = 0.

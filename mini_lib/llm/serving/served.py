@@ -1,4 +1,4 @@
-"""What a service did: when each request got what, and what the loop added up on the way.
+"""The record of a service: the times of each request, and the totals of the event loop.
 
 Source: Little, "A Proof for the Queuing Formula: L = lambda W", Operations Research, 1961.
 """
@@ -15,13 +15,13 @@ _TIMES = ("wait_s", "ttft_s", "tpot_s", "latency_s")
 
 @dataclass(frozen=True)
 class Totals:
-    """What the event loop added up: seconds of work, and areas under curves over time.
+    """The totals of the event loop: seconds of work, and areas under curves over time.
 
-    `request_s` is the area under the number of requests that are waiting or being served, `kv_token_s` that under the
-    number of tokens with a place in the KV cache. `prefill_tokens` counts what is computed again after a preemption.
-    The blocks are of `block_tokens` tokens. Where layers have windows, a token or a block counts as the share of the
-    layers that hold it, so `peak_kv_blocks` need not be a whole number: times `block_tokens` and the bytes of a token
-    in every layer (`kv_bytes_per_token()`) it gives the bytes that were taken at most.
+    `request_s` is the area under the number of requests that are waiting or being served, and `kv_token_s` the area
+    under the number of tokens in the KV cache. `prefill_tokens` includes the tokens that are computed again after a
+    preemption. The blocks are of `block_tokens` tokens. Where layers have windows, a token or a block counts as the
+    share of the layers that hold it, so `peak_kv_blocks` does not have to be a whole number: times `block_tokens` and
+    the bytes of a token in every layer (`kv_bytes_per_token()`) it gives the peak of the bytes taken.
     """
 
     busy_s: float
@@ -39,7 +39,8 @@ class Totals:
 class Served:
     """The times of each request (arrays in the order of arrival), and the totals of the loop.
 
-    `start_s` is when its prefill began for the first time, and `preemptions` how often it was sent back to the queue.
+    `start_s` is the time when a request's prefill first began, and `preemptions` how often it was sent back to the
+    queue.
     """
 
     arrival_s: np.ndarray
@@ -80,7 +81,7 @@ class Served:
 
         Raises:
             TypeError: `percent` or `warm_up` is not a number.
-            ValueError: unknown times, `percent` outside [0, 100], or `warm_up` outside [0, 1).
+            ValueError: unknown times, `percent` is outside [0, 100], or `warm_up` is outside [0, 1).
 
         >>> from mini_lib.llm.serving import LinearTiming, Request, simulate
         >>> alone = simulate([Request(0.0, 8, 5)], LinearTiming(0.1, prefill_fixed_s=2.0), kv_tokens=16)
@@ -96,7 +97,7 @@ class Served:
         return float(np.percentile(kept, percent)) if len(kept) else float("nan")
 
     def skipped(self, warm_up: float) -> int:
-        """Return how many requests the share `warm_up` leaves out: the service was still filling up.
+        """Return how many requests the share `warm_up` leaves out, since the service was still filling up.
 
         Raises:
             TypeError: `warm_up` is not a number.
@@ -112,7 +113,7 @@ class Served:
 
     @property
     def _time_s(self) -> float:
-        """The duration, by which a rate is divided."""
+        """The duration that rates are computed by."""
         return positive("duration_s", self.duration_s, fix="give the timing a prefill that takes time")
 
     @property
@@ -120,12 +121,12 @@ class Served:
         """Output tokens of all requests together, over the whole duration.
 
         Raises:
-            ValueError: all of it took no time, here and for each other rate.
+            ValueError: the whole run took no time; the same holds for every other rate.
         """
         return float(self.output.sum() / self._time_s)
 
     def tokens_per_s_between(self, begin_s: float, end_s: float) -> float:
-        """Return the output tokens a second of the requests that were done in this window.
+        """Return the output tokens per second of the requests that were done in this window.
 
         Raises:
             TypeError: a time is not a number.
@@ -161,7 +162,7 @@ class Served:
 
     @property
     def recomputed_tokens(self) -> int:
-        """Tokens that went through a prefill again, since a preemption had thrown their KV cache away."""
+        """Tokens that went through a prefill again, since a preemption had dropped their KV cache."""
         return int(self.totals.prefill_tokens - self.prompt.sum())
 
     @property
@@ -171,10 +172,10 @@ class Served:
 
     @property
     def little_error(self) -> float:
-        """How far L is from lambda W, as a share of it: arrivals a second times the mean latency of the requests.
+        """How far L is from lambda W, as a share of it: arrivals per second times the mean latency of the requests.
 
-        The two sides are measured apart: L by counting heads over time, W from each request's two time stamps.
-        Over a time that starts and ends empty they must agree.
+        The two sides are measured separately: L by counting requests over time, W from each request's two time stamps.
+        Over a period that starts and ends empty they must agree.
         """
         expected = len(self.arrival_s) / self._time_s * float(self.latency_s.mean())
         return abs(self.mean_in_system / expected - 1)

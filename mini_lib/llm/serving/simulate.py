@@ -1,7 +1,7 @@
-"""Continuous batching: who is computed when, and who waits.
+"""Continuous batching: which requests are computed when, and which wait.
 
-After every step of the model the batch may change: who has all tokens leaves, and who waits comes in. The KV cache is
-given out in blocks as the sequences grow; when it runs out, the newest has to go.
+After every step of the model the batch may change: finished requests leave, and waiting ones enter. The KV cache is
+given out in blocks as the sequences grow; when it runs out, the newest request must leave.
 
 Source: Yu et al., "Orca: A Distributed Serving System for Transformer-Based Generative Models", OSDI 2022, section 3
 (iteration-level scheduling); Kwon et al., "Efficient Memory Management for Large Language Model Serving with
@@ -30,25 +30,27 @@ def simulate(
     prefill: str = "first",
     chunk_tokens: int = 512,
 ) -> Served:
-    """Return when each request started, got its first token, and was done.
+    """Return the times at which each request started, got its first token, and was done.
 
-    Requests wait in one queue, first come, first served. The head comes in when the batch is below `max_batch` and the
-    blocks of its prompt are free. Its prompt is computed alone while all others wait (`prefill="first"`), or in chunks
-    that share a step with the others' next tokens, at most `chunk_tokens` in all (`prefill="chunked"`). The
-    prefill gives the first token, each decode step one more for everyone. Where the growing contexts find no block,
-    the newest goes back to the head of the queue, and later computes its prompt and what it had so far again.
+    Requests wait in one queue, first come, first served. The head of the queue enters when the batch is below
+    `max_batch` and the blocks of its prompt are free. Its prompt is computed alone while all others wait
+    (`prefill="first"`), or in chunks that share a step with the others' next tokens, at most `chunk_tokens` in all
+    (`prefill="chunked"`). The prefill gives the first token, and each decode step gives one more to every request.
+    Where no block is free for the growing contexts, the newest request goes back to the head of the queue, and later
+    computes its prompt and its tokens so far again.
 
     Where the timing has a `window`, a sequence of t tokens takes blocks for all of them in each full layer, and for
-    min(t, window) in each other. `kv_tokens` is the room in tokens that every layer keeps, as `kv_room_tokens()` gives.
+    min(t, window) in each of the others. `kv_tokens` is the room in tokens that every layer keeps, as
+    `kv_room_tokens()` gives.
 
     A last token is never read, so a request needs KV cache for prompt + output - 1 tokens.
 
     Raises:
-        TypeError, ValueError: requests that are none or not in the order of arrival, a number out of range, an unknown
-            `prefill`, or a request that the KV cache can never hold.
+        TypeError, ValueError: there are no requests or they are not in the order of arrival, a number is out of range,
+            `prefill` is unknown, or the KV cache can never hold one of the requests.
 
-    A prefill of 1 s, then two steps of 0.1 s. The second waits 0.5 s until the first is prefilled, and the first waits
-    1 s for the second's prefill before both go on:
+    A prefill takes 1 s, and then there are two steps of 0.1 s. The second request waits 0.5 s until the first is
+    prefilled, and the first waits 1 s for the second's prefill before both continue:
 
     >>> from mini_lib.llm.serving.timing import LinearTiming
     >>> timing = LinearTiming(decode_fixed_s=0.1, prefill_fixed_s=1.0)

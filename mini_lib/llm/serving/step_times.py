@@ -1,4 +1,4 @@
-"""The times that a `Timing` gives, checked and remembered, and put together to steps that do both."""
+"""The times of a `Timing`, checked and cached, and combined for steps that do both prefill and decode."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from mini_lib.llm.serving.window import Window
 from mini_lib.require import not_negative, shown
 
 LONGEST_S = 1e9
-"""A step of thirty years is none."""
+"""Thirty years: no step takes longer."""
 
 
 class StepTimes:
     """The seconds of every kind of step.
 
     Raises:
-        TypeError, ValueError: the timing gives something else than times, a decode step that takes none, or something
-            else than a window.
+        TypeError, ValueError: the timing gives something other than times, a decode step that takes no time, or a
+            `window` that is not one.
     """
 
     def __init__(self, timing: Timing) -> None:
@@ -33,7 +33,7 @@ class StepTimes:
         self._prefill: dict[tuple[int, float], float] = {}
 
     def decode(self, batch: int) -> tuple[float, float]:
-        """Return (fixed_s, s_per_context_token) of a decode step; with a window, for a token of a single layer."""
+        """Return (fixed_s, s_per_context_token) of a decode step; with a window, per token of a single layer."""
         if batch not in self._decode:
             times = self._timing.decode_s(batch)
             if not isinstance(times, Sequence) or len(times) != 2:
@@ -55,11 +55,11 @@ class StepTimes:
     def mixed(self, new_tokens: int, pairs: int, batch: int, decode_context: int, prompts: int = 1) -> float:
         """Return the seconds of one pass over chunks of `prompts` and one token each of `batch` other sequences.
 
-        All tokens go through the same matrix products, so the weights are read once, and the sequences that decode
-        are `batch` more tokens of the chunk. Their attention reads their own KV caches, of `decode_context` tokens
-        together, counted in each layer where there is a window. `pairs` counts each new token of the chunks with each
-        token that is in the KV cache of its prompt. Only their mean is passed on, so where contexts differ a layer with
-        a window is charged a little too much. The pass is never faster than the decode step alone.
+        All tokens go through the same matrix products, so the weights are read once, and the decoding sequences count
+        as `batch` more tokens of the chunk. Their attention reads their own KV caches, of `decode_context` tokens
+        together, counted in each layer where there is a window. `pairs` counts the pairs of a new token of the chunks
+        and a token in the KV cache of its prompt. Only their mean is passed on, so where contexts differ, the time of a
+        layer with a window is a little too long. The pass is never faster than the decode step alone.
 
         Source: Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve",
         2024, section 4.

@@ -1,4 +1,4 @@
-"""How long the device takes for a step: all that the simulator wants to know about a model."""
+"""The time of a step on the device: everything that the simulator has to know about a model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -20,28 +20,28 @@ from mini_lib.require import checked, not_negative, of_type, whole
 class Timing(Protocol):
     """The seconds of a decode step and of a prefill.
 
-    A model whose layers have windows says so in an attribute `window`, a `Window`. Without that attribute, or where it
-    is None, every layer keeps all tokens.
+    A model whose layers have windows has an attribute `window`, a `Window`. Without that attribute, or if it is None,
+    every layer keeps all tokens.
     """
 
     def decode_s(self, batch: int) -> tuple[float, float]:
         """Return (fixed_s, s_per_context_token) of a step in which `batch` sequences get one token each.
 
-        The step takes fixed_s + s_per_context_token * (tokens in the KV cache of all of them together). With a window
+        The step takes fixed_s + s_per_context_token * (tokens in the KV cache of all of them together). With a window,
         a token counts as the share of layers that read it: of t tokens, a layer with a window of w reads at most w - 1,
-        since the new token is in its window, too.
+        since the new token is in the window too.
         """
 
     def prefill_s(self, new_tokens: int, context: float) -> float:
-        """Return the seconds to compute `new_tokens` of a prompt after `context` tokens of it in the KV cache.
+        """Return the seconds to compute `new_tokens` of a prompt that already has `context` tokens in the KV cache.
 
-        Where several prompts share a step, `context` is the mean over the new tokens: seldom a whole number.
+        Where several prompts share a step, `context` is the mean over the new tokens, which is seldom a whole number.
         """
 
 
 @dataclass(frozen=True)
 class LinearTiming:
-    """A device with a straight line for each kind of step: to try the simulator, and to work cases by hand.
+    """A device with linear times for each kind of step, to try the simulator and to work cases by hand.
 
     A decode step takes `decode_fixed_s` (reading the weights), `decode_sequence_s` for each sequence
     (arithmetic) and `decode_context_s` for each token in their KV caches (reading them). A prefill takes
@@ -93,16 +93,17 @@ class LinearTiming:
 def calculator_timing(
     architecture: Architecture, device: Device, workload: Workload, efficiency: Efficiency
 ) -> "CalculatorTiming":
-    """Return the times that the calculator gives for this model on this device.
+    """Return the calculator's times for this model on this device.
 
-    Of `workload` its bits and its tensor parallelism count. A decode step is a straight line in the tokens that it
-    reads, of which a layer with a window reads no more than the window.
+    Only the bits and the tensor parallelism of `workload` are used. The time of a decode step is linear in the tokens
+    that it reads; a layer with a window reads no more than the window.
 
     Raises:
         TypeError: not an Architecture, a Device, a Workload and an Efficiency.
-        ValueError: stages, a draft or a cached prompt, which the simulator does not know; else as `step()`.
+        ValueError: the workload has stages, a draft or a cached prompt, which the simulator does not know; or as
+            `step()`.
 
-    A decode step of 8 sequences with 1000 tokens each, the calculator's and by the line:
+    A decode step of 8 sequences with 1000 tokens each, by the calculator and by this linear time:
 
     >>> from mini_lib.llm.cost import IDEAL, find_device, find_model
     >>> llama, h100 = find_model("Llama-3-8B"), find_device("H100-SXM-80GB")
@@ -117,7 +118,7 @@ def calculator_timing(
                 f"{name} must be {value} in the simulator, got {getattr(workload, name)}; use estimate() for it"
             )
     timing = CalculatorTiming(architecture, device, workload, efficiency)
-    timing.decode_s(1)  # so that a split that the model does not allow is told here
+    timing.decode_s(1)  # so that a split that the model does not allow is refused here
     return timing
 
 
@@ -151,7 +152,7 @@ class CalculatorTiming:
         batch = whole("batch", batch, low=1, fix="a step serves somebody")
         low, high, window = self.workload.prompt, self.workload.prompt + self.workload.output, self.window
         further = high - low
-        if window is not None:  # from none to a full window, which has room for one token less than it sees
+        if window is not None:  # from an empty to a full window, which holds one token fewer than it sees
             low, high = 0, window.tokens
             further = (window.kept(high) - window.windowed_layers) / window.layers or 1
         low_s, high_s = (self._timed(batch, 1, context).all_s for context in (low, high))
@@ -168,32 +169,33 @@ class CalculatorTiming:
         return self._at(1, new_tokens, context, lambda parts: parts.all_s)
 
     def pass_s(self, tokens: int, new_tokens: int, context: float, prompts: int) -> float:
-        """Return the seconds of a pass over `tokens`, of which `new_tokens` belong to pieces of so many `prompts`.
+        """Return the seconds of a pass over `tokens`, of which `new_tokens` belong to pieces of `prompts` prompts.
 
-        Each of these attends to `context` others on average, and to those before it in its own piece. What the other
-        tokens attend to is not in it: each of them continues an answer, and `decode_s` tells the time of that. The
-        head is computed for the last token of each piece and for each answer. Where devices share out the sequences,
-        the fullest of them decides.
+        Each of these attends to `context` others on average, and to those before it in its own piece. The attention of
+        the other tokens is not included: each of them continues an answer, and `decode_s` gives the time of that. The
+        head is computed for the last token of each piece and for each answer. Where the sequences are distributed over
+        devices, the fullest device decides.
 
         Raises:
-            TypeError, ValueError: as `step()`, more `new_tokens` than `tokens`, or more `prompts` than `new_tokens`.
+            TypeError, ValueError: as `step()`; or `new_tokens` is more than `tokens`, or `prompts` more than
+                `new_tokens`.
         """
         tokens = whole("tokens", tokens, low=1, fix="a pass has tokens")
         new_tokens = whole("new_tokens", new_tokens, low=1, high=tokens, fix="they are among the tokens of the pass")
         prompts = whole("prompts", prompts, low=1, high=new_tokens, fix="each piece of a prompt has a token")
         w, answers = self.workload, tokens - new_tokens
         devices = w.tensor_parallel if w.attention_parallel == "data" else 1
-        pieces, others = ceil(prompts / devices), ceil(answers / devices)  # of the fullest device
+        pieces, others = ceil(prompts / devices), ceil(answers / devices)  # those of the fullest device
         own = -(-pieces * new_tokens // prompts) + others
-        # experts are not shared out by sequence: they wait for the tokens of all devices
+        # experts are not distributed by sequence: they wait for the tokens of all devices
         seconds = self._timed(devices, own, 0).rest_s + self._timed(devices, -(-tokens // devices), 0).experts_s
         seconds += self._timed(devices * (pieces + others), 1, 0).head_s
         return seconds + self._at(prompts, -(-new_tokens // prompts), context, lambda parts: parts.attention_s)
 
     def _at(self, batch: int, new_tokens: int, context: float, part: Callable[["_Parts"], float]) -> float:
-        """The seconds at any context, between those at two that are whole multiples of the grid.
+        """The seconds at any context, interpolated between two whole multiples of the grid.
 
-        They lie on straight lines, but for the few kinks where attention turns from memory to arithmetic.
+        They lie on straight lines, except for a few kinks where attention changes from memory-bound to compute-bound.
         """
         context = known_tokens("context", context, fix="use 0 for an empty cache")
         below = int(context) // _GRID * _GRID
@@ -223,7 +225,7 @@ class CalculatorTiming:
 
 
 class _Parts(NamedTuple):
-    """The seconds of a step: of what looks back at the cache, of the experts, of the head, and of all else."""
+    """The seconds of a step: of attention to the cache, of the experts, of the head, and of everything else."""
 
     attention_s: float
     experts_s: float
@@ -242,17 +244,18 @@ _GRID = 512  # tokens of context between two calls of the calculator
 
 
 def kv_room_tokens(architecture: Architecture, device: Device, workload: Workload) -> int:
-    """Return how many tokens of KV cache fit on the device beside the weights and the activations of the largest pass.
+    """Return how many tokens of KV cache fit on the device next to the weights and the activations of the largest pass.
 
-    A token counts as one where every layer keeps it: `simulate()` counts what each sequence keeps, so the room depends
-    neither on the prompt, the output nor the batch of `workload`. The largest pass is of `LARGEST_PASS_TOKENS`, or of
-    the `prefill_chunk`. Where devices share out the sequences, it is the room of all of them together.
+    A token counts as one where every layer keeps it. `simulate()` counts the tokens that each sequence keeps, so the
+    room depends on neither the prompt, the output nor the batch of `workload`. The largest pass has
+    `LARGEST_PASS_TOKENS` tokens, or those of the `prefill_chunk`. Where the sequences are distributed over devices, the
+    result is the room of all of them together.
 
     Raises:
         TypeError: not an Architecture, a Device and a Workload.
-        ValueError: not even one, with how much is missing; else as `memory()`.
+        ValueError: not even one token fits (the message says how much memory is missing); or as `memory()`.
 
-    Llama-3-8B leaves 80 GiB - 16.06 GB - 0.74 GB on an H100 for tokens of 131072 bytes:
+    On an H100, Llama-3-8B leaves 80 GiB - 16.06 GB - 0.74 GB for tokens of 131072 bytes:
 
     >>> from mini_lib.llm.cost import find_device, find_model
     >>> kv_room_tokens(find_model("Llama-3-8B"), find_device("H100-SXM-80GB"), Workload()) // 1000

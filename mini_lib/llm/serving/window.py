@@ -37,10 +37,10 @@ class Window:
         return self.layers - self.windowed_layers
 
     def kept(self, tokens: int) -> int:
-        """Return how many tokens all layers hold together of a sequence of so many.
+        """Return how many tokens of a sequence of this length all layers hold together.
 
         Raises:
-            TypeError, ValueError: `tokens` is no whole number of 0 or more.
+            TypeError, ValueError: `tokens` is not a whole number of 0 or more.
 
         One layer keeps all 10, the other the last 4:
 
@@ -52,7 +52,7 @@ class Window:
 
 
 def window_of(architecture: Architecture) -> Window | None:
-    """Return the window of a model, None where every layer keeps all tokens.
+    """Return the window of a model, or None where every layer keeps all tokens.
 
     Raises:
         TypeError: not an Architecture.
@@ -62,5 +62,5 @@ def window_of(architecture: Architecture) -> Window | None:
     (Window(tokens=4096, layers=42, windowed_layers=21), None)
     """
     attention = need_architecture(architecture).attention
-    tokens = getattr(attention, "window", None)  # latent attention has none
+    tokens = getattr(attention, "window", None)  # latent attention has no window
     return None if tokens is None else Window(tokens, architecture.layers, attention.windowed_layers)

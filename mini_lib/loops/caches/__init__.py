@@ -1,1 +1,1 @@
-"""What caches see of a nest: its accesses, exact simulation, reuse distances, kinds of misses."""
+"""A nest as the caches see it: its accesses, exact simulation, reuse distances, kinds of misses."""

@@ -1,4 +1,4 @@
-"""The memory accesses of a program, in three columns: what caches are shown."""
+"""The memory accesses of a program, in three columns: the input of the cache simulators."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ HIGHEST_ADDRESS = 2**61
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The memory accesses of a program in order: three arrays of one length.
+    """The memory accesses of a program in order: three arrays of equal length.
 
-    `addresses` (int64 [accesses]) is where each begins in bytes, `sizes` (int32 [accesses]) how
-    many bytes it spans, `writes` (bool [accesses]) whether it stores.
+    `addresses` (int64 [accesses]) is where each access begins in bytes, `sizes` (int32 [accesses]) how many bytes it
+    spans, and `writes` (bool [accesses]) whether it is a store.
 
     Raises:
         TypeError: addresses or sizes are not integers, or writes are not booleans.
-        ValueError: not one length, an address below 0 or beyond 2**61, a size below 1.
+        ValueError: the arrays differ in length, an address is below 0 or above 2**61, or a size is below 1.
 
     >>> trace = Trace.of([(0, 8, False), (64, 8, True)])
     >>> trace.addresses, trace.writes, len(trace)
@@ -83,8 +83,8 @@ def need_trace(value: object) -> Trace:
 
 
 def _column(name: str, values: object) -> np.ndarray:
-    """Numbers as an array; what is none, or not one of numbers, is an array of objects."""
+    """Numbers as an array; anything else becomes an array of objects."""
     try:
         return np.asarray(of_type(name, values, (Sequence, np.ndarray), fix="pass a list or an array"))
-    except (ValueError, OverflowError):  # ragged, or beyond 64 bits
+    except (ValueError, OverflowError):  # ragged, or too large for 64 bits
         return np.asarray(values, dtype=object)

@@ -1,10 +1,10 @@
-"""Caches: which accesses of a trace are served by which level, and how many bytes that moves.
+"""Caches: which level serves which access of a trace, and how many bytes that moves.
 
 The machine: one to three levels of set-associative caches that evict the least recently used line.
-A miss fetches the line, also for a write (write-allocate), and a changed line goes down when it is
-evicted (write-back). A level sees the misses of the level above and nothing else. Nothing is fetched
-ahead of time, and at the start the caches are empty. References and misses are counted as
-valgrind's cachegrind counts them. This file is the one to read; `fast_cache` is the same in C.
+A miss fetches the line, even for a write (write-allocate), and a changed line is written to the level below when it is
+evicted (write-back). A level sees only the misses of the level above. There is no prefetching, and at the start the
+caches are empty. References and misses are counted as valgrind's cachegrind counts them. This file is the one to read;
+`fast_cache` is the same in C.
 """
 
 from collections import Counter, defaultdict
@@ -24,13 +24,13 @@ MOST_PLAIN_ACCESSES = 5_000_000
 class Cache:
     """One level: `size_bytes` in lines of `line_bytes`, each set with room for `ways` lines.
 
-    A line is a power of two of bytes, and the sets are a power of two, since bits of the address
-    choose the set. The ways may be any number: 48 KiB in 12 ways are 64 sets. One way is a
-    direct-mapped cache; as many ways as lines is a fully associative one.
+    The bytes of a line and the number of sets are powers of two, since bits of the address choose the set. The number
+    of ways is free: 48 KiB in 12 ways are 64 sets. A cache with one way is direct-mapped; one with as many ways as
+    lines is fully associative.
 
     Raises:
         TypeError: a number is not an integer.
-        ValueError: one of these does not hold.
+        ValueError: one of these conditions does not hold.
 
     >>> Cache(32 * 1024, ways=8).sets
     64
@@ -68,11 +68,11 @@ class Cache:
 
 @dataclass(frozen=True)
 class LevelStats:
-    """What one level saw.
+    """The accesses and the traffic of one level.
 
-    An access that straddles lines is one reference and at most one miss, yet fills up to all of its
-    lines. `write_backs` are the changed lines that this level sent down: its own that it evicted,
-    and those from above that it did not hold. `dirty_lines` are still to be sent at the end.
+    An access that straddles lines is one reference and at most one miss, but may fetch all of its lines. `write_backs`
+    counts the changed lines that this level sent down: its own evicted lines, and lines from above that it did not
+    hold. `dirty_lines` are still to be sent at the end.
 
     >>> stats = LevelStats(Cache(1024, 2), reads=90, writes=10, read_misses=5, fills=5)
     >>> stats.references, stats.misses, stats.miss_ratio, stats.moved_bytes
@@ -105,26 +105,26 @@ class LevelStats:
 
     @property
     def filled_bytes(self) -> int:
-        """Bytes that came up from below."""
+        """Bytes fetched from below."""
         return self.fills * self.cache.line_bytes
 
     @property
     def written_back_bytes(self) -> int:
-        """Bytes that went down so far."""
+        """Bytes sent down so far."""
         return self.write_backs * self.cache.line_bytes
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes between this level and what lies below it, in both directions."""
+        """Bytes between this level and the one below it, in both directions."""
         return self.filled_bytes + self.written_back_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What each level saw, first level first, and on request who served each access.
+    """The counts of each level, first level first, and on request the level that served each access.
 
-    `served_by` (int8 [accesses]) is 1 for the first level, 2 for the second, ..., and one more than
-    there are levels for memory; None if it was not recorded.
+    `served_by` (int8 [accesses]) is 1 for the first level, 2 for the second, ..., and the number of levels plus 1 for
+    memory; None if it was not recorded.
     """
 
     levels: tuple[LevelStats, ...]
@@ -161,15 +161,15 @@ class _Level:
         self.count: Counter[str] = Counter()
 
     def serves(self, lines: range, is_write: bool, dirties: bool) -> bool:
-        """Reference lines, and say whether all of them were here; they are afterwards."""
+        """Reference lines, and say whether all of them were here; afterwards all of them are."""
         self.count["writes" if is_write else "reads"] += 1
-        here = [self.touch(line, dirties) for line in lines]  # all are touched, whatever the first
+        here = [self.touch(line, dirties) for line in lines]  # a list, so that all are touched
         if not all(here):
             self.count["write_misses" if is_write else "read_misses"] += 1
         return all(here)
 
     def touch(self, line: int, dirties: bool) -> bool:
-        """Make a line the most recent of its set, fetching it and evicting the oldest if need be."""
+        """Make a line the most recent of its set; if necessary, fetch it and evict the oldest."""
         one_set = self.sets[line % self.cache.sets]
         if line in one_set:
             one_set[line] = one_set.pop(line) or dirties
@@ -183,7 +183,7 @@ class _Level:
         return False
 
     def write_back(self, line: int) -> None:
-        """Send a changed line down: into the next level that holds it, else to memory.
+        """Send a changed line down: to the next level that holds it, or else to memory.
 
         That is not a reference: it makes no line recent.
         """
@@ -204,9 +204,9 @@ def simulate_plain(trace: Trace, levels: Cache | Sequence[Cache], *, record: boo
     """Run a trace through caches that are empty at first, one access after the other, in Python.
 
     Raises:
-        ValueError: as `check_levels`; more than 5,000,000 accesses: C takes any number.
+        ValueError: as `check_levels`; or there are more than 5,000,000 accesses (in C there is no limit).
 
-    Three lines that share a set of two ways, in turns: each evicts the one that is needed next.
+    Three lines take turns in a set of two ways: each evicts the one that is needed next.
 
     >>> cache = Cache(256, ways=2)                         # 2 sets: even lines and odd lines
     >>> cycle = Trace.of_reads([0, 128, 256] * 3)          # lines 0, 2, 4

@@ -1,4 +1,4 @@
-"""Why an access misses: the line is new, the cache is too small, or its sets are unlucky."""
+"""Why an access misses: the line is new, the cache is too small, or too many lines share a set."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ _KINDS = ("hit", "cold", "capacity", "conflict")
 class MissKinds:
     """The misses of a cache by reason, and the hits that a fully associative cache would not have.
 
-    `spared` are those hits: evicting the least recently used line is not optimal, and a set may
-    hold on to a line that the whole cache would have given up. So `net_conflict`, the misses above
-    those of the fully associative cache, may be negative, while `conflict` is a count of accesses.
+    `spared` counts those hits: evicting the least recently used line is not optimal, and a set may keep a line that a
+    fully associative cache would have evicted. So `net_conflict`, the misses above those of the fully associative
+    cache, may be negative, while `conflict` is a count of accesses.
 
     >>> kinds = MissKinds(cold=3, capacity=1, conflict=2, spared=4)
     >>> kinds.misses, kinds.net_conflict
@@ -48,7 +48,7 @@ def classify(trace: Trace, cache: Cache) -> MissKinds:
         ValueError: as `simulate_caches` and `reuse_distances`.
 
     Lines 0, 1, 2, 0, 1, 2 in a cache of two lines: each set of a direct-mapped cache sees the even
-    lines 0, 2, 0, 2 or the odd line 1 alone, which it keeps; all together they evict each other.
+    lines 0, 2, 0, 2 or only the odd line 1, which it keeps; in a fully associative cache all three evict each other.
 
     >>> classify(Trace.of_reads([0, 64, 128, 0, 64, 128]), Cache(128, ways=1))
     MissKinds(cold=3, capacity=2, conflict=0, spared=1)
@@ -61,10 +61,10 @@ def classify(trace: Trace, cache: Cache) -> MissKinds:
 
 
 def _compare(trace: Trace, cache: Cache) -> tuple[np.ndarray, int]:
-    """The kind of each access, as its place in _KINDS (int8), and how many hits a fully associative cache would miss.
+    """The kind of each access, as its index in _KINDS (int8), and how many hits a fully associative cache would miss.
 
-    A miss is cold if the access touches a line for the first time, else capacity if a fully associative cache of the
-    same size misses it too, else conflict.
+    A miss is *cold* if the access touches a line for the first time; otherwise *capacity* if a fully associative cache
+    of the same size misses it too; otherwise *conflict*.
 
     >>> kinds, _ = _compare(Trace.of_reads([0, 128, 0, 4]), Cache(128, ways=1))      # lines 0 and 2 share a set
     >>> [_KINDS[kind] for kind in kinds]

@@ -1,4 +1,4 @@
-"""How many accesses a program makes in memory, without running it."""
+"""The number of a program's memory accesses, without running it."""
 
 from mini_lib.loops.ir import Loop, Node, Program, Statement, need_program
 from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, iterate, lane_step, own_names
@@ -7,8 +7,8 @@ from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, 
 def count_accesses(program: Program) -> int:
     """The length of the program's trace: exact, and fast where loop bounds and guards are constant.
 
-    A loop is stepped through only if what it holds depends on its variable: a bound, a guard. All
-    others are multiplied.
+    A loop is stepped through only if a bound or a guard in it depends on its variable. For all other loops the count is
+    multiplied.
 
     >>> from mini_lib.loops import matmul
     >>> count_accesses(matmul(m=512, n=512, k=512)) == 4 * 512**3
@@ -19,7 +19,7 @@ def count_accesses(program: Program) -> int:
 
 
 class _Counter:
-    """Counts below a node; `known` has the variables that something below depends on."""
+    """Counts below a node; `known` has the values of the variables that the count depends on."""
 
     def __init__(self, program: Program) -> None:
         self.program = program

@@ -20,7 +20,7 @@ SOURCE = (files("mini_lib.loops.caches") / "cachesim.h").read_text(encoding="utf
 MOST_LINES = 2**27  # a gigabyte of entries
 FLAGS = ("-O2",)
 
-# the words of the structs in cachesim.h
+# sizes, in words, of the structs in cachesim.h
 _HEAD = ("levels", "line_bits")
 _SHAPE = ("sets_less_1", "ways", "start")
 _COUNTS = ("reads", "writes", "read_misses", "write_misses", "fills", "write_backs")
@@ -40,7 +40,7 @@ void replay(cachesim *s, int64_t n, const int64_t *addresses, const int32_t *siz
 
 
 def has_compiler() -> bool:
-    """Whether this machine can compile C; what is simulated in C is else done in Python."""
+    """Whether this machine can compile C; if not, simulations run in Python."""
     try:
         native.find_compiler()
     except native.NoCompiler:
@@ -49,7 +49,7 @@ def has_compiler() -> bool:
 
 
 def new_state(levels: Cache | Sequence[Cache]) -> np.ndarray:
-    """Lay out empty caches as `cachesim *` of cachesim.h wants them: int64 [words].
+    """Lay out empty caches in the form of cachesim.h's `cachesim *`: int64 [words].
 
     Raises:
         TypeError, ValueError: as `check_levels`.
@@ -73,7 +73,7 @@ def new_state(levels: Cache | Sequence[Cache]) -> np.ndarray:
 
 
 def level_stats(state: np.ndarray, levels: Cache | Sequence[Cache]) -> tuple[LevelStats, ...]:
-    """Read what each level saw from a state that `new_state` made for these levels."""
+    """Read the counts of each level from a state that `new_state` made for these levels."""
     stats = []
     end = _ENTRIES_AT
     for number, level in enumerate(check_levels(levels)):
@@ -123,12 +123,12 @@ def _replay() -> Callable[..., None]:
 def simulate_caches(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
     """Run a trace through one to three caches that are empty at first.
 
-    In C where there is a compiler, else in plain Python: the result is the same, the wait is not.
+    It runs in C where there is a compiler, else in plain Python: the result is the same, but Python takes longer.
 
     Raises:
-        ValueError: as `check_levels`; no compiler and more accesses than `simulate_plain` takes.
+        ValueError: as `check_levels`; or there is no compiler and there are more accesses than `simulate_plain` takes.
 
-    A direct-mapped cache of two lines: lines 0 and 2 evict each other, and line 1 is left alone.
+    A direct-mapped cache of two lines: lines 0 and 2 evict each other, and line 1 stays.
 
     >>> trace = Trace.of_reads([0, 64, 128, 64, 0, 64])
     >>> first, second = simulate_caches(trace, [Cache(128, ways=1), Cache(512, ways=4)]).levels

@@ -1,7 +1,7 @@
 """Reuse distances: how many other lines a program touches before it comes back to one.
 
-That number alone decides a fully associative cache that evicts the least recently used line: it still
-holds the line if it has room for more lines than that. One pass over a trace so answers for all sizes.
+That number alone decides whether a fully associative cache that evicts the least recently used line hits: it still
+holds the line if it has room for more lines than that. So one pass over a trace gives the answer for all sizes.
 """
 
 import ctypes
@@ -46,14 +46,15 @@ void distances(int64_t n, const int64_t *lines, int64_t *last, int32_t *tree, in
 
 
 def reuse_distances(trace: Trace, line_bytes: int = 64) -> np.ndarray:
-    """How many other lines were touched since each access's line was: int64 [accesses].
+    """How many other lines were touched since each access's line was last touched: int64 [accesses].
 
-    COLD stands for a line that was never touched before. An access that straddles lines touches one
-    after the other and gets the greatest of their distances. A fully associative cache of c lines
-    misses exactly where the distance is c or more. In C where there is a compiler.
+    COLD marks a line that was never touched before. An access that straddles lines touches one after the other and gets
+    the greatest of their distances. A fully associative cache of c lines misses exactly where the distance is c or
+    more. This runs in C where there is a compiler.
 
     Raises:
-        ValueError: line_bytes is not a power of two; no compiler and more than 5,000,000 accesses.
+        ValueError: line_bytes is not a power of two; or there is no compiler and there are more than 5,000,000
+            accesses.
 
     Lines 0, 1, 2, then 1 again (only line 2 in between), 1 once more, and 0 (lines 1 and 2):
 
@@ -71,13 +72,13 @@ def reuse_distances(trace: Trace, line_bytes: int = 64) -> np.ndarray:
 
 
 def distances_plain(lines: Sequence[int]) -> np.ndarray:
-    """How many other lines were touched since each line was, in plain Python: int64 [touches].
+    """How many other lines were touched since each line was last touched, in plain Python: int64 [touches].
 
-    The last touch of each line is marked on a time axis. The lines touched since a line was are the
-    marks after its own. A Fenwick tree counts marks and moves one in O(log touches).
+    The last touch of each line is marked on a time axis. The lines touched since are the marks after the line's own. A
+    Fenwick tree counts marks and moves one in O(log touches).
 
     Raises:
-        ValueError: more than 5,000,000 touches.
+        ValueError: there are more than 5,000,000 touches.
 
     >>> distances_plain([7, 8, 9, 8, 8, 7])[3:]
     array([1, 0, 2])
@@ -121,7 +122,7 @@ def miss_ratio_curve(distances: np.ndarray, line_counts: Sequence[int]) -> np.nd
     """The share of accesses that a fully associative cache misses, for each size: float64 [sizes].
 
     Raises:
-        ValueError: a size below 0.
+        ValueError: a size is below 0.
 
     Distances cold, cold, 1, 0: one line misses three of four, two lines miss the cold ones.
 
@@ -157,7 +158,7 @@ def _lines_of(trace: Trace, line_bytes: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _distances_compiled(lines: np.ndarray) -> np.ndarray:
     numbers = lines - lines.min()
-    if numbers.max() > 4 * len(lines) + 1_000_000:  # too far apart for a table of all between
+    if numbers.max() > 4 * len(lines) + 1_000_000:  # too far apart for a table of all lines in between
         numbers = np.unique(lines, return_inverse=True)[1].astype(np.int64)
     last = np.full(int(numbers.max()) + 1, -1, dtype=np.int64)
     tree = np.zeros(len(lines) + 1, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""The memory accesses that a program makes, in their order, and what caches make of them."""
+"""The memory accesses of a program, in order, and their hits and misses in caches."""
 
 import ctypes
 from collections.abc import Iterator, Mapping
@@ -17,10 +17,10 @@ from mini_lib.loops.meaning.walk import Instance, accesses, lane_step, walk
 from mini_lib.require import of_type, whole
 
 LONGEST_TRACE = 20_000_000  # a quarter of a gigabyte
-LONGEST_PLAIN_TRACE = 20_000  # longer ones are worth the wait for the compiler
+LONGEST_PLAIN_TRACE = 20_000  # longer traces are worth the wait for the compiler
 MemoryAccess = tuple[int, int, bool]  # address, bytes, is it a write?
 
-# what stands in cachesim's place when the accesses are to be kept
+# it replaces cachesim when the accesses are to be kept
 _RECORDER = """
 #include <stdint.h>
 typedef struct { int64_t *address; int32_t *size; uint8_t *write; } cachesim;
@@ -33,14 +33,14 @@ static inline void cachesim_touch(cachesim *s, int64_t address, int32_t size, ui
 
 
 def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: int = LONGEST_TRACE) -> Trace:
-    """Every access of a program in memory, in its order: addresses in bytes, sizes, writes.
+    """Every memory access of a program, in order: addresses in bytes, sizes, writes.
 
     A statement loads from left to right, then stores. In a vector loop, lanes that touch one element make one access,
-    lanes side by side make one wide access, other lanes make an access each. Registers have no address. `bases` says
-    where each buffer starts; without it they lie as `default_bases` puts them.
+    lanes that are next to each other make one wide access, and other lanes make an access each. Registers have no
+    address. `bases` says where each buffer starts; the default is `default_bases`.
 
     Raises:
-        ValueError: the program makes more than `limit` accesses; a buffer has no base.
+        ValueError: the program makes more than `limit` accesses, or a buffer has no base.
 
     >>> from mini_lib.loops import matmul
     >>> small = trace(matmul(m=1, n=1, k=1))           # load C, A and B, store C
@@ -61,7 +61,7 @@ def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: in
 
 
 def _record(program: Program, bases: Mapping[str, int], count: int) -> Trace:
-    """The trace, written by compiled C: the loops with a note at each access."""
+    """The trace, written by compiled C: the loops, with a recording call at each access."""
     columns = [np.zeros(count, dtype) for dtype in (np.int64, np.int32, np.uint8)]
     state = np.array([column.ctypes.data for column in columns], np.uintp)
     _touch_all(program, _RECORDER, state, bases)
@@ -152,14 +152,14 @@ def check_bases(program: Program, bases: Mapping[str, int] | None) -> dict[str, 
 
 
 def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = None) -> tuple[LevelStats, ...]:
-    """What one to three levels of cache, empty at first, see of a program.
+    """The hits, misses and traffic of a program in one to three levels of cache, empty at first.
 
-    The loops are written in C with a cache where the accesses were, so no trace is kept, and 30 million accesses a
-    second and more are possible. Without a compiler it is done in Python, for small programs.
+    The loops are written in C with a cache simulator in place of the accesses, so no trace is kept, and 30 million
+    accesses per second and more are possible. Without a compiler it runs in Python, for small programs.
 
     Raises:
-        ValueError: no cache, or caches that cannot work together; a buffer has no base; there is no compiler and the
-            program makes more accesses than Python takes.
+        ValueError: there is no cache, or the caches cannot work together; a buffer has no base; or there is no compiler
+            and the program makes more accesses than Python takes.
 
     >>> from mini_lib.loops import matmul
     >>> level, = misses(matmul(m=4, n=4, k=4), Cache(1024, ways=2))

@@ -14,29 +14,29 @@ from mini_lib.loops.meaning.walk import accesses, check_vector
 from mini_lib.require import of_type
 
 LARGEST_PRIVATE_BYTES = 1 << 20  # a thread's stack is a few MiB
-_MOST_COPIES = 20_000  # statements written out; compilers give up near there
+_MOST_COPIES = 20_000  # statements written out; compilers give up near this number
 Homes = dict[str, set[tuple[int, ...]]]
 
 
 def to_c(program: Program, *, volatile: bool = False, static: bool = False, restrict: bool = False) -> str:
     """The C text of a program: one function that takes a pointer for each argument, in their order.
 
-    `volatile=True` makes every access in memory one load or store instruction, in the program's
-    order, so that a tool which counts accesses counts these. `static=True` makes the arguments and
-    scratch buffers arrays of the file, aligned to 64 bytes, and the function takes nothing. `restrict=True` promises
-    the compiler that no two arguments overlap: it may then keep a sum in a register, and change the order of loops.
-    Arrays of the file are known to lie apart, so the two are not given together.
+    `volatile=True` makes every memory access one load or store instruction, in the program's order, so that a tool
+    which counts accesses counts exactly these. `static=True` makes the arguments and scratch buffers arrays of the
+    file, aligned to 64 bytes, and the function takes nothing. `restrict=True` promises the compiler that no two
+    arguments overlap: it may then keep a sum in a register, and change the order of loops. Arrays of the file never
+    overlap, so the two are not given together.
 
-    An unrolled loop is written out, a vector loop uses the vector types of GCC and clang, a
-    parallel loop OpenMP. A register buffer becomes local variables. Integers are unsigned, since
-    those wrap in C. Without `restrict`, an access of the program is an access of the text.
+    An unrolled loop is written out, a vector loop uses the vector types of GCC and clang, and a parallel loop uses
+    OpenMP. A register buffer becomes local variables. Integers are unsigned, since only unsigned ones wrap in C.
+    Without `restrict`, each access of the program is an access in the text.
 
     Floats round as in `run` unless the compiler contracts `a*b + c` into one operation, as GCC does
     where the machine has one; `-ffp-contract=off` forbids it.
 
     Raises:
-        ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a number of lanes that is
-            no power of two; unrolling writes out more than 20,000 statements; an integer type is to hold a quotient, a
+        ValueError: a register buffer is touched by a loop that is not unrolled; the number of a vector's lanes is not a
+            power of two; unrolling writes out more than 20,000 statements; an integer type is to hold a quotient, a
             fraction or a float; index arithmetic needs more than 64 bits; `static` and `restrict` are both true.
 
     >>> from mini_lib.loops import matmul
@@ -69,7 +69,7 @@ def function_name(program: Program, prefix: str = "") -> str:
 
 
 def header_lines(prelude: Prelude) -> list[str]:
-    """What stands above the functions: includes, vector types, helpers."""
+    """The text above the functions: includes, vector types, helpers."""
     lines = ["#include <stdint.h>"]
     if prelude.needs_math:
         lines.append("#include <math.h>")
@@ -90,7 +90,7 @@ def function_lines(
 ) -> list[str]:
     """The lines of the function, with its arrays where they are static; helpers go to `prelude`.
 
-    `prefix` stands before the names of the function and of the buffers, so that one file holds several.
+    `prefix` comes before the names of the function and of the buffers, so that one file can hold several.
 
     Raises:
         ValueError: as `to_c`.
@@ -143,7 +143,7 @@ def _node(node: Node, scope: CScope, context: Context, homes: Homes, path: tuple
 
 
 def _unrolled_loop(loop: Loop, scope: CScope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
-    """The body of a loop once for each iteration."""
+    """The body of a loop, written out once per iteration."""
     copies = prod(around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled")
     if copies > _MOST_COPIES:
         raise ValueError(
@@ -160,7 +160,7 @@ def _unrolled_loop(loop: Loop, scope: CScope, context: Context, homes: Homes, pa
 
 
 def _vector_loop(loop: Loop, scope: CScope, context: Context) -> list[str]:
-    """The statements of a vector loop, each for all lanes before the next."""
+    """The statements of a vector loop, each for all lanes before the next statement."""
     check_vector(loop)
     lines = [f"// {loop.name}: {loop.extent} lanes at once", *_done_by(loop)] if scope.is_first else []
     lanes, declared, body = [], [], []

@@ -19,14 +19,14 @@ from mini_lib.loops.meaning.numbers import NUMPY_DTYPES
 from mini_lib.require import whole
 
 MOST_THREADS = 1024
-SHORTEST_RUN_S = 1e-3  # a shorter one is repeated inside the C code
+SHORTEST_RUN_S = 1e-3  # a shorter run is repeated inside the C code
 
 
 @dataclass(frozen=True)
 class Compiled:
     """A program as machine code. Call it like `run`: arrays in, new arrays out.
 
-    `prepare` lays arrays out once; its result runs again and again without a copy.
+    `prepare` lays out the arrays once; its result runs again and again without a copy.
     """
 
     program: Program
@@ -53,7 +53,7 @@ class Compiled:
         return Prepared(self, {b.name: _store(b, arrays) for b in self.program.arguments})
 
     def use_threads(self, threads: int) -> None:
-        """Set how many threads parallel loops take, in the whole process; one without OpenMP."""
+        """Set how many threads parallel loops use, in the whole process; without OpenMP it is one."""
         threads = whole("threads", threads, low=1, high=MOST_THREADS, fix="use 1, or as many as there are cores")
         setter = getattr(self.library, "omp_set_num_threads", None) if _is_parallel(self.program) else None
         if setter is not None:
@@ -68,7 +68,7 @@ class Prepared:
     storage: Mapping[str, np.ndarray]
 
     def run(self, times: int = 1) -> None:
-        """Run on the storage; several times in a row without coming back to Python."""
+        """Run on the storage, once or several times in a row without returning to Python."""
         times = whole("times", times, low=0, fix="1 runs it once")
         function = self.compiled.library[_repeated(self.compiled.program)]
         function.restype = None
@@ -85,13 +85,13 @@ def compile_nest(
 ) -> Compiled:
     """Compile a program with this machine's C compiler.
 
-    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal to `run` to the
-    last bit, add "-ffp-contract=off" where a*b + c may become one operation (-march=native, and ARM). Parallel loops
-    use OpenMP where the compiler has it; else they are serial. `volatile` and `restrict` as in `to_c`.
+    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal to those of `run`
+    to the last bit, add "-ffp-contract=off" where a*b + c may become one operation (-march=native, and ARM). Parallel
+    loops use OpenMP where the compiler has it; otherwise they are serial. `volatile` and `restrict` as in `to_c`.
 
     Raises:
         NoCompiler: there is no C compiler.
-        ValueError: the program cannot be said in C (see `to_c`), or a subscript of it leaves its array.
+        ValueError: the program cannot be written in C (see `to_c`), or one of its subscripts leaves its array.
 
     >>> from mini_lib.loops import matmul
     >>> two = compile_nest(matmul(m=1, n=1, k=2))
@@ -115,8 +115,8 @@ def time_native(
 
     Raises:
         NoCompiler: there is no C compiler.
-        TypeError: a count is no whole number.
-        ValueError: `repeats` or `threads` is below 1, or the program cannot be said in C.
+        TypeError: a count is not a whole number.
+        ValueError: `repeats` or `threads` is below 1, or the program cannot be written in C.
     """
     repeats = whole("repeats", repeats, low=1, fix="use 5")
     threads = whole("threads", threads, low=1, high=MOST_THREADS, fix="use 1, or as many as there are cores")
@@ -143,13 +143,14 @@ def _repeated(program: Program) -> str:
 
 
 def _hidden(text: str, program: Program) -> str:
-    """The text with a static function: a nest may have the name of a function of the C library."""
+    """The text with its function made static: a nest may have the name of a function of the C library."""
     head = f"\nvoid {function_name(program)}("
     return text.replace(head, "\nstatic __attribute__((noinline)) " + head.lstrip(), 1)
 
 
 def _repeat_text(program: Program) -> str:
-    """A C function that runs the program's own several times; the barrier keeps each run a run."""
+    """A C function that calls the program's function several times; the barrier keeps the compiler from merging
+    runs."""
     name = function_name(program)
     pointers = [f"{name}_a{at}" for at in range(len(program.arguments))]
     parameters = ", ".join([f"int64_t {name}_n", *(f"void *{pointer}" for pointer in pointers)])
@@ -163,7 +164,7 @@ def _repeat_text(program: Program) -> str:
 
 
 def _store(buffer: Buffer, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Zeroed, aligned storage with an array's elements where the strides put them."""
+    """Zeroed, aligned storage, with an array's elements placed by the strides."""
     room = np.zeros(buffer.stored_bytes + ALIGNMENT_BYTES, np.uint8)
     start = -room.ctypes.data % ALIGNMENT_BYTES
     storage = room[start : start + buffer.stored_bytes].view(NUMPY_DTYPES[buffer.dtype])

@@ -1,4 +1,4 @@
-"""C identifiers for the names of a program: what C, its headers or our own helpers keep for themselves is changed."""
+"""C identifiers for the names of a program; names reserved by C, its headers or our own helpers are changed."""
 
 import re
 
@@ -9,7 +9,7 @@ _KEYWORDS = """
     float for goto if inline int long nullptr register restrict return short signed sizeof static static_assert struct
     switch thread_local true typedef typeof typeof_unqual union unsigned void volatile while
 """
-# macros without a sign that they are; those with one (_x, X_Y) are found by it
+# macros that do not look like macros; those that do (_x, X_Y) are found by their form
 _MACROS = """
     linux unix i386 i486 i586 i686 arm sun sparc mips vax hpux sgi vector pixel WIN32 WIN64 WINNT MSDOS
     NULL EOF NAN INFINITY SNAN SNANF SNANL HUGE MAXFLOAT DOMAIN SING OVERFLOW UNDERFLOW PLOSS TLOSS BUFSIZ assert errno
@@ -25,7 +25,7 @@ _MATH = """
     canonicalize getpayload setpayload setpayloadsig totalorder totalordermag fadd fdiv fmul fsub ffma fsqrt dadd ddiv
     dmul dsub dfma dsqrt math_errhandling lgammaf_r lgammal_r fmaximum fminimum float_t double_t rinttol rintorm
 """
-# the rest of the standard library: compilers call some of these unasked, and link the others
+# the rest of the standard library: compilers insert calls of some of these, and link the others
 _LIBRARY = """
     abort abs aligned_alloc alloca atexit atof atoi atol atoll bcmp bcopy bsearch bzero calloc clearerr clock ctime
     difftime div exit fclose feof ferror fflush ffs fgetc fgetpos fgets fopen fork fprintf fputc fputs fread free
@@ -46,7 +46,7 @@ LIKE_A_MACRO = re.compile(r"[A-Z0-9]+_[A-Z0-9_]*")
 
 
 class Names:
-    """A C identifier for every name: `m.o` becomes `m_o`, and what is taken gets a number."""
+    """A C identifier for every name: `m.o` becomes `m_o`, and a name that is taken gets a number."""
 
     def __init__(self, program: Program, prefix: str = "") -> None:
         self._taken: set[str] = set()
@@ -63,9 +63,9 @@ class Names:
         return self._found[name]
 
     def fresh(self, wanted: str) -> str:
-        """An identifier that nothing else uses, as near to `wanted` as can be."""
+        """An identifier that nothing else uses, as close to `wanted` as possible."""
         name = re.sub(r"\W", "_", wanted, flags=re.ASCII)
-        if not name[:1].isalpha():  # an underscore at the start belongs to the compiler
+        if not name[:1].isalpha():  # names with an underscore at the start are reserved for the compiler
             name = "x" + name
         if name in RESERVED or OWN.fullmatch(name) or LIKE_A_MACRO.fullmatch(name):
             name += "_"

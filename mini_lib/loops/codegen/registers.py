@@ -9,8 +9,8 @@ from mini_lib.loops.meaning.walk import accesses, own_names
 class RegisterFile:
     """The C variables of all register buffers of a program.
 
-    A buffer whose last axis is run over by vector loops is kept as vectors of as many lanes; every other one as one
-    variable for each element. The variables are found while the text is written, then declared.
+    A buffer is kept as vectors if vector loops run over its last axis, with as many lanes as these loops; any other
+    buffer has one variable per element. The variables are collected while the text is written, then declared.
     """
 
     def __init__(self, program: Program) -> None:

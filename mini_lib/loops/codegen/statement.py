@@ -11,15 +11,15 @@ from mini_lib.loops.ir import Load, Loop, Op, Program, Statement, map_loads
 from mini_lib.loops.meaning.walk import accesses, has_lane_guard, lane_step, own_names
 
 GATHER_PER_LINE = 4
-Operand = Callable[[Load], Term]  # what a load is in C
+Operand = Callable[[Load], Term]  # the C text of a load
 Shape = Literal["one", "wide", "lane by lane", "vector variable"]  # where the lanes of a vector statement find a value
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the text of every statement needs: the program, the helpers, where registers are kept.
+    """The context of every statement: the program, the helpers, and the variables of registers.
 
-    With `volatile`, loads come one by one into variables of their own, in the order that the program has.
+    With `volatile`, each load goes into a variable of its own, in the program's order.
     """
 
     program: Program
@@ -44,7 +44,7 @@ class Context:
 
 
 def scalar_statement(statement: Statement, scope: CScope, context: Context) -> list[str]:
-    """The lines of a statement that is done once."""
+    """The lines of a statement that runs once."""
     condition = guard_text(statement.guards, scope)
     if condition is None:
         return []
@@ -80,7 +80,7 @@ def vector_statement(
 
 
 def _elements(statement: Statement, scope: CScope, context: Context) -> Operand:
-    """What each load of a scalar statement is: one element."""
+    """The C text of each load of a scalar statement: one element."""
     dtype = context.dtype(statement)
     return lambda load: context.converted(load, Term(context.element(load, scope)), dtype, None)
 
@@ -88,9 +88,9 @@ def _elements(statement: Statement, scope: CScope, context: Context) -> Operand:
 def _loads_first(
     statement: Statement, operand: Operand, lanes: int | None, scope: CScope, context: Context
 ) -> tuple[list[str], Statement, Operand]:
-    """With `volatile`: lines that load into variables, the statement that calculates with these, and what they are.
+    """With `volatile`: lines that load into variables, the statement that uses the variables, and their C text.
 
-    Without it nothing is loaded ahead, and the statement stays as it is.
+    Without it nothing is loaded first, and the statement stays as it is.
     """
     if not context.volatile:
         return [], statement, operand
@@ -120,7 +120,7 @@ def _store(statement: Statement, value: Term, shape: Shape, lanes: list[CScope],
     value = in_all_lanes(value, dtype, len(lanes), prelude)
     kept = lanes[0].names.fresh("v")
     lines = [f"{prelude.vector(dtype, len(lanes))} {kept} = {value.text};"]
-    if shape == "one":  # every lane stores to one place: the last one stays
+    if shape == "one":  # every lane stores to the same place: the last one stays
         return [*lines, f"{first} = {kept}[{len(lanes) - 1}];"]
     for at, lane in enumerate(lanes):
         lines.append(f"{context.element(statement.store, lane)} = {kept}[{at}];")
@@ -128,7 +128,7 @@ def _store(statement: Statement, value: Term, shape: Shape, lanes: list[CScope],
 
 
 def _load(load: Load, loop: Loop, lanes: list[CScope], context: Context) -> Term:
-    """What a vector statement reads: one value for all lanes, or a vector."""
+    """A load of a vector statement: one value for all lanes, or a vector."""
     shape = _shape(load, loop, context)
     buffer = context.program.buffer(load.buffer)
     if shape == "vector variable":
@@ -145,7 +145,7 @@ def _load(load: Load, loop: Loop, lanes: list[CScope], context: Context) -> Term
 
 
 def _shape(access: Load, loop: Loop, context: Context) -> Shape:
-    """How a vector statement touches a buffer: one element, a wide run of them, lane by lane, or a variable."""
+    """How a vector statement accesses a buffer: one element, a wide run of elements, lane by lane, or a variable."""
     buffer = context.program.buffer(access.buffer)
     if not any(subscript.names & own_names(loop) for subscript in access.index):
         return "one"
@@ -168,7 +168,7 @@ def _assign(statement: Statement, target: str, operand: Operand, lanes: int | No
 
 
 def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[CScope], scope: CScope, context: Context) -> list[str]:
-    """Scalar code for the lanes whose guard holds: all values first, then all stores."""
+    """Scalar code for the lanes whose guard holds: first all values, then all stores."""
     if _lanes_are_independent(statement, loop, context):
         body = scalar_statement(statement, scope.inside(loop), context)
         return [loop_header(loop, scope), *(INDENT + line for line in body), "}"]
@@ -191,7 +191,7 @@ def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[CScope], scope: 
 
 
 def _lanes_are_independent(statement: Statement, loop: Loop, context: Context) -> bool:
-    """Whether a plain loop over the lanes does the same: no lane reads what another one stores."""
+    """Whether a plain loop over the lanes does the same: no lane reads an element that another lane stores."""
     scopes = {context.program.buffer(access.buffer).scope for access, _ in accesses(statement)}
     if "register" in scopes or loop.binds or context.volatile:
         return False
@@ -202,7 +202,7 @@ def _lanes_are_independent(statement: Statement, loop: Loop, context: Context) -
 
 
 def _guarded(condition: str, lines: list[str]) -> list[str]:
-    """Lines under an `if`; a block of its own keeps the variables of several lines apart."""
+    """Lines under an `if`; several lines get a block of their own, to keep their variables separate."""
     if len(lines) == 1:
         return [f"if ({condition}) {lines[0]}" if condition else lines[0]]
     head = f"if ({condition}) {{" if condition else "{"

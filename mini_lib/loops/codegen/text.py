@@ -1,4 +1,4 @@
-"""The parts of C that need no thought about values: subscripts, loop headers, guards."""
+"""The parts of C that do not involve values: subscripts, loop headers, guards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ INDENT = "    "
 
 @dataclass(frozen=True)
 class CScope:
-    """What is known at a place in the C text.
+    """The names and loops known at a place in the C text.
 
     `values` gives each variable of the program as an expression of C variables: itself where a C loop runs over it, a
     constant where its loop is unrolled. `loops` are the loops around, outermost first.
@@ -39,7 +39,7 @@ class CScope:
         return replace(self, values={**self.values, **own}, loops=(*self.loops, loop))
 
     def at(self, loop: Loop, step: int) -> tuple["CScope", list[str]]:
-        """The scope in one copy of a loop that is written out, and the lines to declare it.
+        """The scope in one copy of an unrolled loop, and the lines to declare it.
 
         A quotient or remainder that is not a constant there gets a C variable of its own.
         """
@@ -96,7 +96,7 @@ def guard_text(guards: tuple[Affine, ...], scope: CScope) -> str | None:
 
 
 def offset_text(buffer: Buffer, access: Load, scope: CScope) -> str:
-    """How many elements an access lies from the buffer's start: `512*(16*m_o + m_i) + k`."""
+    """An access's distance from the buffer's start, in elements: `512*(16*m_o + m_i) + k`."""
     parts, constant = [], 0
     for stride, subscript in zip(buffer.strides, access.index, strict=True):
         here = scope.affine(subscript)

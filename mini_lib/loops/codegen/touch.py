@@ -1,4 +1,4 @@
-"""A program as C that calculates nothing: at each access it asks a simulated cache instead."""
+"""A program as C that calculates nothing: at each access it calls a simulated cache instead."""
 
 from mini_lib.loops.codegen.text import (
     INDENT,

@@ -10,7 +10,7 @@ from mini_lib.loops.ir import Constant, Expression, Load
 from mini_lib.loops.meaning.numbers import ARITHMETIC, is_float
 from mini_lib.loops.show import STRENGTH
 
-# Integers wrap. In C only unsigned ones do, so that is how they are kept and calculated with.
+# Integers wrap. In C only unsigned integers do, so the text stores and calculates with these.
 C_TYPES = {"f32": "float", "f64": "double", "i8": "uint8_t", "i32": "uint32_t", "i64": "uint64_t", "u64": "uint64_t"}
 SIGNED = {"i8": "int8_t", "i32": "int32_t", "i64": "int64_t", "u64": "uint64_t"}
 LARGEST_LANES_BYTES = 1024
@@ -26,7 +26,7 @@ class Term(NamedTuple):
 
 
 class Prelude:
-    """The vector types and helper functions that a text turned out to need, written above it."""
+    """The vector types and helper functions that a text needs, written above it."""
 
     def __init__(self, *, volatile: bool = False) -> None:
         self._volatile = "volatile " if volatile else ""
@@ -36,7 +36,7 @@ class Prelude:
 
     @property
     def lines(self) -> list[str]:
-        """The C text, a line each."""
+        """The lines of C text."""
         return [*self._types.values(), *self._functions.values()]
 
     def vector(self, dtype: str, lanes: int, *, signed: bool = False) -> str:
@@ -58,7 +58,7 @@ class Prelude:
         return name
 
     def load(self, dtype: str, lanes: int) -> str:
-        """The name of the function that loads a vector from anywhere."""
+        """The name of the function that loads a vector from any address."""
         kind, loose = self._loose(dtype, lanes)
         element = f"{self._volatile}const {C_TYPES[dtype]}"
         return self._function(
@@ -67,7 +67,7 @@ class Prelude:
         )
 
     def store(self, dtype: str, lanes: int) -> str:
-        """The name of the function that stores a vector anywhere."""
+        """The name of the function that stores a vector at any address."""
         kind, loose = self._loose(dtype, lanes)
         element = f"{self._volatile}{C_TYPES[dtype]}"
         return self._function(
@@ -104,7 +104,7 @@ class Prelude:
         return self._function(name, f"INLINE {kind} {name}({body}")
 
     def _choice(self, sign: str, kind: str, dtype: str, lanes: int | None) -> str:
-        """The larger or smaller of two: `b > a ? b : a`, which vectors of C say with a mask."""
+        """The larger or smaller of two: `b > a ? b : a`; for vectors, C needs a mask."""
         if lanes is None:
             cast = "" if is_float(dtype) or dtype == "u64" else f"({SIGNED[dtype]})"
             return f"{kind} a, {kind} b) {{ return {cast}b {sign} {cast}a ? b : a; }}"
@@ -116,7 +116,7 @@ class Prelude:
         )
 
     def _loose(self, dtype: str, lanes: int) -> tuple[str, str]:
-        """A vector type, and the same type for values that lie anywhere in memory."""
+        """A vector type, and the same type for values at any address in memory."""
         kind = self.vector(dtype, lanes)
         size_bytes = lanes * ELEMENT_BYTES[dtype]
         self._types.setdefault(
@@ -136,7 +136,7 @@ class Prelude:
 
 
 def constant_text(value: float, dtype: str) -> str:
-    """A constant as C has it: `0.25f`, `-INFINITY`, `3u`, `(uint32_t)-1`."""
+    """A constant as C text: `0.25f`, `-INFINITY`, `3u`, `(uint32_t)-1`."""
     with np.errstate(over="ignore"):
         number = ARITHMETIC[dtype].convert(value)
     if not is_float(dtype):
@@ -167,7 +167,7 @@ def convert(term: Term, source: str, target: str, lanes: int | None, prelude: Pr
 def expression(
     value: Expression, operand: Callable[[Load], Term], dtype: str, lanes: int | None, prelude: Prelude
 ) -> Term:
-    """An expression with no more parentheses than it needs; `operand` says what a load is."""
+    """An expression with no more parentheses than it needs; `operand` gives the C text of a load."""
     if isinstance(value, Constant):
         text = constant_text(value.value, dtype)
         prelude.needs_math |= text.endswith(("INFINITY", "NAN"))

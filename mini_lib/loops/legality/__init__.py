@@ -1,1 +1,1 @@
-"""Which rewrites keep the meaning: domains, dependences, and the proof that no two accesses change places."""
+"""Which rewrites keep the meaning: domains, dependences, and the proof that no two dependent accesses are swapped."""

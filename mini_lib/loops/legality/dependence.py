@@ -1,7 +1,7 @@
-"""Dependences: which iterations must wait for which, as directions and distances.
+"""Dependences: which iterations must wait for which others, as directions and distances.
 
 A dependence runs from an access to a later one of the same element, at least one of them a store. All such pairs count
-(memory-based dependence, as compilers without data-flow analysis use it), not only the last store before a load.
+(memory-based dependences, as in compilers without data-flow analysis), not only the last store before a load.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ from mini_lib.loops.show import show_access
 
 @dataclass(frozen=True)
 class Dependence:
-    """One store or load that must stay before another: of which statements, and how far apart they are.
+    """A store or load that must stay before another one: their statements, and how far apart they are.
 
     `loops` are the loops around both. `direction` has "<" where the sink is in a later iteration of the loop than
     the source, "=" in the same, ">" in an earlier one, "*" where pairs differ. `distance` has the number of
-    iterations where all pairs agree, else None. A carrying loop that moves neither access touches the element again
-    in every later iteration: its distance is that to the next, 1.
+    iterations where all pairs agree, else None. A carrying loop that moves neither access touches the element again in
+    every later iteration; its distance is the one to the next iteration, 1.
     """
 
     source: str
@@ -44,7 +44,7 @@ class Dependence:
 
     @property
     def carrier(self) -> str | None:
-        """The loop whose order keeps it: the outermost with "<"; None where the text's order does."""
+        """The loop whose order preserves it: the outermost with "<"; None if the order of the text does."""
         names = (name for name, sign in zip(self.loops, self.direction, strict=True) if sign != "=")
         return next(names, None)
 
@@ -84,7 +84,7 @@ def dependences(program: Program) -> tuple[Dependence, ...]:
 
 
 def show_dependences(program: Program) -> str:
-    """The dependences as a table, one a line."""
+    """The dependences as a table, one per line."""
     found = dependences(program)
     if not found:
         return "no dependences: every iteration may run at any time"
@@ -123,7 +123,7 @@ def _between(one: Leaf, two: Leaf, first: Access, second: Access, home: str) -> 
         elif one.positions[shared:] < two.positions[shared:]:
             system = touching.with_(outer)
         else:
-            continue  # in one iteration a statement's loads come before its own store anyway
+            continue  # within an iteration, a statement's loads come before its own store in any case
         ends = _ends(system, steps[depth:])
         if ends is None:
             continue
@@ -152,7 +152,7 @@ def _ends(system: System, steps: list[Affine]) -> list[tuple[int, int]] | None:
 
 
 def _still(name: str, one: Leaf, two: Leaf, first: Access, second: Access) -> bool:
-    """Whether a loop moves neither access nor the limits of what runs inside it."""
+    """Whether a loop moves neither access, nor the bounds and guards inside it."""
     used = {name for access in (first, second) for row in access.index for name in row.names}
     for leaf in (one, two):
         used |= {name for guard in leaf.statement.guards for name in guard.names}

@@ -1,4 +1,4 @@
-"""Which iterations a statement has, and what it takes that two of them touch one element."""
+"""The iterations of a statement, and the conditions under which two of them touch the same element."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Leaf, Load, Loop, Program, Statement, ranges
 from mini_lib.loops.legality.feasible import System, solve
 
-READ, WRITE = 0, 1  # the two phases of a statement, in their order
+READ, WRITE = 0, 1  # the two phases of a statement, in order
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def domain(leaf: Leaf) -> System:
 
 
 def require_in_bounds(program: Program) -> None:
-    """Let a program pass whose every access lies in its array: compiled code does not look.
+    """Accept a program only if every access is within its array, since compiled code does not check.
 
     Raises:
         ValueError: a subscript leaves its array.
@@ -85,7 +85,7 @@ def require_in_bounds(program: Program) -> None:
             for subscript, size in zip(access.index, program.buffer(access.buffer).shape, strict=True):
                 low, high = subscript.extremes(box)
                 beyond = [-1 - subscript] * (low < 0) + [subscript - size] * (high >= size)
-                # guards and other loops may cut these corners off the box
+                # guards and other loops may exclude these corners of the box
                 points = (solve(domain(leaf).with_(at_least=(one,))) for one in beyond)
                 for point in (point for point in points if point is not None):
                     raise ValueError(
@@ -96,10 +96,10 @@ def require_in_bounds(program: Program) -> None:
 
 @dataclass(frozen=True)
 class IterationPairs:
-    """Two iterations at once: their system, and each one's variables in the variables of the system.
+    """Two iterations at once: their system, and the variables of each in terms of the system's variables.
 
-    In the loops that both share, the second iteration is the first plus a step. Steps make most systems
-    easy: a reused element is `step = 0`, whatever the iteration.
+    In the loops that both share, the second iteration is the first plus a step. Steps make most systems easy: touching
+    the same element again is `step = 0`, whatever the iteration.
     """
 
     system: System
@@ -107,7 +107,7 @@ class IterationPairs:
     second: Mapping[str, Affine]
 
     def step(self, name: str) -> Affine:
-        """How far the second iteration is from the first in one variable that both have."""
+        """The distance from the first iteration to the second in a variable that both have."""
         return self._steps[name]
 
     @cached_property
@@ -133,7 +133,7 @@ def iteration_pairs(first: Leaf, second: Leaf) -> IterationPairs:
             to_second[name] = affine(f"2:{name}")
     equal = [row.substitute(to_first) for row in one.equal]
     for row in two.equal:
-        # in shared loops only the step is left to say: quotient and remainder move as their sum does
+        # in shared loops only the step matters: quotient and remainder move as their sum does
         known = row.substitute(to_first) if row.names <= shared else Affine()
         equal.append(row.substitute(to_second) - known)
     at_least = [row.substitute(to_first) for row in one.at_least]
@@ -142,16 +142,16 @@ def iteration_pairs(first: Leaf, second: Leaf) -> IterationPairs:
 
 
 def same_element(one: Load | Access, two: Load | Access, pair: IterationPairs) -> tuple[Affine, ...]:
-    """What must be 0 for two accesses to touch one element, one equation an axis."""
+    """The expressions that are 0 if two accesses touch the same element, one equation per axis."""
     return tuple(
         a.substitute(pair.first) - b.substitute(pair.second) for a, b in zip(one.index, two.index, strict=True)
     )
 
 
 def same_copy(home: str, one: Leaf, two: Leaf, both: IterationPairs) -> tuple[Affine, ...] | None:
-    """What must be 0 for two iterations to see one copy of a buffer that is recreated in each iteration of `home`.
+    """The expressions that are 0 if two iterations see the same copy of a buffer recreated in each iteration of `home`.
 
-    None where they never do; nothing where the buffer lives as long as the program.
+    None if they never do; empty if the buffer lives as long as the program.
     """
     names = [loop.name for loop in one.loops]
     if home not in names or home not in [loop.name for loop in two.loops]:

@@ -1,8 +1,8 @@
-"""Is there a whole-number point? The one question behind dependences and legality, answered exactly.
+"""Is there a whole-number point? This question decides dependences and legality, and is answered exactly.
 
-A system is a box of variables with equations and inequalities. Most systems fall to arithmetic on the box alone;
-the rest goes to an integer program over floats, whose answer is checked in exact arithmetic. Where numbers are so large
-that floats might lose a point, the box is halved instead, in whole numbers.
+A system is a box of variables with equations and inequalities. Arithmetic on the box alone decides most systems; the
+rest goes to an integer program over floats, whose answer is checked in exact arithmetic. Where numbers are so large
+that floats might miss a point, the box is halved instead, in whole numbers.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from math import gcd
 
 from mini_lib.loops.affine import Affine
 
-LARGEST_FLOAT = 2**30  # floats hold larger numbers, but their last digit comes near to what a solver takes for 0
-MOST_BOXES = 20_000  # halves that are looked at before the question counts as too hard
+LARGEST_FLOAT = 2**30  # floats hold larger numbers, but their rounding comes close to a solver's tolerance for 0
+MOST_BOXES = 20_000  # halves examined before the question counts as too hard
 ROUNDS = 8  # passes over the constraints before the box counts as tight enough
 
 
@@ -34,7 +34,7 @@ class System:
         return System(self.ranges, (*self.equal, *equal), (*self.at_least, *at_least))
 
     def holds(self, point: Mapping[str, int]) -> bool:
-        """Whether a point keeps every range and every constraint; whole-number arithmetic, so no doubt."""
+        """Whether a point satisfies every range and every constraint, in exact whole-number arithmetic."""
         return (
             all(low <= point[name] <= high for name, (low, high) in self.ranges.items())
             and all(expression.value(point) == 0 for expression in self.equal)
@@ -45,8 +45,8 @@ class System:
 def tighten(system: System, rounds: int = ROUNDS) -> System | None:
     """The same points in a smaller box, or None where there is certainly no point.
 
-    Each constraint bounds each of its variables by the extremes of the others (the test of Banerjee, turned on every
-    variable), and an equation needs the greatest common divisor of its coefficients to divide its constant.
+    Each constraint bounds each of its variables by the extremes of the others (Banerjee's test, applied to every
+    variable), and in an equation the greatest common divisor of the coefficients must divide the constant.
 
     >>> o, i = Affine((("o", 16),)), Affine((("i", 1),))
     >>> box = {"o": (-31, 31), "i": (-15, 15)}
@@ -76,7 +76,7 @@ def tighten(system: System, rounds: int = ROUNDS) -> System | None:
 
 
 def _narrow(ranges: dict[str, tuple[int, int]], terms: tuple[tuple[str, int], ...], constant: int) -> bool:
-    """Shrink the ranges by `terms + constant >= 0`; False where no point of the box can keep it."""
+    """Shrink the ranges by `terms + constant >= 0`; False if no point of the box can satisfy it."""
     largest = constant
     for name, count in terms:
         largest += count * ranges[name][count > 0]
@@ -84,7 +84,7 @@ def _narrow(ranges: dict[str, tuple[int, int]], terms: tuple[tuple[str, int], ..
         return False
     for name, count in terms:
         low, high = ranges[name]
-        others = largest - count * (high if count > 0 else low)  # the most the others can give
+        others = largest - count * (high if count > 0 else low)  # the largest sum of the others
         if count > 0:
             least = -(others // count)
             if least > low:
@@ -97,7 +97,7 @@ def _narrow(ranges: dict[str, tuple[int, int]], terms: tuple[tuple[str, int], ..
 
 
 def _divides(ranges: Mapping[str, tuple[int, int]], row: Affine) -> bool:
-    """Whether `row == 0` passes the test of the greatest common divisor, fixed variables put in."""
+    """Whether `row == 0` passes the test of the greatest common divisor, with fixed variables substituted."""
     divisor, constant = 0, row.constant
     for name, count in row.terms:
         low, high = ranges[name]
@@ -111,8 +111,7 @@ def _divides(ranges: Mapping[str, tuple[int, int]], row: Affine) -> bool:
 def solve(system: System, smallest: tuple[Affine, ...] = ()) -> dict[str, int] | None:
     """A whole-number point of the system, or None where there is none.
 
-    Among several points one is taken that makes the first expression of `smallest` as small as it can be,
-    then the second, and so on.
+    Among several points it takes one that minimizes the first expression of `smallest`, then the second, and so on.
 
     >>> i, j = Affine((("i", 1),)), Affine((("j", 1),))
     >>> box = {"i": (0, 9), "j": (0, 9)}
@@ -145,7 +144,7 @@ def extremes(system: System, goal: Affine) -> tuple[int, int] | None:
     if tight is None:
         return None
     low, high = goal.extremes(tight.ranges)
-    if low == high:  # the box says it; is there a point?
+    if low == high:  # the box fixes the value; is there a point?
         return (low, high) if solve(tight) is not None else None
     first, last = solve(tight, (goal,)), solve(tight, (-goal,))
     if first is None or last is None:
@@ -164,7 +163,7 @@ def _corner(system: System) -> dict[str, int] | None:
 
 def _integer_program(system: System, goal: Affine) -> dict[str, int] | None:
     """A point with the smallest `goal`, by branch and bound over floats; what it finds is checked exactly."""
-    # here, since a program that needs no integer program should not wait for scipy
+    # imported here, so that a nest without an integer program does not wait for scipy
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -208,7 +207,7 @@ def _size(row: Affine, ranges: Mapping[str, tuple[int, int]]) -> int:
 
 
 def _search(system: System, goal: Affine) -> dict[str, int] | None:
-    """A point with the smallest `goal` in whole numbers alone, slow and exact: where floats cannot be trusted."""
+    """A point with the smallest `goal`, in whole numbers only: slow but exact, for where floats cannot be trusted."""
     point = _halve(system)
     low = goal.extremes(system.ranges)[0]
     while point is not None and low < goal.value(point):

@@ -1,10 +1,10 @@
 """Does a rewrite keep the meaning? It does if every two accesses that touch one element keep their order.
 
-A program means what its text says when it is read from top to bottom, loops in their order. A rewrite may move
-iterations as it likes, except that of two accesses to one element, at least one of them a store, the earlier
-must stay the earlier. A local buffer is a new one in each iteration of its home loop; iterations that shared a copy
-must still share one. Whether two iterations break that is one question about whole numbers for each pair of accesses,
-each loop that may put one before the other in the old program, and each that may put it after in the new one.
+The meaning of a program is given by its text, read from top to bottom with loops in their order. A rewrite may move
+iterations freely, with one exception: of two accesses to the same element, at least one of them a store, the earlier
+must stay the earlier. A local buffer is new in each iteration of its home loop; iterations that shared a copy must
+still share one. Whether two iterations break this rule is a question about whole numbers, asked for each pair of
+accesses, each loop that may order them in the old program, and each loop that may reverse them in the new one.
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Violation:
     why: str
 
     def message(self, rewrite: str) -> str:
-        """The refusal in words, for a rewrite as the user wrote it."""
+        """The refusal in words, for a rewrite in the user's own notation."""
         buffer, index = self.element
         place = f"{buffer}[{', '.join(map(str, index))}]"
         texts = (self.first.text, self.second.text)
@@ -84,7 +84,8 @@ class Violation:
 class IllegalRewrite(ValueError):
     """A rewrite that would change what the program computes.
 
-    `first` and `second` are the iterations, in their old order, that would lose it; `element` is what they share.
+    `first` and `second` are the iterations, in their old order, that would lose this order; `element` is the one that
+    they share.
     """
 
     def __init__(self, rewrite: str, violation: Violation) -> None:
@@ -96,7 +97,7 @@ class IllegalRewrite(ValueError):
 
 
 def require_legal(before: Program, after: Program, rewrite: str) -> None:
-    """Let a legal rewrite pass; `rewrite` is its text, for the message.
+    """Accept only a legal rewrite; `rewrite` is its text, for the message.
 
     Raises:
         IllegalRewrite: two iterations that share an element would lose their order.
@@ -107,14 +108,14 @@ def require_legal(before: Program, after: Program, rewrite: str) -> None:
 
 
 def violation(before: Program, after: Program) -> Violation | None:
-    """The first pair of iterations found that share an element and lose their order, or None.
+    """A pair of iterations that share an element and lose their order, or None.
 
-    The statements of `after` carry `origin`: the variables of `before` in those of `after`. Loops of `before` count
-    as serial, whatever their kind: its own marks were judged when they were made. The answer is exact at
-    any size. The pair found is a small one: both iterations are as early as that conflict allows.
+    The statements of `after` carry `origin`: the variables of `before` in terms of those of `after`. Loops of `before`
+    count as serial, whatever their kind, since their marks were judged when they were made. The answer is exact at any
+    size. The pair is a small one: both iterations are as early as the conflict allows.
 
     Raises:
-        ValueError: a statement of `after` is not one of `before`, or its origin does not fit.
+        ValueError: a statement of `after` is not in `before`, or its origin does not fit.
 
     Source: Allen and Kennedy, Optimizing Compilers for Modern Architectures (2001), theorem 2.2 (a reordering that
     preserves every dependence preserves the meaning); Feautrier 1992, "Some efficient solutions to the affine
@@ -135,7 +136,7 @@ def violation(before: Program, after: Program) -> Violation | None:
 
 @dataclass(frozen=True)
 class _Moved:
-    """A statement in its new place, with its old one, its old variables in the new ones, and its buffers' new names."""
+    """A statement in its new place and its old one, its old variables in terms of the new, and its new buffer names."""
 
     old: Leaf
     new: Leaf
@@ -168,14 +169,14 @@ def _between(one: _Moved, two: _Moved, homes: tuple[dict[str, str], dict[str, st
     both = list(conflicts(one.old.statement, two.old.statement))
     if not both:
         return None
-    # the old variables, as they move between the two iterations
+    # the change of the old variables between the two iterations
     new = iteration_pairs(one.new, two.new)
     then = IterationPairs(
         new.system,
         {name: value.substitute(new.first) for name, value in one.origin.items()},
         {name: value.substitute(new.second) for name, value in two.origin.items()},
     )
-    empty: set[tuple] = set()  # a load and a store of one element ask the same thing
+    empty: set[tuple] = set()  # a load and a store of the same element lead to the same question
     for first, second in both:
         same = same_element(first, second, then)
         if tighten(new.system.with_(equal=same)) is None:
@@ -211,7 +212,7 @@ def _levels(names: list[str], steps: IterationPairs) -> Iterator[tuple[tuple[Aff
 def _earlier(
     one: _Moved, two: _Moved, first: Access, second: Access, then: IterationPairs
 ) -> Iterator[Constraints | None]:
-    """The ways in which the first access can come before the second in the old program; None is no way."""
+    """The ways in which the first access can come before the second in the old program; None if there is none."""
     shared = shared_loops(one.old, two.old)
     names = [loop.name for loop in one.old.loops[:shared]]
     for outer, step in _levels(names, then):
@@ -229,7 +230,7 @@ def _copies(
     new: IterationPairs,
     homes: tuple[dict[str, str], dict[str, str]],
 ) -> Iterator[tuple[tuple[Affine, ...], list[tuple[Constraints, str]]]]:
-    """When two accesses mean one place, before or after the rewrite, and what must not be true then."""
+    """When two accesses mean the same place, before or after the rewrite, and what must not be true then."""
     lost = list(_lost(one.new, two.new, first, second, new))
     old_copy = same_copy(homes[0][first.buffer], one.old, two.old, then)
     names = one.buffers[first.buffer], two.buffers[second.buffer]

@@ -1,1 +1,1 @@
-"""What a machine can do: cycles of a nest, mapping onto block instructions, fetching ahead, energy."""
+"""The machine: cycles of a nest, mapping onto block instructions, fetching ahead, energy."""

@@ -1,8 +1,8 @@
-"""What a piece of straight-line code costs: its instructions, and the chain of results that wait for each other.
+"""The cost of a piece of straight-line code: its instructions, and the chain of results that wait for each other.
 
-The code between two loop headers is written out statement by statement, as a compiler sees it. A value that was
-loaded or stored a moment ago is in a register still, unless a store to another argument has come between: the
-two might overlap, and the compiler must assume that they do.
+The code between two loop headers is written out statement by statement, as a compiler sees it. A value that was just
+loaded or stored is still in a register, unless a store to another argument has come in between: the two might overlap,
+and the compiler must assume that they do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,16 +16,16 @@ from mini_lib.loops.machine.model import MachineModel
 from mini_lib.loops.machine.work import Work
 from mini_lib.loops.meaning.walk import has_lane_guard, lane_step, own_names
 
-_INSTRUCTIONS = {"/": 4, "exp": 20}  # instructions that one operation takes up; others take one
-_MOST_COPIES = 256  # copies of unrolled code that are looked at one by one
-CHAIN_ROUNDS = 8  # rounds of a loop after which a chain is steady
+_INSTRUCTIONS = {"/": 4, "exp": 20}  # instructions per operation; other operations take one
+_MOST_COPIES = 256  # copies of unrolled code that are examined one by one
+CHAIN_ROUNDS = 8  # rounds of a loop until a chain is steady
 GUARD_INSTRUCTIONS = 2  # compare, jump
 Place = tuple[str, tuple[tuple[str, int], ...], str]
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A statement as it stands in the written-out code: its subscripts with the unrolled variables filled in."""
+    """A statement in the written-out code: its subscripts with the unrolled variables filled in."""
 
     statement: Statement
     values: Mapping[str, Affine]
@@ -37,9 +37,9 @@ class Copy:
 
 
 def written_out(body: tuple[Node, ...]) -> tuple[list[Copy], float]:
-    """The straight-line code directly in a body, loops that go round left out, and how many such pieces there are.
+    """The straight-line code directly in a body, without inner loops, and how many such pieces there are.
 
-    Usually that is 1; where an unrolled loop has very many copies, one of them stands for all.
+    Usually there is 1; where an unrolled loop has very many copies, one of them represents all.
     """
     straight = tuple(node for node in body if not goes_round(node))
     pieces = 1.0
@@ -75,7 +75,7 @@ def _copies(node: Node, values: Mapping[str, Affine], lanes: Loop | None = None)
 
 @dataclass
 class Block:
-    """The written-out code inside one loop, or outside of all of them (`loop` is None)."""
+    """The written-out code inside one loop, or outside all loops (`loop` is None)."""
 
     program: Program
     machine: MachineModel
@@ -89,13 +89,13 @@ class Block:
         self._spilled = self._spilled_share()
 
     def work(self) -> Work:
-        """The instructions of one time through the code."""
+        """The instructions of one pass through the code."""
         total, pointers = Work(), set()
-        known: dict[Place, set[int]] = {}  # what is in a register: constants, for each moving part
+        known: dict[Place, set[int]] = {}  # the contents of registers: constant parts, for each moving part
         for copy in self.copies:
             statement, times = copy.statement, 1
             scalar = copy.lanes is not None and has_lane_guard(statement, copy.lanes)
-            if scalar:  # the guard cuts through the lanes: one after the other
+            if scalar:  # the guard holds for some lanes only: one after the other
                 times = copy.lanes.extent or 1
             one = Work(other=GUARD_INSTRUCTIONS * len(statement.guards))
             for load in statement.loads:
@@ -116,10 +116,10 @@ class Block:
         return total + Work(other=len(pointers))
 
     def chain_cycles(self) -> float:
-        """The cycles between one round of the loop and the next, on a machine that can do everything at once.
+        """The cycles between one round of the loop and the next, on a machine with unlimited units.
 
-        Only results that a later round reads make it wait. From a store to a load in a later round it takes
-        `forward_cycles`; in the same round the compiler passes the value on in a register.
+        A round waits only for results of earlier rounds. From a store to a load in a later round it takes
+        `forward_cycles`; within a round the compiler passes the value on in a register.
         """
         if self.loop is None or not any(
             load.buffer == copy.statement.buffer or self.program.buffer(load.buffer).scope != "memory"
@@ -139,13 +139,13 @@ class Block:
         return (ends[-1] - ends[half - 1]) / (CHAIN_ROUNDS - half)
 
     def _arrival(self, ready: dict, load: Load, copy: Copy, turn: int) -> float:
-        """When a loaded value is there."""
+        """The time at which a loaded value is available."""
         time, when = ready.get(self._at_turn(load, copy, turn), (0.0, turn))
         in_memory = self.program.buffer(load.buffer).scope != "register" or self._spilled > 0.5
         return time + self.machine.forward_cycles * (in_memory and when < turn)
 
     def _at_turn(self, access: Load, copy: Copy, turn: int) -> object:
-        """The element that an access touches in one round of the loop."""
+        """The element that an access touches in a given round of the loop."""
         here = {self.loop.name: affine(turn)}
         return access.buffer, tuple(one.substitute(here) for one in copy.index(access))
 
@@ -159,18 +159,18 @@ class Block:
         return Work(arithmetic=wide * _operations(statement.value))
 
     def _access(self, access: Load, copy: Copy, is_write: bool, scalar: bool) -> Work:
-        """The instructions of one access: one for each register's worth of neighbours, else one for each lane."""
+        """The instructions of one access: one per register's worth of neighbours, otherwise one per lane."""
         buffer = self.program.buffer(access.buffer)
         count, moves = 1, 0
         if copy.lanes is not None and not scalar:
             step = lane_step(copy.lanes, buffer.offset(access.index))
             lanes = copy.lanes.extent or 1
             if buffer.scope == "register" and own_names(copy.lanes) & _outer_names(access):
-                step = None  # vector variables lie along the last axis
+                step = None  # vector variables run along the last axis
             if step == 1:
                 count = self._registers_of(copy, buffer.element_bytes)
             elif step != 0:
-                count = moves = lanes  # each element is put into, or taken out of, the vector
+                count = moves = lanes  # each element is inserted into the vector, or extracted from it
         if buffer.scope == "register":
             count *= self._spilled
         return Work(count * (not is_write), count * is_write, moves)
@@ -181,7 +181,7 @@ class Block:
         return ceil(lanes / self.machine.lanes(element_bytes))
 
     def _is_too_wide(self, copy: Copy) -> bool:
-        """Whether a statement's vectors are wider than the machine's: compilers keep such ones in memory."""
+        """Whether a statement's vectors are wider than the machine's: compilers keep such vectors in memory."""
         return self._registers_of(copy, self.program.buffer(copy.statement.buffer).element_bytes) > 1
 
     def _spilled_share(self) -> float:
@@ -197,11 +197,11 @@ class Block:
                     place = tuple(one.substitute(first) for one in copy.index(access))
                     apart = copy.lanes is not None and own_names(copy.lanes) & _outer_names(access)
                     needed[access.buffer, place] = (copy.lanes.extent or 1) if apart else 1
-        room = self.machine.vector_registers - 3  # operands and results on their way
+        room = self.machine.vector_registers - 3  # operands and results in flight
         return max(0.0, 1 - room / max(1, sum(needed.values())))
 
     def _is_hoisted(self, load: Load, copy: Copy) -> bool:
-        """Whether a load is the same in every round, and no store in the loop may change what it reads."""
+        """Whether a load is the same in every round, and no store in the loop may change the loaded element."""
         if self.loop is None:
             return False
         if any(one.names & own_names(self.loop) for one in copy.index(load)):
@@ -213,13 +213,13 @@ class Block:
         return one == other or scopes == {"memory"}
 
     def _place(self, access: Load, copy: Copy) -> tuple[Place, int]:
-        """Where an access lies: the array, the part that moves, the lanes; and the constant part."""
+        """The place of an access: the array, the part that moves, and the lanes; and the constant part."""
         offset = self.program.buffer(access.buffer).offset(copy.index(access))
         lanes = copy.lanes.name if copy.lanes is not None else ""
         return (access.buffer, offset.terms, lanes), offset.constant
 
     def _forget(self, known: dict[Place, set[int]], place: Place, constant: int) -> None:
-        """After a store: what may have changed must be loaded again, and what was stored is known."""
+        """After a store: elements that may have changed must be loaded again, and the stored one is known."""
         for other in list(known):
             if other[0] == place[0]:
                 if other != place:
@@ -229,7 +229,7 @@ class Block:
         known.setdefault(place, set()).add(constant)
 
     def _pointer(self, place: Place) -> set[Place]:
-        """The address that must be moved on in each round; copies at a fixed distance share one."""
+        """The address that must be advanced in each round; copies at a fixed distance share one."""
         if self.loop is None or self.program.buffer(place[0]).scope == "register":
             return set()
         moves = any(name in own_names(self.loop) for name, _ in place[1])
@@ -247,7 +247,8 @@ def _operations(value: Expression) -> int:
 
 
 def _end(value: Expression, times: Iterator[float], latency_cycles: float) -> float:
-    """When a value is there: each operation waits for the later of its operands; `times` are those of the loads."""
+    """The time at which a value is available: an operation waits for its later operand; `times` are those of the
+    loads."""
     if isinstance(value, Load):
         return next(times)
     if isinstance(value, Constant):

@@ -1,8 +1,8 @@
-"""What arithmetic and memory cost in energy: published figures as data, and sums over them.
+"""The energy of arithmetic and memory accesses: published figures as data, and sums over them.
 
-The figures are of one process of about 2008, published in 2014. Arithmetic has become cheaper since then, an access to
-DDR memory has not: Jouppi et al., "Ten Lessons From Three Generations Shaped Google's TPUv4i", ISCA 2021, compare
-45 and 7 nm.
+The figures are of one process of about 2008, published in 2014. The energy of arithmetic has fallen since then, that of
+an access to DDR memory has not: Jouppi et al., "Ten Lessons From Three Generations Shaped Google's TPUv4i", ISCA 2021,
+compare 45 and 7 nm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mini_lib.require import checked, of_type, positive, shown, whole
 
 @dataclass(frozen=True)
 class EnergyTable:
-    """Joules of each operation and of each access to a memory, with where they are from.
+    """Joules of each operation and of each access to a memory, with the source of the figures.
 
     `operation_j` is keyed by name; `cache_j` by the size of the cache in bytes, for one access of
     `access_bytes`; `dram_j` is a range for the same width.
@@ -55,8 +55,8 @@ class EnergyTable:
         """Return the energy of one access to a cache of this size.
 
         Between two sizes of the table it grows as a power of the size, so that it is a straight
-        line on logarithmic axes. That is our reading, not the source's; from 8 to 32 KB the power
-        is exactly 1/2, as the length of the wires grows with the side of the cache.
+        line on logarithmic axes. That is our interpolation, not the source's; from 8 to 32 KB the power is exactly 1/2,
+        just as the length of the wires grows with the side of the cache.
 
         Raises:
             TypeError: `size_bytes` is not a whole number.
@@ -109,12 +109,12 @@ class Energy:
 
     @property
     def low_j(self) -> float:
-        """The sum with the low figure of each part."""
+        """The sum of the low figures of all parts."""
         return sum(low for low, _ in self.parts_j.values())
 
     @property
     def high_j(self) -> float:
-        """The sum with the high figure of each part."""
+        """The sum of the high figures of all parts."""
         return sum(high for _, high in self.parts_j.values())
 
 
@@ -123,13 +123,13 @@ def energy_j(
 ) -> Energy:
     """Return the energy of operations, of bytes moved out of caches, and of bytes moved from DRAM.
 
-    `operations` counts each by its name in the table. `cache_bytes` says, for the size of each
+    `operations` gives the count of each operation by its name in the table. `cache_bytes` says, for the size of each
     cache in bytes, how many bytes were read from it or written to it. Bytes are charged in whole
     accesses. Not counted: instructions, registers, leakage.
 
     Raises:
         TypeError: a count is not a whole number.
-        ValueError: an operation is not in the table, a count is negative, a cache is outside it.
+        ValueError: an operation is not in the table, a count is negative, or a cache is outside the table.
 
     A thousand fp32 multiply-adds, whose two operands come from a 32 KB cache: 4.6 pJ of arithmetic
     each, and one access of 8 bytes at 20 pJ. One byte in a hundred comes from DRAM, 10 accesses:

@@ -1,7 +1,7 @@
-"""How long will a schedule take? An estimate from its loops, without running it.
+"""An estimate of the time of a schedule from its loops, without running it.
 
 Source of the method: Stengel, Treibig, Hager and Wellein, "Quantifying performance bottlenecks of stencil computations
-using the Execution-Cache-Memory model", ICS 2015; here everything that can overlap is taken to overlap.
+using the Execution-Cache-Memory model", ICS 2015; here everything that can overlap is assumed to overlap.
 """
 
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ from mini_lib.loops.machine.work import Work
 from mini_lib.loops.meaning.walk import own_names
 from mini_lib.require import of_type, whole
 
-LOOP_INSTRUCTIONS = 2  # compare, jump; the pointers are counted with their accesses
+LOOP_INSTRUCTIONS = 2  # compare and jump; the pointers are counted with their accesses
 FORK_CYCLES = 10_000  # to wake the other cores, and to wait for the last one
 
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """The cycles that a program is expected to take, and what they are made of.
+    """The cycles that a program is expected to take, and their parts.
 
-    - `issue_cycles`: to begin all instructions of its statements (`work`), if none had to wait;
-    - `chain_cycles`: what is added where each result waits for the one before it;
-    - `loop_cycles`: what is added by counters, jumps and entries into loops;
-    - `memory_cycles`: for each cache, how long its misses keep what lies below it busy (`traffic`).
+    - `issue_cycles`: to issue all instructions of its statements (`work`) if none had to wait;
+    - `chain_cycles`: added where each result waits for the one before it;
+    - `loop_cycles`: added by counters, jumps and entries into loops;
+    - `memory_cycles`: for each cache, how long its misses keep the level below it busy (`traffic`).
 
-    The core works while lines are on their way, so the total is the larger of the core's cycles and memory's.
+    The core works while lines are being fetched, so the total is the larger of the core's cycles and the memory's.
     """
 
     work: Work
@@ -45,7 +45,7 @@ class TimeEstimate:
 
     @property
     def cycles(self) -> float:
-        """Cycles in all."""
+        """Total cycles."""
         return max(self.core_cycles, sum(self.memory_cycles))
 
     @property
@@ -55,7 +55,7 @@ class TimeEstimate:
 
     @property
     def bound(self) -> str:
-        """What most of the time goes into: "instructions", "chain", "loops" or "memory"."""
+        """The part that takes the most time: "instructions", "chain", "loops" or "memory"."""
         if sum(self.memory_cycles) > self.core_cycles:
             return "memory"
         parts = {"instructions": self.issue_cycles, "chain": self.chain_cycles, "loops": self.loop_cycles}
@@ -92,18 +92,18 @@ def estimate_time(
 ) -> TimeEstimate:
     """Estimate the time of a program on a machine (default: `this_machine()`).
 
-    The rules, in the order in which they are applied:
+    The rules, in the order of application:
 
     1. Straight-line code (unrolled copies and vectors included) is counted instruction by instruction; the busiest
        unit of the core decides how long it takes (`Work.cycles`).
     2. A loop over straight-line code takes, in each round, the larger of that and of the chain from round to round
        (`Block.chain_cycles`). A loop so short that several fit into the core's window overlaps with its next start.
-    3. Each round costs a compare and a jump more, each entry `entry_cycles`.
-    4. The lines that each cache misses come from a simulation (`traffic`); one costs `stream_cycles` where it
-       follows its neighbour, else `jump_cycles`. Memory and core overlap.
-    5. A parallel loop divides the work among as many cores as there are, or as it has iterations.
+    3. Each round also costs a compare and a jump, each entry `entry_cycles`.
+    4. The lines that each cache misses come from a simulation (`traffic`); a line costs `stream_cycles` where it
+       follows its neighbour, otherwise `jump_cycles`. Memory and core overlap.
+    5. A parallel loop divides the work among all cores, or among as many as it has iterations.
 
-    Guards count as instructions that are always passed; loops with changing bounds by their mean.
+    Guards count as instructions that always let the statement pass; loops with changing bounds count by their mean.
 
     Raises:
         ValueError: as `misses`, or `sample` is below 1.
@@ -129,9 +129,9 @@ def estimate_time(
 
 
 def core_cycles(program: Program, machine: MachineModel | None = None) -> float:
-    """The cycles of the core as if all data lay in the first cache: `estimate_time` without simulated caches.
+    """The cycles of the core as if all data were in the first cache: `estimate_time` without simulated caches.
 
-    128 rounds, in each of which a sum of 4 cycles waits for a store of 5 cycles to arrive, and 5 to enter the loop:
+    In each of 128 rounds a sum of 4 cycles waits 5 cycles for a store to arrive, and entering the loop takes 5:
 
     >>> from mini_lib.loops import reduction
     >>> round(core_cycles(reduction(128), MachineModel()))
@@ -144,7 +144,7 @@ def core_cycles(program: Program, machine: MachineModel | None = None) -> float:
 def _body(
     program: Program, body: tuple[Node, ...], around: tuple[Loop, ...], machine: MachineModel, serial: bool = False
 ) -> _Core:
-    """The cost of one time through a body: its straight-line code, then the loops in it."""
+    """The cost of one pass through a body: its straight-line code, then the loops in it."""
     copies, pieces = written_out(body)
     total = _Core()
     if copies:
@@ -169,7 +169,7 @@ def _loop(program: Program, loop: Loop, around: tuple[Loop, ...], machine: Machi
     else:
         copies, _ = written_out(loop.body)
         both = (inside.work + own).cycles(machine)
-        issue = max(both, 1.0)  # no loop takes less than a cycle a round
+        issue = max(both, 1.0)  # no loop takes less than a cycle per round
         length = trips * _chain_goes_on(program, copies, path)
         in_flight = machine.window / max(1.0, (inside.work + own).instructions * length)
         chain = Block(program, machine, copies, loop).chain_cycles() / max(1.0, in_flight)
@@ -181,7 +181,7 @@ def _loop(program: Program, loop: Loop, around: tuple[Loop, ...], machine: Machi
 
 
 def _chain_goes_on(program: Program, copies: list[Copy], path: tuple[Loop, ...]) -> float:
-    """How often the innermost loop is entered again and goes on with the same sums."""
+    """How often the innermost loop is entered again and continues the same sums."""
     sums = [copy for copy in copies if copy.statement.store in copy.statement.loads]
     entries = 1.0
     if any(i.names & own_names(path[-1]) for copy in sums for i in copy.index(copy.statement.store)):

@@ -1,7 +1,7 @@
-"""How a layer is cut to fit what the hardware computes in one go, and how much of that is padding.
+"""How a layer is cut into the blocks that the hardware computes at once, and how much of them is padding.
 
 A unit multiplies a small matrix by a small matrix. A layer that is a matrix product is cut into blocks of that shape;
-the last block of each axis is filled up with zeros, which cost as much as numbers do.
+the last block of each axis is filled up with zeros, which cost as much as other numbers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mini_lib.require import checked, not_negative, of_type, positive, shown, wh
 
 @dataclass(frozen=True)
 class MatrixUnit:
-    """Hardware that does C[m, n] += A[m, k] * B[k, n] for one fixed shape, a call every `cycles`.
+    """Hardware that computes C[m, n] += A[m, k] * B[k, n] for one fixed shape, one call every `cycles`.
 
-    In a matrix unit a number of A meets every column n, and one of B every row m. Where `own_operands` is set, each
-    lane brings its own A and B, as in the vector unit of a CPU: then a lane can also hold a group. `weight_cycles` is
-    the least time that one block of B keeps the unit: a systolic array must shift the next block in meanwhile.
+    In a matrix unit a number of A is used in every column n, and one of B in every row m. Where `own_operands` is set,
+    each lane brings its own A and B, as in the vector unit of a CPU: then a lane can also hold a group. `weight_cycles`
+    is the least time that one block of B occupies the unit: a systolic array must shift in the next block meanwhile.
 
     Raises:
         TypeError: a side is not a whole number, `cycles` or `weight_cycles` is not a number.
@@ -50,7 +50,7 @@ class MatrixUnit:
 
     @property
     def macs_per_cycle(self) -> float:
-        """The peak: multiply-accumulates in each cycle if nothing is padding."""
+        """The peak: multiply-accumulates per cycle if there is no padding."""
         return self.m * self.n * self.k / self.cycles
 
 
@@ -102,7 +102,7 @@ class Problem:
 
     @property
     def macs(self) -> int:
-        """The multiply-accumulates that are wanted."""
+        """The multiply-accumulates of the problem, without padding."""
         return self.m * self.n * self.k * self.groups
 
 
@@ -157,7 +157,7 @@ def _pair(name: str, value: object) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A problem on a unit: `loops` says which loop of the problem lies on the unit's m, n and k.
+    """A problem on a unit: `loops` says which loops of the problem are mapped to the unit's m, n and k.
 
     Raises:
         ValueError: the unit cannot hold the loops in this way.
@@ -191,7 +191,7 @@ class Mapping:
 
     @property
     def blocks(self) -> dict[str, int]:
-        """How many blocks each loop of the problem is cut into."""
+        """The number of blocks that each loop of the problem is cut into."""
         counts = {size.name: getattr(self.problem, size.name) for size in fields(Problem)}
         for loop, side in zip(self.loops, (self.unit.m, self.unit.n, self.unit.k), strict=True):
             counts[loop] = ceil(counts[loop] / side)
@@ -199,7 +199,7 @@ class Mapping:
 
     @property
     def padded_shape(self) -> dict[str, int]:
-        """The sizes of the loops, each filled up to whole blocks."""
+        """The sizes of the loops, each rounded up to whole blocks."""
         sides = dict(zip(self.loops, (self.unit.m, self.unit.n, self.unit.k), strict=True))
         return {loop: count * sides.get(loop, 1) for loop, count in self.blocks.items()}
 
@@ -211,31 +211,31 @@ class Mapping:
 
     @property
     def utilization(self) -> float:
-        """Wanted multiply-accumulates over those that were done; the rest is padding."""
+        """The problem's multiply-accumulates over those that are computed; the rest is padding."""
         return self.problem.macs / (self.calls * self.unit.m * self.unit.n * self.unit.k)
 
     @property
     def cycles(self) -> float:
-        """The time if the unit is never kept waiting for data."""
-        rows = self.blocks[self.loops[0]]  # what streams past one block of weights
+        """The time if the unit never waits for data."""
+        rows = self.blocks[self.loops[0]]  # the rows that stream past one block of weights
         return self.calls // rows * max(rows * self.unit.cycles, self.unit.weight_cycles)
 
     @property
     def share_of_peak(self) -> float:
-        """The most that this mapping can reach of the unit's multiply-accumulates a cycle."""
+        """The largest share of the unit's multiply-accumulates per cycle that this mapping can reach."""
         return self.problem.macs / (self.cycles * self.unit.macs_per_cycle)
 
 
 def mappings(problem: Problem, units: Sequence[MatrixUnit] = UNITS) -> tuple[Mapping, ...]:
-    """Return all ways to lay the loops of a problem onto these units, the best share of peak first.
+    """Return all ways to map the loops of a problem onto these units, the best share of peak first.
 
-    Of ways that come to the same blocks, as on an axis of one lane, the first is given.
+    Of ways that give the same blocks, as on an axis of one lane, only the first is returned.
 
     Raises:
         ValueError: there is no unit.
 
-    A depthwise convolution has one column in each group. A matrix unit computes its other columns
-    for nothing; a vector unit can give each lane its own channel:
+    A depthwise convolution has one column in each group. The other columns of a matrix unit are wasted; a vector unit
+    can give each lane its own channel:
 
     >>> depthwise = conv2d_as_matmul(64, 64, (3, 3), (16, 16), groups=64)
     >>> for mapping in mappings(depthwise, [TENSOR_CORE, AVX2_FP32]):
@@ -277,7 +277,7 @@ def best_mapping(problem: Problem, units: Sequence[MatrixUnit] = UNITS) -> Mappi
 
 
 def _refusal(unit: MatrixUnit, loops: tuple[str, ...]) -> str:
-    """Say why loops cannot lie on a unit's axes, or nothing."""
+    """Say why loops cannot be mapped to a unit's axes; empty if they can."""
     if len(loops) != 3 or len(set(loops)) != 3 or not set(loops) <= {"m", "n", "k", "groups"}:
         return "give three different ones of m, n, k, groups"
     if loops[2] != "k":

@@ -1,4 +1,4 @@
-"""What the cost model knows about a machine, and a second of measuring that finds it out."""
+"""The cost model's description of a machine, and a measurement of it that takes a second."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ from mini_lib.loops.caches.cache import Cache, check_levels
 from mini_lib.require import checked, of_type, positive, whole
 
 SCHEDULE_FLAGS = ("-O1", "-march=native")
-MOST_MEASURED_BYTES = 64 << 20  # stands for "far away", where nothing is cached
+MOST_MEASURED_BYTES = 64 << 20  # this counts as "far away", where nothing is cached
 JUMP_BYTES = 1024  # the step down a column of 256 floats
 COSTS = ("stream_cycles", "jump_cycles", "back_cycles")
 COUNTS = ("vector_bytes", "vector_registers", "window", "cores")
@@ -29,18 +29,18 @@ _CPUINFO = Path("/proc/cpuinfo")
 class MachineModel:
     """One core of a machine, in a few numbers, and how many cores there are.
 
-    `loads`, `stores` and `arithmetic` are the most instructions of a kind that begin in one cycle, `issue` the most in
-    all. `latency_cycles` pass from an operation's operands to its result (`vector_latency_cycles` for a vector),
-    `forward_cycles` from a store to a load of the same place, `entry_cycles` on each entry into a loop. `window` is how
-    many instructions wait for their operands at the same time.
+    `loads`, `stores` and `arithmetic` are the most instructions of a kind that can begin in one cycle, and `issue` is
+    the most of all kinds together. `latency_cycles` pass from an operation's operands to its result
+    (`vector_latency_cycles` for a vector), `forward_cycles` from a store to a load of the same place, `entry_cycles` on
+    each entry into a loop. `window` is how many instructions can wait for their operands at the same time.
 
-    `caches` lie one below the other. `stream_cycles`, `jump_cycles` and `back_cycles` have an entry for each: the
-    cycles to fetch one line that this level misses, where lines follow each other (a prefetcher has asked for it),
-    and where they do not; and to send down a changed line that jumped. (A changed line of a stream costs as much
-    as to fetch it.)
+    `caches` are ordered from the first level down. `stream_cycles`, `jump_cycles` and `back_cycles` have an entry for
+    each. The first two are the cycles to fetch a line that this level misses: where lines follow each other (a
+    prefetcher has already asked for it), and where they do not. The third is the cycles to send down a changed line
+    that jumped. (A changed line of a stream costs as much as fetching it.)
 
     Raises:
-        ValueError: a number that is not positive, or not one cost for each cache.
+        ValueError: a number is not positive, or there is not one cost per cache.
 
     >>> machine = MachineModel()
     >>> machine.lanes(4), machine.peak_flops_per_s / 1e9        # 2 instructions * 8 lanes * 3 GHz
@@ -88,17 +88,17 @@ class MachineModel:
 
     @property
     def peak_flops_per_s(self) -> float:
-        """The most operations on 4-byte floats that one core does in a second."""
+        """The peak of one core in operations on 4-byte floats per second."""
         return self.frequency_hz * self.arithmetic * self.lanes(4)
 
     @property
     def bandwidth_bytes_per_s(self) -> float:
-        """The most bytes that one core gets in a second from below the last cache."""
+        """The most bytes per second that one core gets from below the last cache."""
         return self.frequency_hz * self.caches[-1].line_bytes / self.stream_cycles[-1]
 
 
 def this_machine() -> MachineModel:
-    """This machine as far as the operating system describes it, the rest as in a common one; nothing is timed."""
+    """This machine as far as the operating system describes it, and otherwise a common one; nothing is timed."""
     caches = _caches() or MachineModel().caches
     costs = {name: tuple(getattr(MachineModel(), name)[: len(caches)]) for name in COSTS}
     vector_bytes, registers = _vectors()
@@ -113,7 +113,7 @@ def this_machine() -> MachineModel:
 
 @cache
 def measure_machine_model() -> MachineModel:
-    """This machine, with clock, latencies and the price of a line measured by small loops, about a second in all.
+    """This machine, with clock, latencies and the cost of a line measured by small loops, in about a second.
 
     None of the loops is a kernel of the lessons: they add, go round one variable, or walk over memory.
 
@@ -142,7 +142,7 @@ def measure_machine_model() -> MachineModel:
         for kernel, step in ((library.fetch, 64), (library.fetch, JUMP_BYTES), (library.change, JUMP_BYTES)):
             elapsed_s = _fastest_s(kernel, passes, start, size, step)
             here.append(elapsed_s * frequency_hz / (passes * size / 64))
-        stream, jump, change = here  # a change is a fetch, and later the way back
+        stream, jump, change = here  # changing a line costs a fetch, and later the write-back
         for name, cycles in zip(COSTS, (stream, max(jump, stream), change - jump), strict=True):
             costs[name].append(max(0.5, cycles - sum(costs[name])))
     return replace(
@@ -156,7 +156,7 @@ def measure_machine_model() -> MachineModel:
 
 
 def _fastest_s(function: ctypes._CFuncPtr, *arguments: int) -> float:
-    """The shortest of a few runs: what disturbs a loop this short only ever makes it longer."""
+    """The shortest of a few runs, since disturbances can only make such a short loop longer."""
     words = [ctypes.c_int64(argument) for argument in arguments]
     times_s = []
     for _ in range(REPEATS):
@@ -167,7 +167,7 @@ def _fastest_s(function: ctypes._CFuncPtr, *arguments: int) -> float:
 
 
 def _caches() -> tuple[Cache, ...]:
-    """The first two levels for data, as Linux describes them; what is below them counts as memory."""
+    """The first two levels for data, as Linux describes them; everything below them counts as memory."""
     found: dict[int, Cache] = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
@@ -193,7 +193,7 @@ def _vectors() -> tuple[int, int]:
 
 
 def _x86_flags() -> set[str] | None:
-    """What an x86 processor can do, by Linux, or else by what the compiler defines for it; None for another one."""
+    """The features of an x86 processor, from Linux or else from the compiler's macros; None for another processor."""
     try:
         return set(_CPUINFO.read_text().split("flags", 1)[1].split("\n", 1)[0].split())
     except (OSError, IndexError):

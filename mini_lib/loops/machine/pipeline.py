@@ -1,4 +1,4 @@
-"""Memory fetching: how much of the time for loading a tile is hidden behind computing another one.
+"""Memory fetching: how much of the time for loading a tile is hidden by computing another one.
 
 A loader fetches the tiles in order, an engine computes them in order, and each tile waits in a
 buffer from the start of its load to the end of its computation. With one buffer they take turns;
@@ -17,9 +17,9 @@ from mini_lib.require import not_negative, of_type, whole
 
 @dataclass(frozen=True)
 class Span:
-    """What one tile keeps busy, and from when to when: a bar of a Gantt chart.
+    """The time in which one tile is loaded or computed: a bar of a Gantt chart.
 
-    `kind` is "load" or "compute"; `buffer` says in which buffer the tile lies.
+    `kind` is "load" or "compute"; `buffer` is the number of the tile's buffer.
     """
 
     tile: int
@@ -30,10 +30,10 @@ class Span:
 
 
 def timeline(load_s: Sequence[float], compute_s: Sequence[float], buffers: int = 2) -> tuple[Span, ...]:
-    """Return when each tile is loaded and computed: two spans a tile, tile by tile.
+    """Return the times at which each tile is loaded and computed: two spans per tile, tile by tile.
 
-    Tile t is loaded as soon as the loader is free and tile t - buffers has left its buffer. It is
-    computed as soon as it is there and the engine is free.
+    Tile t is loaded as soon as the loader is free and tile t - buffers has left its buffer. It is computed as soon as
+    it is loaded and the engine is free.
 
     Raises:
         TypeError: a time or `buffers` is not a number of its kind.
@@ -77,8 +77,8 @@ def pipelined_s(load_s: Sequence[float], compute_s: Sequence[float], buffers: in
     >>> pipelined_s([1, 1, 1], [4, 4, 4]), pipelined_s([1, 1, 1], [4, 4, 4], buffers=1)
     (13.0, 15.0)
 
-    Uneven tiles profit from a third buffer. With two, the load of tile 2 waits for tile 0 and takes
-    from 5 to 9 s, while the engine stands still from 6 to 9 s. With three it takes from 2 to 6 s:
+    Uneven tiles profit from a third buffer. With two, the load of tile 2 waits for tile 0 and lasts from 5 to 9 s,
+    while the engine is idle from 6 to 9 s. With three it lasts from 2 to 6 s:
 
     >>> pipelined_s([1, 1, 4], [4, 1, 1], buffers=2), pipelined_s([1, 1, 4], [4, 1, 1], buffers=3)
     (10.0, 7.0)
@@ -92,7 +92,7 @@ def double_buffered_s(load_s: Sequence[float], compute_s: Sequence[float]) -> fl
     Raises:
         TypeError, ValueError: as `timeline`.
 
-    Load 0 in the open, then 4 s of computing cover the load of 3 s, then 2 s of computing:
+    Load 0 is not hidden; then 4 s of computing hide the load of 3 s; then come 2 s of computing:
 
     >>> double_buffered_s([3, 3], [4, 2])
     9.0

@@ -1,7 +1,7 @@
-"""The cache misses of a program without compiling it: its loops as a table, walked by C that is compiled once.
+"""The cache misses of a program without compiling it: its loops as a table, walked by C code that is compiled once.
 
-`misses` writes each program out as C, which runs faster and takes a tenth of a second to compile. A search that
-looks at hundreds of programs, each for a moment, is better served by this. The counts are the same.
+`misses` writes each program out as C, which runs faster and takes a tenth of a second to compile. For a search that
+looks briefly at hundreds of programs, this is faster. The counts are the same.
 """
 
 import ctypes
@@ -62,7 +62,7 @@ void walk_table(cachesim *s, const int64_t *table, int64_t words, int64_t *varia
 
 
 def quick_misses(program: Program, *caches: Cache) -> tuple[LevelStats, ...]:
-    """What one to three levels of cache see of a program: what `misses` returns, sooner for a short program.
+    """Return the same as `misses`: the counts of one to three levels of cache, sooner for a short program.
 
     Raises:
         ValueError: as `misses`.
@@ -125,7 +125,7 @@ def _lanes(
     if not uneven and not has_lane_guard(statement, loop):
         return _statement(statement, loop, program, bases, variables)
     words = []
-    for is_write in (False, True):  # lane by lane: its guard holds for some of them only
+    for is_write in (False, True):  # lane by lane: its guard holds for only some of them
         body = _statement(statement, None, program, bases, variables, only=is_write)
         head = _head(loop, variables)
         words += [0, len(head) + len(body), *head, *body]
@@ -152,7 +152,7 @@ def _statement(
         offset = buffer.offset(access.index)
         step = 0 if lanes is None else lane_step(lanes, offset)
         extent = 1 if lanes is None else lanes.extent or 1
-        wide = extent if step == 1 else 1  # elements side by side are one access
+        wide = extent if step == 1 else 1  # adjacent elements are one access
         for lane in range(1 if step in (0, 1) else extent):
             here = offset.substitute(first) + lane * (step or 0)
             address = here * buffer.element_bytes + bases[buffer.name]

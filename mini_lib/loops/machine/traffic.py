@@ -1,4 +1,4 @@
-"""What the caches cost a program: the lines that each level fetches, and whether they come one after the other."""
+"""A program's cache traffic: the lines that each level fetches, and whether they follow each other in memory."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -13,16 +13,16 @@ from mini_lib.loops.machine.sample import quick_misses
 from mini_lib.loops.meaning.walk import accesses
 
 SAMPLE_ACCESSES = 10_000_000  # about 0.1 s of simulation
-STREAM_LINES = 4  # a prefetcher runs ahead after so many lines in a row
+STREAM_LINES = 4  # a prefetcher starts after this many lines in a row
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """The cache lines that move at each level, first level first, and what share of them jumps.
+    """The cache lines that move at each level, first level first, and the share of them that jumps.
 
-    `fills[0]` are the lines that the first level fetches, `write_backs[0]` the changed ones that it sends down, and
-    so on. `jump_share` (0 to 1) are the fetched lines that no prefetcher sees coming, `back_share` the share among
-    those that are stored to.
+    `fills[0]` is the number of lines that the first level fetches, `write_backs[0]` the number of changed lines that it
+    sends down, and so on. `jump_share` (0 to 1) is the share of fetched lines that no prefetcher can predict, and
+    `back_share` is that share among the lines that are stored to.
     """
 
     fills: tuple[float, ...]
@@ -31,7 +31,7 @@ class Traffic:
     back_share: float = 0.0
 
     def cycles(self, machine: MachineModel) -> tuple[float, ...]:
-        """The cycles that each level is busy.
+        """The cycles for which each level is busy.
 
         10 lines, half of them in a row at 2 cycles, half of them jumps at 4:
 
@@ -54,14 +54,14 @@ def _between(low: float, high: float, share: float) -> float:
 def traffic(program: Program, machine: MachineModel, *, sample: int | None = SAMPLE_ACCESSES) -> Traffic:
     """The lines that move when a program runs again and again, from a simulation of the machine's caches.
 
-    The simulation is exact and starts empty. What is fetched for the first time is taken off again at a level that
-    holds all of the program's arrays: there it lies since the last run.
+    The simulation is exact and starts empty. At a level that holds all of the program's arrays, first fetches are
+    subtracted again: there the lines remain from the last run.
 
     A program that makes more than `sample` accesses is simulated in part: the first few iterations of its outermost
-    loop, and as many again, which stand for all further ones. `sample=None` simulates everything.
+    loop, and equally many after them, which represent all further ones. `sample=None` simulates everything.
 
     Raises:
-        ValueError: `sample` is below 1; else as `misses`.
+        ValueError: `sample` is below 1; or as `misses`.
     """
     if sample is not None and sample < 1:
         raise ValueError(f"sample must be 1 access or more, or None, got {sample}; use 10_000_000")
@@ -115,10 +115,10 @@ def _first_iterations(program: Program, count: int) -> Program:
 def jump_share(program: Program, line_bytes: int = 64, *, stores_only: bool = False) -> float:
     """The share of the lines a program walks over that do not follow each other in memory, 0 to 1.
 
-    Each access is followed from the innermost loop outwards for as long as its elements lie side by side. A run of
-    4 lines and more is one that a prefetcher catches up with; every line of a shorter run is a jump.
+    Each access is followed from the innermost loop outwards as long as its elements are contiguous. A prefetcher
+    catches up with a run of 4 lines or more; every line of a shorter run is a jump.
 
-    Row by row there is no jump. Down a column each element is one, and the row beside it has a line for 16 of them:
+    Row by row there is no jump. Down a column each element is a jump, and a row has only one line for 16 elements:
 
     >>> from mini_lib.loops import transpose
     >>> jump_share(transpose(256, 256)) == 1 / (1 + 1 / 16)
@@ -155,9 +155,9 @@ def _runs(program: Program, access: Load, leaf: Leaf) -> tuple[int, float]:
 
 
 def mean_trips(loops: tuple[Loop, ...]) -> list[float]:
-    """How often each loop goes round for each time it is entered, outermost first.
+    """The iterations of each loop per entry, outermost first.
 
-    Where the bounds change, it is what they are in the middle of the loops around: exact for a triangle.
+    Where the bounds change, it uses their values in the middle of the loops around: exact for a triangle.
 
     >>> from mini_lib.loops.affine import affine
     >>> triangle = Loop("i", (affine(0),), (affine(9),), ()), Loop("j", (affine(0),), (affine("i") + 1,), ())

@@ -1,4 +1,4 @@
-"""Instructions by kind, and how many cycles a core needs to begin them."""
+"""Instructions by kind, and how many cycles a core needs to issue them."""
 
 from dataclasses import dataclass, fields
 
@@ -26,13 +26,13 @@ class Work:
 
     @property
     def instructions(self) -> float:
-        """All of them."""
+        """The total number of instructions."""
         return self.loads + self.stores + self.arithmetic + self.other
 
     def cycles(self, machine: MachineModel) -> float:
-        """The cycles that they take up where no one waits: the busiest of the machine's units decides.
+        """The cycles that they take where none has to wait: the busiest of the machine's units decides.
 
-        4 loads at 2 a cycle take 2 cycles, and 3 stores at 1 a cycle take 3:
+        4 loads at 2 per cycle take 2 cycles, and 3 stores at 1 per cycle take 3:
 
         >>> Work(loads=4, stores=3, arithmetic=2).cycles(MachineModel(loads=2, stores=1, arithmetic=2))
         3.0

@@ -1,4 +1,4 @@
-"""Run a program in plain Python, statement by statement: what it means, on any hardware."""
+"""Run a program in plain Python, statement by statement: its meaning, on any hardware."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
 
     A value is calculated in the type of the buffer that it is stored in: floats round after each operation, integers
     wrap. A local buffer is empty at the start of each iteration of its home loop. An argument marked as temporary may
-    be left out. About 100,000 statements a second; `compile_nest` runs large programs.
+    be left out. It runs about 100,000 statements per second; use `compile_nest` for large programs.
 
     Raises:
         ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out of bounds; an
@@ -34,7 +34,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         buffer.name: _cells(arrays[buffer.name]) if buffer.name in arrays else {} for buffer in program.buffers
     }
     arithmetics = {buffer.name: ARITHMETIC[buffer.dtype] for buffer in program.buffers}
-    with np.errstate(all="ignore"):  # an infinity is a value like another
+    with np.errstate(all="ignore"):  # an infinity is a value like any other
         execute(program, memory, arithmetics)
     results = {}
     for name in program.outputs:
@@ -46,7 +46,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def execute(program: Program, memory: Cells, arithmetics: Mapping[str, Arithmetic]) -> None:
-    """Do every statement on `memory`, each with the arithmetic of the buffer that it stores to."""
+    """Execute every statement on `memory`, each in the arithmetic of the buffer that it stores to."""
     for instance in walk(program, lambda loop: _make_anew(loop, program, memory)):
         statement = instance.statement
         arithmetic = arithmetics[statement.buffer]
@@ -57,7 +57,7 @@ def execute(program: Program, memory: Cells, arithmetics: Mapping[str, Arithmeti
 
 
 def _make_anew(loop: Loop, program: Program, memory: Cells) -> None:
-    """Empty the local buffers that belong to an iteration which begins."""
+    """Empty the local buffers that belong to the iteration that begins."""
     for buffer in program.buffers:
         if buffer.home == loop.name and buffer.scope != "memory":
             memory[buffer.name].clear()
@@ -135,7 +135,7 @@ def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _cells(array: np.ndarray) -> dict[tuple[int, ...], Number]:
-    """Every element by its subscripts; integers as Python's, which do not overflow."""
+    """Every element by its subscripts; integers become Python's, which do not overflow."""
     array = np.asarray(array)
     floats = array.dtype.kind == "f"
     return {index: value if floats else int(value) for index, value in np.ndenumerate(array)}

@@ -1,4 +1,4 @@
-"""What numbers and operations mean for each element type: floats that round, integers that wrap."""
+"""Numbers and operations for each element type: floats that round, integers that wrap."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ NUMPY_DTYPES = {"f32": np.float32, "f64": np.float64, "i8": np.int8, "i32": np.i
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How values of one element type are made and calculated with.
+    """The conversion and the arithmetic of one element type.
 
     `convert` takes a constant or a value of another type; `operations` are keyed by their IR names. Integers have
-    neither `/` nor `exp`: what they give is no whole number.
+    neither `/` nor `exp`, whose results are not whole numbers.
     """
 
     convert: Callable[[float], Number]
@@ -58,7 +58,7 @@ def integer_range(dtype: str) -> tuple[int, int]:
 
 
 def _larger(a: Number, b: Number) -> Number:
-    return b if b > a else a  # of equal ones, and where one is NaN, the first stays: as Python's max has it
+    return b if b > a else a  # of equal values, and where one is NaN, the first stays, as with Python's max
 
 
 def _smaller(a: Number, b: Number) -> Number:
@@ -80,9 +80,9 @@ def _wrapping(dtype: str) -> Arithmetic:
 
 
 def rounded(value: Number, dtype: type[np.floating]) -> np.floating:
-    """A number in a float type, rounded once; what is too large is an infinity.
+    """A number in a float type, rounded once; a number that is too large becomes an infinity.
 
-    2**60 + 2**36 + 1 lies just above the middle of two f32. Rounded to f64 on the way, it would go down:
+    2**60 + 2**36 + 1 is just above the middle of two f32. If it were rounded to f64 first, it would then round down:
 
     >>> int(rounded(2**60 + 2**36 + 1, np.float32)) == 2**60 + 2**37
     True
@@ -95,7 +95,7 @@ def rounded(value: Number, dtype: type[np.floating]) -> np.floating:
 
 
 def _rounding(dtype: type[np.floating]) -> Arithmetic:
-    """Floats that are rounded to their type after each operation; what overflows is an infinity."""
+    """Floats that are rounded to their type after each operation; on overflow they become an infinity."""
     return Arithmetic(
         lambda value: rounded(value, dtype),
         {

@@ -1,4 +1,4 @@
-"""Which statements an element type can calculate: what an integer cannot hold is refused, not approximated."""
+"""Which statements an element type can calculate: values that an integer cannot hold are refused, not approximated."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,7 +8,7 @@ from mini_lib.require import shown
 
 
 def require_types(program: Program) -> None:
-    """Let a program pass whose every statement can be calculated in the type of the array that it stores to.
+    """Accept a program only if every statement can be calculated in the type of the array that it stores to.
 
     Raises:
         ValueError: a statement cannot; the message says why, and what to do.
@@ -21,7 +21,7 @@ def require_types(program: Program) -> None:
 
 
 def why_untyped(statement: Statement, dtypes: Mapping[str, str]) -> str | None:
-    """Why a statement cannot be calculated in the type of the array that it stores to; None where it can.
+    """Why a statement cannot be calculated in the type of the array that it stores to; None if it can.
 
     >>> from mini_lib.loops.affine import affine
     >>> half = Statement("S0", "y", (affine(0),), Op("/", (Load("x", (affine(0),)), Constant(2))))
@@ -46,7 +46,7 @@ def _faults(value: Expression, target: str, dtypes: Mapping[str, str]) -> Iterat
             f"{does} in {target}, which is {dtype}, and whole numbers have no {what} here; give {target} a float dtype"
         )
     elif isinstance(value, Op) and value.name in ("max", "min"):
-        # sums and products may wrap on the way; which of two is larger may not
+        # sums and products may wrap on the way; a comparison must not
         for load in (one for one in value.arguments if isinstance(one, Load)):
             if not _holds(dtype, dtypes[load.buffer]):
                 yield (

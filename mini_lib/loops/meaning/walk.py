@@ -1,4 +1,4 @@
-"""The order in which a program does its statements; what runs or traces a program walks here."""
+"""The order in which a program executes its statements; everything that runs or traces a program uses it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ LoopValues = dict[str, int]
 
 @dataclass(frozen=True)
 class Instance:
-    """One statement, done once: at one point, or at all lanes of a vector loop together.
+    """One statement, executed once: at one point, or at all lanes of a vector loop together.
 
     `points` gives the value of every loop variable, once for each lane where the guards hold; the dicts are valid until
-    the next step of the walk. `lanes` is the vector loop, or None where the statement is done as scalar code: outside
-    of a vector loop, or under a guard that holds for some lanes only.
+    the next step of the walk. `lanes` is the vector loop, or None where the statement runs as scalar code: outside a
+    vector loop, or under a guard that holds for only some lanes.
     """
 
     statement: Statement
@@ -24,11 +24,11 @@ class Instance:
 
 
 def _nothing(_: Loop) -> None:
-    """What happens at the start of an iteration unless the caller says otherwise."""
+    """Do nothing: the default at the start of an iteration."""
 
 
 def walk(program: Program, enter: Callable[[Loop], None] = _nothing) -> Iterator[Instance]:
-    """Every statement with every point at which it is done, in the program's order.
+    """Every statement with every point at which it is executed, in the program's order.
 
     A parallel loop is walked in serial order, which is one of the orders that it allows.
     `enter(loop)` is called at the start of every iteration of a loop that is not a vector loop.
@@ -76,12 +76,12 @@ def iterate(loop: Loop, point: LoopValues) -> Iterator[None]:
 
 
 def own_names(loop: Loop) -> frozenset[str]:
-    """The variables that a loop sets: its own, and those worked out from it."""
+    """The variables that a loop sets: its own, and those computed from it."""
     return frozenset(loop.variables)
 
 
 def check_vector(loop: Loop) -> None:
-    """Raise a ValueError for a vector loop that cannot be done as one."""
+    """Raise a ValueError for a loop that cannot run as a vector loop."""
     if any(isinstance(child, Loop) for child in loop.body):
         raise ValueError(
             f"vector loop {loop.name} holds another loop; vectorize an innermost loop, or unroll the inner one"

@@ -1,1 +1,1 @@
-"""Where tensors lie: live ranges, and plans that let them share memory."""
+"""The memory of tensors: live ranges, and plans that let tensors share memory."""

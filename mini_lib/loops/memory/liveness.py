@@ -1,7 +1,7 @@
-"""From when to when each tensor of a graph of layers is needed: what a memory plan starts from.
+"""The steps at which each tensor of a graph of layers is needed: the input of a memory plan.
 
 The steps run one after the other. A tensor takes memory from the step that writes it to the last step that reads it,
-both included: a layer cannot overwrite its input while it still reads it, unless it works in place.
+both included: a layer cannot overwrite an input that it still reads, unless it works in place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Step:
 
     Raises:
         TypeError: a size is not a whole number, or `inputs` is one string.
-        ValueError: there is no output, a size is below 1, or an in-place step has not one output and an input.
+        ValueError: there is no output, a size is below 1, or an in-place step does not have an input and exactly one
+            output.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Step:
 class LiveRange:
     """A buffer of `size_bytes` that is needed from `first_step` to `last_step`, both included.
 
-    `tensors` are all that lie in it, one after the other, where layers work in place.
+    `tensors` names all tensors that use it, one after the other, where layers work in place.
 
     Raises:
         TypeError: a size or a step is not a whole number.
@@ -79,14 +80,14 @@ class LiveRange:
 
     @property
     def steps(self) -> int:
-        """At how many steps it is alive."""
+        """The number of steps at which it is alive."""
         return self.last_step - self.first_step + 1
 
     def meets(self, other: LiveRange) -> bool:
         """Say whether both are alive at some step, so that they cannot share memory.
 
         Raises:
-            TypeError: `other` is no live range.
+            TypeError: `other` is not a live range.
 
         >>> LiveRange("x", 8, 0, 1).meets(LiveRange("y", 8, 1, 2))
         True
@@ -96,14 +97,14 @@ class LiveRange:
 
 
 def live_ranges(steps: Iterable[Step], inputs: Mapping[str, int], keep: Collection[str] = ()) -> tuple[LiveRange, ...]:
-    """Return from when to when each buffer is needed, in the order in which they are first written.
+    """Return the steps at which each buffer is needed, in the order in which they are first written.
 
-    `inputs` are the sizes in bytes of what the graph is given: alive from step 0. What no step
-    reads is a result of the graph and stays to the end, and so does what `keep` names.
+    `inputs` gives the sizes in bytes of the graph's inputs, which are alive from step 0. A tensor that no step reads is
+    a result of the graph and stays until the end, and so do the tensors that `keep` names.
 
     Raises:
-        ValueError: there is no step; a step reads what nobody wrote; a tensor is written twice; a
-            step in place would overwrite what is needed later, or does not fit into its input.
+        ValueError: there is no step; a step reads a tensor that was not written; a tensor is written twice; or a step
+            in place would overwrite a tensor that is needed later, or does not fit into its input.
 
     x is read by both steps, y is read by the second, which writes the result z:
 
@@ -133,7 +134,7 @@ def live_ranges(steps: Iterable[Step], inputs: Mapping[str, int], keep: Collecti
         for tensor in (*inputs, *written)
     }
     buffers = {tensor: LiveRange(tensor, size_bytes, 0, end[tensor]) for tensor, size_bytes in inputs.items()}
-    home = {tensor: tensor for tensor in inputs}  # in which buffer a tensor lies
+    home = {tensor: tensor for tensor in inputs}  # the buffer of each tensor
     for at, step in enumerate(steps):
         for tensor in step.inputs:
             if tensor not in home:
@@ -169,9 +170,9 @@ def _require_free(step: Step, at: int, needed_until: int, size_bytes: int, taken
 
 
 def chain(layers: Sequence[tuple[str, int]], in_place: Collection[str] = ()) -> tuple[Step, ...]:
-    """Return the steps of layers that each read what the one before wrote; the first reads "input".
+    """Return the steps of layers that each read the output of the one before; the first reads "input".
 
-    `layers` are names and bytes of the output, as a table; those that `in_place` names overwrite their input.
+    `layers` is a table of names and bytes of the output; layers that `in_place` names overwrite their input.
 
     Raises:
         ValueError: `in_place` names a layer that is not there.
@@ -196,7 +197,7 @@ def chain(layers: Sequence[tuple[str, int]], in_place: Collection[str] = ()) -> 
 
 
 def peak_live_bytes(ranges: Sequence[LiveRange], alignment_bytes: int = 1) -> int:
-    """Return the most bytes that are alive at one step: no plan can do with less.
+    """Return the most bytes that are alive at one step: no plan can need less.
 
     Sizes are rounded up to whole `alignment_bytes`, as in a plan.
 
@@ -210,7 +211,7 @@ def peak_live_bytes(ranges: Sequence[LiveRange], alignment_bytes: int = 1) -> in
     return max(
         (
             sum(aligned_bytes(r.size_bytes, alignment_bytes) for r in ranges if r.first_step <= at <= r.last_step)
-            for at in {r.first_step for r in ranges}  # the sum can only grow where a buffer comes to life
+            for at in {r.first_step for r in ranges}  # the sum can only grow at a step where a buffer is first written
         ),
         default=0,
     )
@@ -229,7 +230,7 @@ def _sizes(name: str, sizes: object) -> dict[str, int]:
 
 
 def _names(name: str, names: object) -> tuple[str, ...]:
-    """Names as a tuple; a single one may stand for itself."""
+    """Names as a tuple; a single name becomes a tuple of one."""
     return (
         (names,)
         if isinstance(names, str)

@@ -1,6 +1,6 @@
-"""Where each buffer lies in one block of memory: those not needed together share it.
+"""The place of each buffer in one block of memory: buffers that are not needed together share space.
 
-All planners but the naive one place the buffers one by one and differ in the order. An exact plan,
+All planners except the naive one place the buffers one by one, and differ in the order. An exact plan,
 for small graphs, is in `optimal.py`.
 """
 
@@ -23,8 +23,8 @@ class Plan:
 
     Raises:
         TypeError: an offset or the alignment is not a whole number.
-        ValueError: an offset is missing, negative or not aligned, two ranges have one name, or two
-            buffers that are alive at the same step overlap.
+        ValueError: an offset is missing, negative or not aligned, two ranges have the same name, or two buffers that
+            are alive at the same step overlap.
 
     >>> ranges = [LiveRange("x", 8, 0, 1), LiveRange("y", 4, 1, 2), LiveRange("z", 6, 2, 3)]
     >>> Plan(ranges, {"x": 0, "y": 8, "z": 0}).peak_bytes
@@ -68,8 +68,8 @@ class Plan:
         """Return the first byte after a buffer, its alignment included.
 
         Raises:
-            TypeError: `live` is no live range.
-            ValueError: it is not one of this plan.
+            TypeError: `live` is not a live range.
+            ValueError: it is not in this plan.
         """
         of_type("live", live, LiveRange, fix="pass one of plan.ranges")
         if live.name not in self.offsets:
@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def peak_bytes(self) -> int:
-        """The block of memory that the plan needs."""
+        """The size of the block of memory that the plan needs."""
         return max(map(self.end, self.ranges))
 
     @property
@@ -88,7 +88,7 @@ class Plan:
 
 
 def checked_ranges(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[LiveRange, ...]:
-    """Return the ranges as a tuple, if there are some and each has its own name."""
+    """Return the ranges as a tuple, if there is at least one and each has its own name."""
     alignment_bytes = whole("alignment_bytes", alignment_bytes, low=1, fix="use 64, a cache line, or 1 for none")
     ranges = tuple(of_type("ranges", ranges, Iterable, fix="pass live_ranges(steps, inputs)"))
     if not ranges:
@@ -104,9 +104,9 @@ def checked_ranges(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[L
 
 
 def place_in_order(ranges: Sequence[LiveRange], order: Iterable[LiveRange], alignment_bytes: int) -> Plan:
-    """Place buffers in this order, each into the smallest gap that fits, else on top.
+    """Place buffers in this order, each into the smallest gap that fits, or else on top.
 
-    Gaps are those between the buffers placed before that are alive with it.
+    The gaps are those between earlier placed buffers that are alive at the same time.
 
     Source: Pisarchyk 2020, "Efficient Memory Management for Deep Neural Net Inference", algorithm 3.
 
@@ -144,7 +144,7 @@ def plan_naive(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan:
 
 
 def plan_greedy_by_size(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan:
-    """Plan the largest buffers first, whenever they live: small ones fit into the gaps left over.
+    """Plan the largest buffers first, regardless of time: small ones fit into the remaining gaps.
 
     Source: Pisarchyk 2020, "Efficient Memory Management for Deep Neural Net Inference", section 5.
 
@@ -160,7 +160,7 @@ def plan_best_fit(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan
     """Plan in order of time, as an allocator does: each into the smallest free block that fits.
 
     It does not know the future. Here x is placed at 0 and y at 4; when z comes, the hole that x
-    leaves is too small. With the largest first, y and x lie where they do not split the memory:
+    leaves is too small. With the largest first, y and x do not split the memory:
 
     >>> ranges = [LiveRange("x", 4, 0, 0), LiveRange("y", 4, 0, 1), LiveRange("z", 8, 1, 1)]
     >>> plan_best_fit(ranges).peak_bytes, plan_greedy_by_size(ranges).peak_bytes
@@ -171,11 +171,11 @@ def plan_best_fit(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan
 
 
 def plan(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, moves: int = 1000, seed: int = 0) -> Plan:
-    """Return the best plan of several orders, and of what moves make of it.
+    """Return the best plan of several orders, improved by random moves.
 
     The orders are by size, by time, by lifetime, by size times lifetime. It stops as soon as a plan
-    meets the bound. Otherwise it tries `moves` orders more, drawn with `seed`: mostly, a buffer at
-    the very top of memory is placed earlier. One in twenty worse orders is kept, not to be stuck.
+    meets the bound. Otherwise it tries `moves` more orders, drawn with `seed`: mostly, a buffer at the very top of
+    memory is placed earlier. One in twenty worse orders is kept, so that the search does not get stuck.
 
     Raises:
         TypeError: `moves` or `seed` is not a whole number.
@@ -208,7 +208,7 @@ def plan(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, moves: int = 
 
 
 def _moved(order: list[LiveRange], now: Plan, generator: random.Random) -> list[LiveRange]:
-    """Return the order with one buffer earlier: one at the top, or, three times in ten, any."""
+    """Return the order with one buffer moved earlier: one at the top, or, three times in ten, any."""
     order = list(order)
     at = order.index(generator.choice([live for live in order if now.end(live) == now.peak_bytes]))
     if at == 0 or generator.random() < 0.3:

@@ -1,4 +1,4 @@
-"""How the iterations of a loop are done: unroll, unroll-and-jam, vectorize, parallelize."""
+"""How the iterations of a loop run: unroll, unroll-and-jam, vectorize, parallelize."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ LANES = (2, 4, 8, 16, 32, 64)
 
 @rewrite
 def unroll(nest: Program, loops: str) -> Program:
-    """Write the iterations of loops out one after the other, without counter and jump.
+    """Write out the iterations of loops one after the other, without counter and jump.
 
     Before, and after `unroll("i")`, in C::
 
@@ -23,7 +23,7 @@ def unroll(nest: Program, loops: str) -> Program:
     Always legal. Needed for loops over registers, since registers have no addresses. TVM: `unroll`. Halide: `unroll`.
 
     Raises:
-        ValueError: an unknown loop, bounds that are not numbers, more than 256 iterations.
+        ValueError: a loop is unknown, its bounds are not numbers, or it has more than 256 iterations.
 
     >>> from mini_lib.loops import transpose
     >>> print(transpose(4, 2).unroll("n"))
@@ -54,11 +54,11 @@ def unroll_and_jam(nest: Program, loop: str, factor: int, *, guard: bool = False
                 y[m] += A[m, k] * x[k]              y[2*m.o]     += A[2*m.o, k]     * x[k]
                                                     y[2*m.o + 1] += A[2*m.o + 1, k] * x[k]
 
-    What the copies share (here x[k]) can stay in a register. A vectorized loop stays innermost.
+    The values that the copies share (here x[k]) can stay in a register. A vectorized loop stays innermost.
     Source: Callahan, Carr and Kennedy, "Improving register allocation for subscripted variables", PLDI 1990.
 
     Raises:
-        ValueError: as for split; the loops inside are not nested directly.
+        ValueError: as for split; or the loops inside are not nested directly.
         IllegalRewrite: as for reorder.
 
     >>> from mini_lib.loops import matmul
@@ -77,18 +77,19 @@ def unroll_and_jam(nest: Program, loop: str, factor: int, *, guard: bool = False
 
 @rewrite
 def vectorize(nest: Program, loop: str) -> Program:
-    """Do all iterations of an innermost loop at once: one instruction loads, adds or stores all of them.
+    """Run all iterations of an innermost loop at once: one instruction loads, adds or stores for all of them.
 
     Before, and after `vectorize("i")`, in C::
 
         for (int i = 0; i < 8; i++)        v8f t = *(v8f *)&x[0];
             y[i] = 2 * x[i];               *(v8f *)&y[0] = 2 * t;
 
-    In each statement all lanes load before any lane stores. So an iteration may overwrite what an earlier one has
-    read, and may not read what an earlier one in the same statement writes. TVM: `vectorize`. Halide: `vectorize`.
+    In each statement all lanes load before any lane stores. So an iteration may overwrite an element that an earlier
+    one has read, but may not read one that an earlier one writes in the same statement. TVM: `vectorize`. Halide:
+    `vectorize`.
 
     Raises:
-        ValueError: an unknown loop, one that holds other loops, or another number of iterations than 2, 4, ... 64.
+        ValueError: the loop is unknown, holds other loops, or its number of iterations is not 2, 4, ... 64.
         IllegalRewrite: an iteration needs the result of another one.
 
     >>> from mini_lib.loops import reduction
@@ -118,7 +119,7 @@ def vectorize(nest: Program, loop: str) -> Program:
 
 @rewrite
 def parallelize(nest: Program, loop: str) -> Program:
-    """Share the iterations of a loop out among the cores, in no order.
+    """Distribute the iterations of a loop over the cores, in no order.
 
     Before, and after `parallelize("m")`, in C::
 
@@ -129,7 +130,7 @@ def parallelize(nest: Program, loop: str) -> Program:
     TVM: `parallel`. Halide: `parallel`. OpenMP: `parallel for`.
 
     Raises:
-        ValueError: an unknown loop, or one inside a loop that is parallel already.
+        ValueError: the loop is unknown, or is inside a loop that is already parallel.
         IllegalRewrite: two iterations touch the same element, and one of them writes it.
 
     >>> from mini_lib.loops import matmul

@@ -31,15 +31,15 @@ def reorder(nest: Program, order: str) -> Program:
                 for k in range(2):                         for n in range(8):
                     C[m, n] += A[m, k] * B[k, n]               C[m, n] += A[m, k] * B[k, n]
 
-    Where a bound depends on a loop that is now further in, it becomes a bound of that loop, or a guard.
+    A bound that depends on a loop which is now further in becomes a bound of that loop, or a guard.
     TVM: `reorder`. Halide: `reorder` (which names the innermost first). Compilers: loop interchange.
 
     Args:
         order: names of two or more loops, outermost first, such as "k n".
 
     Raises:
-        ValueError: an unknown loop, loops that are not nested directly, a loop that is marked already.
-        IllegalRewrite: two iterations that depend on each other would change places.
+        ValueError: a loop is unknown or already marked, or the loops are not nested directly.
+        IllegalRewrite: two iterations that depend on each other would be swapped.
 
     >>> from mini_lib.loops import matmul
     >>> matmul(4, 8, 2).reorder("k m").loop_names
@@ -53,13 +53,13 @@ def reorder(nest: Program, order: str) -> Program:
     by_name = {loop.name: loop for loop in chain}
     next_name = iter(names)
     new = [by_name[next(next_name)] if loop.name in names else loop for loop in chain]
-    # what lives for one iteration of all these loops still does
+    # a buffer that lives for one iteration of all these loops still does
     nest = move_homes(nest, {chain[-1].name: new[-1].name})
     return replace_loop(nest, chain[0].name, lambda _: (_rebuild(outer, chain, new),))
 
 
 def _rebuild(outer: tuple[Loop, ...], old: list[Loop], new: list[Loop]) -> Node:
-    """Nest loops in a new order, with each bound where all that it needs is known."""
+    """Nest loops in a new order, with each bound where all variables that it needs are known."""
     box = ranges((*outer, *old))
     known = set(ranges(outer))
     waiting = [bind for loop in old for bind in loop.binds]
@@ -112,7 +112,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
 
     Raises:
         TypeError: the factor is not a whole number.
-        ValueError: an unknown loop, a factor below 1, or one that does not divide while `guard` is False.
+        ValueError: the loop is unknown, the factor is below 1, or it does not divide and `guard` is False.
 
     >>> from mini_lib.loops import transpose
     >>> print(transpose(4, 6).split("n", 4, guard=True))
@@ -151,7 +151,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
 
 @rewrite
 def tile(nest: Program, loops: str | Mapping[str, int], size: int | None = None, *, guard: bool = False) -> Program:
-    """Split several loops of a nest, and put all outer parts before all inner parts.
+    """Split several loops of a nest, and put all outer parts outside all inner parts.
 
     Before, and after `tile("m n", 2)`::
 
@@ -164,7 +164,7 @@ def tile(nest: Program, loops: str | Mapping[str, int], size: int | None = None,
     TVM: `tile`. Halide: `tile`. Compilers: tiling, blocking (Wolf and Lam, PLDI 1991).
 
     Args:
-        loops: names of loops that are nested directly, outermost first; or a size for each of them.
+        loops: the names of loops that are nested directly, outermost first; or a mapping from name to tile size.
         size: the size of a tile along each loop, where `loops` is only names.
 
     Raises:
@@ -189,7 +189,7 @@ def tile(nest: Program, loops: str | Mapping[str, int], size: int | None = None,
 
 @rewrite
 def fuse(nest: Program, loops: str) -> Program:
-    """Make one loop of loops that are nested directly: `m` and `n` become `m.n`, in the same order.
+    """Make directly nested loops into one: `m` and `n` become `m.n`, in the same order.
 
     Before, and after `fuse("m n")`::
 
@@ -197,7 +197,7 @@ def fuse(nest: Program, loops: str) -> Program:
             for n in range(8):              m, n = divmod(m.n, 8)
                 B[n, m] = A[m, n]           B[n, m] = A[m, n]
 
-    A longer loop is easier to share out among cores. TVM: `fuse`. Halide: `fuse`. Also: collapse, coalescing.
+    A longer loop is easier to distribute over cores. TVM: `fuse`. Halide: `fuse`. Also: collapse, coalescing.
 
     Raises:
         ValueError: the loops are not nested directly in this order, or their bounds are not numbers.
@@ -238,7 +238,7 @@ def _fuse_pair(outer: Loop, inner: Loop) -> Loop:
 
 @rewrite
 def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
-    """Let a loop start later with each iteration of an outer one: `j` becomes `j.s = j + factor * i`.
+    """Make a loop start later in each iteration of an outer one: `j` becomes `j.s = j + factor * i`.
 
     Before, and after `skew("j", by="i")`::
 
@@ -250,7 +250,7 @@ def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
     loops may be interchanged. Source: Wolfe, "Loop skewing: the wavefront method revisited", IJPP 1986.
 
     Raises:
-        ValueError: an unknown loop, or `by` is not a loop around it.
+        ValueError: the loop is unknown, or `by` is not a loop around it.
 
     >>> from mini_lib.loops import transpose
     >>> print(transpose(2, 3).skew("n", by="m"))

@@ -24,7 +24,7 @@ from mini_lib.loops.rewrites.tree import (
 
 @restage
 def compute_at(nest: Program, producer: str, consumer: str) -> Program:
-    """Compute what one iteration of a consumer's loop needs just before it is used, in a buffer of just that size.
+    """Compute the part that an iteration of a consumer's loop needs just before its use, in a buffer of that size.
 
     Before, and after `compute_at("i", "j")`::
 
@@ -34,16 +34,17 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
             Y[j] = T[j] + T[j + 1]              T[i] = 2 * X[i + j]
                                             Y[j] = T[0] + T[1]
 
-    Less memory, and values that are used while they are still close; but what two iterations need is computed twice.
-    Halide: `compute_at`. TVM: `compute_at`. Source: Ragan-Kelley et al., "Halide", PLDI 2013.
+    This takes less memory, and values are used while they are still in a near cache; but values that two iterations
+    need are computed twice. Halide: `compute_at`. TVM: `compute_at`. Source: Ragan-Kelley et al., "Halide", PLDI 2013.
 
     Args:
         producer: the outermost loop of the nest that writes the intermediate buffer.
-        consumer: the loop, in a later nest, in each iteration of which the buffer's part is computed.
+        consumer: the loop, in a later nest, that computes the buffer's part in each iteration.
 
     Raises:
-        ValueError: unknown loops; the producer writes more than one buffer, one that is not declared temporary, or
-            with other subscripts than plain loops; something else reads or writes what it needs in between.
+        ValueError: a loop is unknown; the producer writes more than one buffer, or one that is not declared temporary,
+            or its subscripts are not plain loops; or another statement in between reads the buffer or writes the
+            producer's inputs.
 
     >>> from mini_lib.loops import nest
     >>> chain = nest('''
@@ -100,7 +101,7 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
 
 
 def _require_only_use(nest: Program, source: Loop, consumer: Loop, name: str) -> None:
-    """The buffer is made by the source alone, used in the consumer alone, and its inputs stay as they are."""
+    """Check that only the source writes the buffer, only the consumer reads it, and the inputs do not change."""
     inside = {id(leaf.statement) for leaf in leaves((source,))}
     using = {id(leaf.statement) for leaf in leaves(consumer.body)}
     after = False
@@ -154,7 +155,7 @@ def _shrink(nodes: tuple[Node, ...], sizes: dict[str, int]) -> tuple[Node, ...]:
 
 @restage
 def double_buffer(nest: Program, loop: str, buffer: str) -> Program:
-    """Fetch the next iteration's part while this iteration works on its own: two slots that take turns.
+    """Fetch the next iteration's part while this iteration works on its own part: two slots take turns.
 
     Before, and after `double_buffer("t", "X.scratch")`::
 
@@ -163,16 +164,16 @@ def double_buffer(nest: Program, loop: str, buffer: str) -> Program:
             work on the scratch                 fetch X(t + 1) into slot 1 - t % 2, if there is one
                                                 work on slot t % 2
 
-    On hardware that can copy while it computes, an iteration takes max(fetch, work) instead of fetch + work. On a
-    CPU the two still share one core, and what hides latency is the prefetcher. TVM: `double_buffer_scope`.
+    On hardware that can copy while it computes, an iteration takes max(fetch, work) instead of fetch + work. On a CPU
+    the two still share one core, and the prefetcher is what hides latency. TVM: `double_buffer_scope`.
 
     Args:
-        loop: the loop in each iteration of which the copy is made.
+        loop: the loop that makes the copy in each iteration.
         buffer: the scratch buffer that cache_read made there.
 
     Raises:
-        ValueError: unknown names; the scratch is not filled by a copy at the start of the loop's body; the body
-            changes what is copied from.
+        ValueError: a name is unknown; the scratch is not filled by a copy at the start of the loop's body; or the body
+            changes the source of the copy.
 
     >>> from mini_lib.loops import pointwise_chain
     >>> row = pointwise_chain(8).split("i", 4).cache_read("X", at="i.o").double_buffer("i.o", "X.scratch")

@@ -1,4 +1,4 @@
-"""Which part of a buffer an iteration of a loop touches: a box that moves with the loops around it."""
+"""The part of a buffer that an iteration of a loop touches: a box that moves with the loops around it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Region:
     high: tuple[int, ...]
 
     def staged(self, nodes: tuple[Node, ...], buffer: str, local: str) -> tuple[Node, ...]:
-        """The same tree with a local buffer, which holds the box alone, in place of the buffer."""
+        """The same tree with a local buffer, which holds only the box, in place of the buffer."""
 
         def near(access: Load) -> Load:
             if access.buffer != buffer:

@@ -1,4 +1,4 @@
-"""What every rewrite goes through: remember where instances come from, rebuild the tree, judge, tidy up."""
+"""The steps of every rewrite: record the origin of each statement, rebuild the tree, judge the result, clean up."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +12,11 @@ from mini_lib.loops.rewrites.tree import map_statements
 
 
 def rewrite(transform: Callable) -> Callable:
-    """Make a method of a transformation: refuse it where it would swap two accesses that depend on each other.
+    """Turn a transformation into a method that refuses to swap two accesses that depend on each other.
 
     The transformation gets a program whose statements know their own iteration (`origin`), and rebuilds the tree.
-    `method.unchecked` is the transformation itself, for rewrites that are made of others and judged once, at the end.
+    `method.unchecked` is the transformation itself, for rewrites that consist of several others and are judged once, at
+    the end.
     """
 
     @wraps(transform)
@@ -29,10 +30,10 @@ def rewrite(transform: Callable) -> Callable:
 
 
 def restage(transform: Callable) -> Callable:
-    """Make a method of a transformation that adds copies of its own, whose meaning its own conditions keep.
+    """Turn a transformation that adds copies into a method; its own conditions keep the meaning of the copies.
 
-    What it cannot see are the loops that are parallel or vectors already: all accesses, those of the copies too, are
-    judged once more against these marks.
+    These conditions do not cover loops that are already parallel or vectors: so all accesses, including those of the
+    copies, are judged once more against these marks.
     """
 
     @wraps(transform)
@@ -51,7 +52,7 @@ def spoken(name: str, arguments: tuple, options: dict) -> str:
 
 
 def begin(program: Program) -> Program:
-    """The program with every statement's iteration written down in the variables around it."""
+    """The program with every statement's iteration recorded in terms of the variables around it."""
 
     def visit(node: Node, names: tuple[str, ...]) -> Node:
         if isinstance(node, Statement):
@@ -62,7 +63,7 @@ def begin(program: Program) -> Program:
 
 
 def settle(program: Program) -> Program:
-    """The program without origins, each statement with a name of its own."""
+    """The program without origins, and with a unique name for each statement."""
     taken: set[str] = set()
 
     def own_name(one: Statement) -> Statement:

@@ -22,7 +22,7 @@ from mini_lib.require import of_type, whole
 
 @rewrite
 def fusion(nest: Program, first: str, second: str) -> Program:
-    """Make one loop of two neighbours that run equally often: each iteration does both bodies.
+    """Merge two neighbouring loops with equally many iterations into one: each iteration runs both bodies.
 
     Before, and after `fusion("i", "j")`::
 
@@ -31,11 +31,11 @@ def fusion(nest: Program, first: str, second: str) -> Program:
         for j in range(4):                  y[i] = t[i] + 1
             y[j] = t[j] + 1
 
-    What the first body writes is still in the cache, or in a register, when the second reads it. Compilers: loop
-    fusion (Kennedy and McKinley, LCPC 1993). Deep learning compilers: operator fusion.
+    An element that the first body writes is still in the cache, or in a register, when the second reads it. Compilers:
+    loop fusion (Kennedy and McKinley, LCPC 1993). Deep learning compilers: operator fusion.
 
     Raises:
-        ValueError: unknown loops, loops that are not neighbours, another number of iterations.
+        ValueError: a loop is unknown, or the loops are not neighbours or differ in their number of iterations.
         IllegalRewrite: the second body would read an element before the first has written it.
 
     >>> from mini_lib.loops import pointwise_chain
@@ -74,7 +74,7 @@ def fusion(nest: Program, first: str, second: str) -> Program:
 
 @rewrite
 def fission(nest: Program, loop: str, after: str) -> Program:
-    """Make two loops of one: the first does the body up to and with `after`, the second does the rest.
+    """Split one loop into two: the first runs the body up to and including `after`, the second runs the rest.
 
     Before, and after `fission("i", after="S0")`::
 
@@ -90,7 +90,7 @@ def fission(nest: Program, loop: str, after: str) -> Program:
             text.
 
     Raises:
-        ValueError: an unknown loop; `after` is not in its body, or is the last there.
+        ValueError: the loop is unknown, or `after` is not in its body or is the last there.
         IllegalRewrite: an early iteration of the second part feeds a late one of the first.
 
     >>> from mini_lib.loops import pointwise_chain
@@ -124,7 +124,7 @@ def fission(nest: Program, loop: str, after: str) -> Program:
 
 @rewrite
 def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
-    """Take the first iterations of a loop (or the last) out into a loop of their own.
+    """Move the first iterations of a loop (or the last) into a loop of their own.
 
     Before, and after `peel("i", 2)`::
 
@@ -133,14 +133,14 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
                                         for i in range(2, 10):
                                             y[i] = x[i]
 
-    What is left can be split evenly, without guards. Always legal. Compilers: loop peeling, index set splitting.
+    The remaining loop can be split evenly, without guards. Always legal. Compilers: loop peeling, index set splitting.
 
     Args:
         count: how many iterations to take out; 1 or more, and fewer than there are.
         end: take the last ones instead of the first.
 
     Raises:
-        ValueError: an unknown loop, bounds that are not numbers, a count that leaves nothing on one side.
+        ValueError: the loop is unknown, its bounds are not numbers, or the count leaves nothing on one side.
 
     >>> from mini_lib.loops import transpose
     >>> transpose(10, 4).peel("m", 2, end=True).split("m", 4).loop_names
@@ -161,7 +161,7 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
     suffix = new_suffix(nest, taken, ".p")
     locals_ = [buffer for buffer in nest.buffers if buffer.home in {one.name for one in all_loops((taken,))}]
     [taken] = rename_loops((taken,), suffix)
-    for buffer in locals_:  # what lives in an iteration has a copy that lives in one of the taken loop
+    for buffer in locals_:  # a buffer that lives in an iteration gets a copy in the peeled loop
         own = replace(buffer, name=buffer.name + suffix, home=buffer.home + suffix)
         [taken] = rename_buffer((taken,), buffer.name, own.name)
         nest = replace(nest, buffers=(*nest.buffers, own))

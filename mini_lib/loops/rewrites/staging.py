@@ -27,17 +27,17 @@ def cache_read(nest: Program, buffer: str, at: str, scope: str = "scratch") -> P
                                                                 for n.i in range(16):
                                                                     ... B.scratch[k, n.i]
 
-    The copy lies without gaps, so it has no conflict misses and few pages. TVM: `cache_read`. Halide: `in` with
+    The copy is contiguous, so it has no conflict misses and few pages. TVM: `cache_read`. Halide: `in` with
     `compute_at`. Libraries call it packing (Goto and van de Geijn, ACM TOMS 2008).
 
     Args:
         buffer: the buffer to copy from.
-        at: the loop in each iteration of which a fresh copy is made.
+        at: the loop that makes a fresh copy in each iteration.
         scope: "scratch" (memory that the caches see) or "register" (no addresses: unroll the loops over it).
 
     Raises:
-        ValueError: an unknown buffer or loop; the body does not read the buffer, or writes it too (then use
-            cache_write); its accesses do not lie in one box; a part that has not been written yet would be copied.
+        ValueError: the buffer or the loop is unknown; the body does not read the buffer, or also writes it (then use
+            cache_write); its accesses are not within one box; or a part that has not been written yet would be copied.
 
     >>> from mini_lib.loops import matmul
     >>> print(matmul(2, 2, 4).reorder("n m k").cache_read("B", at="n"))
@@ -75,16 +75,16 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
                                                         C[m] = C.register[0]
 
     Now C is loaded and stored once for each m, and no longer for each k. Where an iteration writes all of its part
-    before it reads any, nothing is copied in. TVM: `cache_write`. Halide: an update stage
-    with `compute_at`. Compilers: scalar replacement, register tiling.
+    before it reads any of it, nothing is copied in. TVM: `cache_write`. Halide: an update stage with `compute_at`.
+    Compilers: scalar replacement, register tiling.
 
     Args:
         buffer, at, scope: as for cache_read.
 
     Raises:
-        ValueError: an unknown buffer or loop; the body does not write it; its accesses do not lie in one box; a part
-            that has not been written yet would be copied in.
-        IllegalRewrite: the boxes of two iterations of a parallel loop overlap, so one would copy back over the other.
+        ValueError: the buffer or the loop is unknown; the body does not write the buffer; its accesses are not within
+            one box; or a part that has not been written yet would be copied in.
+        IllegalRewrite: the boxes of two iterations of a parallel loop overlap, so one copy would overwrite the other.
 
     >>> from mini_lib.loops import matmul
     >>> print(matmul(2, 2, 4).cache_write("C", at="n", scope="register"))
@@ -172,7 +172,7 @@ def _loop(name: str, extent: int, kind: str) -> Loop:
 
 
 def _lanes(loop: Loop, buffer: str) -> int:
-    """How many neighbours the vector loops inside take of a buffer's last axis at once; 0 where none does."""
+    """How many neighbours along a buffer's last axis the vector loops inside take at once; 0 if none does."""
     for leaf, access in accesses_of(loop.body, buffer):
         inner = leaf.loops[-1] if leaf.loops else loop
         if inner.kind == "vector" and access.index[-1].coefficient(inner.name) == 1:

@@ -1,4 +1,4 @@
-"""Where the elements of a buffer lie: layout and padding."""
+"""Where the elements of a buffer are stored: layout and padding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,13 +10,13 @@ from mini_lib.require import of_type, shown, whole
 
 
 def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
-    """Store the axes of a buffer in another order; the last one listed has its elements side by side.
+    """Store the axes of a buffer in another order; elements along the last one listed are next to each other.
 
     `layout("B", (1, 0))` stores a matrix by columns. Subscripts stay as they are, only addresses change, so this is
     always legal. Padding is dropped. TVM: `transform_layout`. Halide: `reorder_storage`.
 
     Raises:
-        ValueError: an unknown buffer; `order` does not name each axis once.
+        ValueError: the buffer is unknown, or `order` does not name each axis once.
 
     >>> from mini_lib.loops import matmul
     >>> matmul(4, 8, 2).layout("B", (1, 0)).buffer("B").strides
@@ -39,18 +39,18 @@ def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
 
 
 def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
-    """Leave room behind each run of elements along an axis, so that the next run starts further on.
+    """Leave room after each run of elements along an axis, so that the next run starts further on.
 
     Rows of 512 floats start 2048 bytes apart: walking down a column touches few sets of a cache, again and again. With
     8 elements of padding each row starts in another set. Always legal. TVM: `storage_align`. Halide: `set_stride`.
 
     Args:
-        axis: the axis along which each run gets longer; every axis with larger strides moves apart.
+        axis: the axis along which each run gets longer; the strides of all axes with larger strides grow.
         elements: how many elements to add to each run; 1 or more.
 
     Raises:
         TypeError: the number of elements is not a whole number.
-        ValueError: an unknown buffer or axis, or fewer than one element.
+        ValueError: the buffer or the axis is unknown, or there is fewer than one element.
 
     >>> from mini_lib.loops import transpose
     >>> transpose(512, 512).pad("A", axis=1, elements=8).buffer("A").strides

@@ -1,4 +1,4 @@
-"""An inner block of loops that one hardware instruction does: intrinsics, and the match that finds them."""
+"""An inner block of loops as one hardware instruction: intrinsics, and the check that a block matches."""
 
 from dataclasses import dataclass, replace
 
@@ -10,9 +10,9 @@ from mini_lib.require import checked, of_type, positive
 
 @dataclass(frozen=True)
 class Intrinsic:
-    """A hardware instruction, declared by the loops that it does.
+    """A hardware instruction, declared by the loops that it executes.
 
-    `pattern` is a program of one perfect nest with one statement. `cycles` is what one call takes.
+    `pattern` is a program of one perfect nest with one statement. `cycles` is the time of one call.
 
     Raises:
         ValueError: the pattern is not one nest of loops with constant bounds around one statement.
@@ -38,7 +38,7 @@ class Intrinsic:
 
     @property
     def operations(self) -> int:
-        """How many times one call does its statement."""
+        """How many times one call executes its statement."""
         count = 1
         for loop in _perfect(self.pattern.body[0])[0]:
             count *= loop.extent
@@ -46,9 +46,9 @@ class Intrinsic:
 
 
 def tensorize(nest: Program, loop: str, intrinsic: Intrinsic) -> Program:
-    """Let one hardware instruction do a loop and all that is inside it.
+    """Let one hardware instruction execute a loop and everything inside it.
 
-    The block must be what the instruction declares: the same loops in the same order, the same statement, and
+    The block must match the instruction's declaration: the same loops in the same order, the same statement, and
     subscripts that move in the same way. Before, and after `tensorize("m.i", mma)`::
 
         for m.i in range(4):                    for m.i in range(4):  # done by mma 4x4x4
@@ -56,10 +56,11 @@ def tensorize(nest: Program, loop: str, intrinsic: Intrinsic) -> Program:
                 for k.i in range(4):
                     C[...] += A[...] * B[...]
 
-    Its meaning stays the loops that it replaces. TVM: `tensorize`.
+    Its meaning is still that of the loops that it replaces. TVM: `tensorize`.
 
     Raises:
-        ValueError: an unknown loop, or the first difference between the block and what the instruction does.
+        ValueError: the loop is unknown, or the block differs from the instruction; the message names the first
+            difference.
 
     >>> from mini_lib.loops import matmul
     >>> mma = Intrinsic("mma 4x4x4", matmul(4, 4, 4), cycles=4)

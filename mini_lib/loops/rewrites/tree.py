@@ -1,4 +1,4 @@
-"""Small tools on the tree of loops that all rewrites share. None of them judges whether a rewrite is legal."""
+"""Small tools on the tree of loops, shared by all rewrites. None of them judges whether a rewrite is legal."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ def path_to(program: Program, name: str) -> tuple[Loop, ...]:
     """The loops from the outermost one down to the loop of this name, which is the last.
 
     Raises:
-        ValueError: there is no such loop; the message names those that are there.
+        ValueError: there is no such loop; the message lists the loops that exist.
     """
     of_type("a loop", name, str, fix=f"{program.name} has the loops {', '.join(program.loop_names)}")
     found = _path(program.body, name)
@@ -40,7 +40,10 @@ def split_names(names: str) -> list[str]:
     """`"m n k"` as a list of names, each once.
 
     Raises:
-        ValueError: no name, or one twice.
+        ValueError: there is no name, or one is there twice.
+
+    >>> split_names("m n k")
+    ['m', 'n', 'k']
     """
     listed = of_type("the loops", names, str, fix="pass their names, such as 'm n k'").replace(",", " ").split()
     if not listed or len(set(listed)) != len(listed):
@@ -49,10 +52,10 @@ def split_names(names: str) -> list[str]:
 
 
 def chain_between(program: Program, names: list[str]) -> tuple[tuple[Loop, ...], list[Loop]]:
-    """The loops around, and the loops from the outermost to the innermost of those named.
+    """The loops around, and the loops from the outermost to the innermost of the named ones.
 
     Raises:
-        ValueError: they are not nested directly in each other, with nothing else between.
+        ValueError: they are not nested directly in each other, with nothing else in between.
     """
     paths = [path_to(program, name) for name in names]
     longest = max(paths, key=len)
@@ -75,7 +78,7 @@ def chain_between(program: Program, names: list[str]) -> tuple[tuple[Loop, ...],
 
 
 def replace_loop(program: Program, name: str, build: Callable[[Loop], tuple[Node, ...]]) -> Program:
-    """The program with one loop replaced by the nodes that `build` makes of it."""
+    """The program with one loop replaced by the nodes that `build` makes from it."""
 
     def visit(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         done: list[Node] = []
@@ -92,12 +95,12 @@ def replace_loop(program: Program, name: str, build: Callable[[Loop], tuple[Node
 
 
 def replace_buffer(program: Program, new: Buffer) -> Program:
-    """The program with a new buffer in place of that of its name."""
+    """The program with a new buffer in place of the one of the same name."""
     return replace(program, buffers=tuple(new if one.name == new.name else one for one in program.buffers))
 
 
 def move_homes(program: Program, moves: Mapping[str, str]) -> Program:
-    """Local buffers follow the loop in which they live to its new name."""
+    """Local buffers with the new name of the loop in which they live."""
     homes = (replace(one, home=moves.get(one.home, one.home)) for one in program.buffers)
     return replace(program, buffers=tuple(homes))
 
@@ -111,7 +114,7 @@ def map_statements(nodes: tuple[Node, ...], change: Callable[[Statement], Statem
 
 
 def map_accesses(statement: Statement, change: Callable[[Load], Load]) -> Statement:
-    """The same statement with what it loads and stores changed."""
+    """The same statement with its loads and its store changed."""
     store = change(statement.store)
     return replace(statement, buffer=store.buffer, index=store.index, value=map_loads(statement.value, change))
 
@@ -172,7 +175,7 @@ def rename_loops(nodes: tuple[Node, ...], suffix: str) -> tuple[Node, ...]:
 
 
 def add_guards(nodes: tuple[Node, ...], guards: list[Affine]) -> tuple[Node, ...]:
-    """The same tree with more guards before every statement; none twice."""
+    """The same tree with more guards before every statement; no guard is repeated."""
     if not guards:
         return nodes
     return map_statements(nodes, lambda one: replace(one, guards=tuple(dict.fromkeys((*one.guards, *guards)))))
@@ -189,7 +192,7 @@ def buffers_read(nodes: tuple[Node, ...]) -> set[str]:
 
 
 def new_name(taken: set[str], wanted: str) -> str:
-    """The wanted name, or with the smallest number from 2 on that makes it new."""
+    """The wanted name, followed if necessary by the smallest number from 2 on that makes it new."""
     name, number = wanted, 2
     while name in taken:
         name, number = f"{wanted}{number}", number + 1
@@ -197,7 +200,8 @@ def new_name(taken: set[str], wanted: str) -> str:
 
 
 def new_suffix(program: Program, copied: Loop, wanted: str) -> str:
-    """The wanted suffix, or one with a number, such that every variable and buffer of a copied loop gets a new name."""
+    """The wanted suffix, if necessary with a number, so that all variables and buffers of a copied loop get new
+    names."""
     names = {name for loop in all_loops(program.body) for name in loop.variables} | {b.name for b in program.buffers}
     copies = {name for loop in all_loops((copied,)) for name in loop.variables}
     copies |= {buffer.name for buffer in program.buffers if buffer.home in copies}
@@ -208,7 +212,7 @@ def new_suffix(program: Program, copied: Loop, wanted: str) -> str:
 
 
 def require_serial(loop: Loop, rewrite: str) -> None:
-    """Raise ValueError where a loop has been marked already: marks come last."""
+    """Raise ValueError if a loop has already been marked: marks come last."""
     if loop.kind != "serial" or loop.intrinsic:
         raise ValueError(
             f"{rewrite}: loop {loop.name} is {loop.intrinsic or loop.kind} already; "
@@ -217,7 +221,7 @@ def require_serial(loop: Loop, rewrite: str) -> None:
 
 
 def constant_bounds(loop: Loop, rewrite: str) -> tuple[int, int]:
-    """First and last-plus-one of a loop whose bounds are numbers.
+    """The first iteration, and the last plus one, of a loop whose bounds are numbers.
 
     Raises:
         ValueError: a bound depends on another loop.

@@ -1,4 +1,4 @@
-"""What is certainly written: before a loop, so that it may be copied, or by each iteration, so that it need not be."""
+"""Which elements are certainly written: before a loop, so a copy is possible, or by each iteration of it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -21,7 +21,7 @@ def is_overwritten(program: Program, path: tuple[Loop, ...], buffer: str, box: R
 
 
 def require_written(program: Program, path: tuple[Loop, ...], buffer: str, box: Region, rewrite: str) -> None:
-    """Let a box be copied in at the start of an iteration of the last loop of `path` if all of it is there by then.
+    """Accept copying a box in at the start of an iteration of the last loop of `path` only if it is written by then.
 
     Raises:
         ValueError: it is not certain that all of the box is written by then.
@@ -49,19 +49,19 @@ def _touched(leaf: Leaf) -> set[str]:
 
 
 def _comes_first(writer: Leaf, reader: Leaf, depth: int) -> bool:
-    """Whether a statement writes each element that another one reads before that reads it."""
+    """Whether a statement writes each element that another one reads, before the other reads it."""
     shared = shared_loops(writer, reader)
     if not writer.positions[shared:] < reader.positions[shared:]:
         return False
     wanted = (load for load in reader.statement.loads if load.buffer == writer.statement.buffer)
-    # all is written before the reader begins; or each element in the same iteration
+    # everything is written before the reader begins; or each element in the same iteration
     return shared == depth or all(load.index == writer.statement.index for load in wanted)
 
 
 def _covers(program: Program, leaf: Leaf, shared: int, around: Mapping[str, tuple[int, int]], box: Region) -> bool:
     """Whether a statement writes every element of a box in one iteration of its first `shared` loops.
 
-    A box that reaches beyond the array counts as far as the array goes.
+    If a box reaches beyond the array, only the part within the array counts.
     """
     statement, sizes = leaf.statement, program.buffer(leaf.statement.buffer).shape
     bounds = [*statement.index, *(size - 1 - one for size, one in zip(sizes, statement.index, strict=True))]
@@ -89,7 +89,7 @@ def _covers(program: Program, leaf: Leaf, shared: int, around: Mapping[str, tupl
 
 
 def _counters(loops: tuple[Loop, ...]) -> Iterator[tuple[str, tuple[int, int] | None]]:
-    """The variables of loops that run through whole ranges, each for itself, with their ends; None where unknown."""
+    """The variables of loops that run independently through whole ranges, with their ends; None where unknown."""
     for loop in loops:
         numbers = len(loop.start) == len(loop.stop) == 1 and loop.start[0].is_constant and loop.stop[0].is_constant
         low, high = (loop.start[0].constant, loop.stop[0].constant) if numbers else (0, 0)

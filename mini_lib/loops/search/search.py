@@ -1,8 +1,8 @@
-"""Look for a good schedule: at random, or by evolution, with a cost that one passes and a clock as the judge.
+"""Look for a good schedule, at random or by evolution, with a given cost as the guide and a clock as the judge.
 
-The cost guides (usually the model's estimate: no run, no noise), and the few best schedules are then measured.
-Source of the idea: Chen et al., "Learning to optimize tensor programs", NeurIPS 2018, and Zheng et al., "Ansor",
-OSDI 2020, which sample, evolve with a cost model, and measure the best.
+The cost guides the search (usually it is the model's estimate: no run, no noise); the few best schedules are then
+measured. Source of the idea: Chen et al., "Learning to optimize tensor programs", NeurIPS 2018, and Zheng et al.,
+"Ansor", OSDI 2020, which sample, evolve with a cost model, and measure the best.
 """
 
 import random
@@ -17,14 +17,14 @@ from mini_lib.loops.nest import Nest
 from mini_lib.loops.search.space import Schedule, Space
 from mini_lib.require import callable_, of_type, share, shown, whole
 
-DRAWS_PER_TRIAL = 200  # so many refused or known schedules in a row end a search
+DRAWS_PER_TRIAL = 200  # this many refused or known schedules in a row end a search
 NestCost = Callable[[Nest], float]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A legal schedule, the nest that it makes, and what the cost said."""
+    """A legal schedule, the nest that it makes, and its cost."""
 
     schedule: Schedule
     nest: Nest
@@ -33,7 +33,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Measured:
-    """One of the best trials, with the seconds that it really took."""
+    """One of the best trials, with its measured seconds."""
 
     trial: Trial
     seconds: float
@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """All legal schedules that a search tried, in order, and how many it drew that were refused.
+    """All legal schedules that a search tried, in order, and how many drawn schedules were refused.
 
     `measured` holds the best by cost, fastest first; it is empty where nothing was measured.
     """
@@ -57,14 +57,14 @@ class SearchResult:
 
     @property
     def best(self) -> Trial:
-        """The fastest that was measured, or else the first with the lowest cost."""
+        """The fastest measured trial, or if none was measured, the first with the lowest cost."""
         if self.measured:
             return self.measured[0].trial
         return min(self.trials, key=lambda trial: trial.cost)
 
 
 def model_cost(nest: Nest) -> float:
-    """The seconds that `estimate_time` expects on this machine: the usual guide of a search."""
+    """The seconds that `estimate_time` predicts for this machine: the usual guide of a search."""
     return estimate_time(nest).seconds
 
 
@@ -112,11 +112,11 @@ def evolutionary_search(
     elite: int = 2,
     mutation: float = 0.3,
 ) -> SearchResult:
-    """Try `trials` different legal schedules, most of them made from the best so far.
+    """Try `trials` different legal schedules, most of them derived from the best so far.
 
     The first `population` are drawn at random, the same as `random_search` draws with this seed. Then each child
-    takes every choice from one of two parents (crossover) and changes each with a probability of `mutation`. Of
-    each generation the `elite` best of all so far live on as parents, with the newest beside them.
+    takes every choice from one of two parents (crossover) and changes each with a probability of `mutation`. In each
+    generation the parents are the `elite` best of all so far, together with the newest.
 
     Raises:
         ValueError: as `random_search`; `population` or `elite` is below 2, or `mutation` is not in (0, 1].
@@ -146,7 +146,7 @@ def _tournament(parents: Sequence[Trial], rng: random.Random) -> Trial:
 
 
 def _number(name: str, value: object) -> float:
-    """What a function of the caller has returned, if it can be compared; an infinite cost is one that is never best."""
+    """The value that a function of the caller returned, if it can be compared; an infinite cost is never the best."""
     if not isinstance(value, Real) or value != value:
         raise TypeError(f"{name} must return a number, got {shown(value)}; return seconds, or infinity for never")
     return value
@@ -154,7 +154,7 @@ def _number(name: str, value: object) -> float:
 
 @dataclass
 class _Run:
-    """A search under way."""
+    """A search in progress."""
 
     nest: Nest
     given_space: Space | None
@@ -178,7 +178,7 @@ class _Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether trials are left, and new legal schedules still turn up."""
+        """Whether trials are left and new legal schedules are still found."""
         if self.since_last >= DRAWS_PER_TRIAL and not self.trials:
             raise ValueError(
                 f"the first {self.since_last} schedules were all refused; give the space other tile sizes or lanes"

@@ -1,4 +1,4 @@
-"""The schedules among which a search chooses: a handful of choices, and the rewrites that they stand for."""
+"""The schedules of a search: a handful of choices, and the rewrites that they translate to."""
 
 import random
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from mini_lib.loops.nest import Nest
 from mini_lib.require import of_type, share, shown, whole
 
 _MOST_COPIES = 64  # unrolled copies of the innermost code
-PADDING = 16  # elements: a cache line of 4-byte ones
+PADDING = 16  # elements: a cache line of 4-byte numbers
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The choices that make a nest, all by name, so that two schedules can be mixed choice by choice.
 
-    - `vector`: the loop of which a part is done at once, and its lanes; None for none;
+    - `vector`: the loop that is vectorized, and the number of lanes; None for none;
     - `tiles`: for each loop its tile size, 1 for none;
     - `order`: for each loop a place (0 to 1) for its outer part and one for its inner part; smaller is further out;
-    - `unrolled`: how many of the innermost loops are written out, as far as they are short;
+    - `unrolled`: how many of the innermost loops are written out, if they are short;
     - `registers`: 0 to work on the output in memory, 1 or 2 to keep the part of it that the innermost serial loop,
       or the innermost two, work on in registers;
-    - `packed`: for each array that is read, how many loops are around its packed copy, 0 for none;
-    - `padded`: the arrays whose rows are moved apart.
+    - `packed`: for each array that is read, how many loops are around its packed copy; 0 for no copy;
+    - `padded`: the arrays whose rows are padded.
     """
 
     vector: tuple[str, int] | None
@@ -37,10 +37,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Space:
-    """All schedules of a nest of loops that lie directly one in the other around one statement.
+    """All schedules of loops that are nested directly around one statement.
 
     Raises:
-        ValueError: another shape of nest.
+        ValueError: the nest has another shape.
 
     >>> import random
     >>> from mini_lib.loops import matmul
@@ -85,10 +85,10 @@ class Space:
         return tuple(dict.fromkeys(load.buffer for load in statement.loads if load.buffer != self.output))
 
     def draw(self, rng: random.Random) -> Schedule:
-        """A schedule at random; it need not be legal.
+        """A random schedule; it does not have to be legal.
 
         Raises:
-            TypeError: `rng` is no `random.Random`.
+            TypeError: `rng` is not a `random.Random`.
         """
         _need_rng(rng)
         return Schedule(**{one.name: self._choose(one.name, rng) for one in fields(Schedule)})
@@ -97,8 +97,8 @@ class Space:
         """The schedule with each choice drawn again with a probability, and at least one.
 
         Raises:
-            TypeError: `schedule` is no schedule, `rng` is no `random.Random`, or `probability` is no number.
-            ValueError: the schedule is one of another nest, or the probability lies outside [0, 1].
+            TypeError: `schedule` is not a schedule, `rng` is not a `random.Random`, or `probability` is not a number.
+            ValueError: the schedule is for another nest, or the probability is outside [0, 1].
         """
         self._need_own("schedule", schedule)
         _need_rng(rng)
@@ -107,7 +107,7 @@ class Space:
         chosen = [name for name in names if rng.random() < probability] or [rng.choice(names)]
         for name in chosen:
             new, old = self._choose(name, rng), getattr(schedule, name)
-            if name in ("tiles", "order", "packed") and new:  # one loop's or array's entry only
+            if name in ("tiles", "order", "packed") and new:  # only the entry of one loop or array
                 at = rng.randrange(len(new))
                 new = (*old[:at], new[at], *old[at + 1 :])
             schedule = replace(schedule, **{name: new})
@@ -117,8 +117,8 @@ class Space:
         """A schedule with each choice from one of two; tiles and places loop by loop.
 
         Raises:
-            TypeError: `one` or `two` is no schedule, or `rng` is no `random.Random`.
-            ValueError: a schedule is one of another nest.
+            TypeError: `one` or `two` is not a schedule, or `rng` is not a `random.Random`.
+            ValueError: a schedule is for another nest.
         """
         self._need_own("one", one)
         self._need_own("two", two)
@@ -136,10 +136,10 @@ class Space:
         """The nest that a schedule makes.
 
         Raises:
-            TypeError: `schedule` is no schedule.
-            IllegalRewrite: it would calculate something else.
-            ValueError: the schedule is one of another nest, or a rewrite does not fit, such as registers under a loop
-                that is not unrolled.
+            TypeError: `schedule` is not a schedule.
+            IllegalRewrite: the nest would calculate something else.
+            ValueError: the schedule is for another nest, or a rewrite does not fit, such as registers under a loop that
+                is not unrolled.
         """
         self._need_own("schedule", schedule)
         nest = self.nest
@@ -162,7 +162,7 @@ class Space:
         return nest
 
     def _need_own(self, name: str, schedule: object) -> None:
-        """Raise TypeError for what is no schedule, and ValueError for one of another nest."""
+        """Raise TypeError for anything but a schedule, and ValueError for a schedule for another nest."""
         fix = "draw it from this space, with draw(rng)"
         of_type(name, schedule, Schedule, fix=fix)
         for loops in (schedule.tiles, schedule.order):
@@ -177,7 +177,7 @@ class Space:
         """The loop in which the output is kept in registers, if it can be: no loop inside may run over them."""
         if depth >= len(serial):
             raise ValueError("registers: no loop is left around the sums; unroll or register less")
-        # copies have been put beside the statement: look at the one that writes the output
+        # copies are now next to the statement: look at the statement that writes the output
         statements = (leaf.statement for leaf in nest.leaves)
         index = next(one.index for one in statements if one.buffer == self.output)
         for name in serial[-depth:]:
@@ -186,7 +186,7 @@ class Space:
         return serial[-1 - depth]
 
     def _split(self, nest: Nest, schedule: Schedule) -> tuple[Nest, list[str], str]:
-        """Split loops into tiles and lanes; the names in the order that is wanted, and the vector loop's."""
+        """Split loops into tiles and lanes; return the names in the wanted order, and the vector loop's name."""
         places, tiles = self._places(schedule), dict(schedule.tiles)
         order: list[tuple[float, str]] = []
         vector = ""
@@ -197,7 +197,7 @@ class Space:
                 nest = nest.split(loop, schedule.vector[1])
                 vector, name = f"{loop}.i", f"{loop}.o"
             extent = next(one.extent for one in nest.leaves[0].loops if one.name == name) or 1
-            tile = gcd(tiles[loop], extent)  # what is left beside the lanes
+            tile = gcd(tiles[loop], extent)  # the part that is left besides the lanes
             if 1 < tile < extent:
                 nest = nest.split(name, tile)
                 order += [(outer, f"{name}.o"), (inner, f"{name}.i")]
@@ -207,9 +207,10 @@ class Space:
         return nest, [*names, vector] if vector else names, vector
 
     def _places(self, schedule: Schedule) -> dict[str, list[float]]:
-        """The places of each loop's parts, the outer one first; loops that sum up keep their order among themselves.
+        """The places of each loop's parts, the outer one first; loops of a sum keep their order among themselves.
 
-        Floats do not allow another order, so nearly every schedule of a nest with several sums would be refused.
+        Floats do not allow another order of summation, so otherwise nearly every schedule of a nest with several such
+        loops would be refused.
         """
         places = {loop: sorted(both) for loop, both in schedule.order}
         index = self.nest.leaves[0].statement.index
@@ -241,12 +242,12 @@ class Space:
 
 
 def _need_rng(rng: object) -> None:
-    """Raise TypeError for what is no source of chance."""
+    """Raise TypeError for anything but a `random.Random`."""
     of_type("rng", rng, random.Random, fix="pass random.Random(0), say")
 
 
 def _unroll(nest: Nest, order: list[str], count: int) -> tuple[Nest, list[str]]:
-    """Write out the innermost loops of an order, as far as they are short; return those that are left."""
+    """Write out the innermost loops of an order, if they are short; return the remaining ones."""
     copies = 1
     for name in reversed(order[len(order) - count :] if count else []):
         extents = {one.name: one.extent for one in nest.leaves[0].loops}

@@ -1,4 +1,4 @@
-"""Pruning that looks at what a layer reads: the second moments of its inputs price the removal of each weight."""
+"""Pruning that looks at a layer's inputs: their second moments give the cost of removing each weight."""
 
 from mini_lib.prune.second_order.activation_weighted import activation_weighted
 from mini_lib.prune.second_order.brain_surgeon import (

@@ -14,9 +14,9 @@ def activation_weighted(model: nn.Module, calibration: Calibration, where: Where
     """Score each weight by |w_ij| * ||x_j||: its size times the strength of its input over the calibration data.
 
     Rank them with `keep_top(scores, density, scope="row")`: in the paper the weights of one output unit compete with
-    each other, and not with those of other units. The strength here is sqrt(E[x_j^2]), the paper's norm divided by the
-    root of the number of inputs read. That is one number per layer, so the ranking is the same, and a score does not
-    grow with the calibration data.
+    each other, not with those of other units. The strength here is sqrt(E[x_j^2]), the paper's norm divided by the root
+    of the number of inputs read. That is one number per layer, so the ranking is the same, and a score does not grow
+    with the amount of calibration data.
 
     The strength of an input says nothing about how inputs go together. Where most of it is a constant, as in pixels of
     the border or after a mean over places, errors add up, and the ranking can do worse than magnitude.
@@ -34,7 +34,7 @@ def activation_weighted(model: nn.Module, calibration: Calibration, where: Where
         ValueError: the model is in training mode, no layer is chosen, a chosen layer does not run, two layers share
             their weight, or calibration is empty.
 
-    The weight 3 is the larger one, and its input the weaker one: 3 * 0.5 is less than 1 * 2.
+    The weight 3 is larger but its input is weaker: 3 * 0.5 is less than 1 * 2.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(2, 1)).eval()

@@ -1,4 +1,4 @@
-"""Optimal brain damage and surgeon: what the removal of a weight costs, and how the others make up for it.
+"""Optimal brain damage and surgeon: the cost of removing a weight, and how the others make up for it.
 
 Both ask for the change D of a layer's weights W that does the least harm to its output. With H = E[x x^T] the harm to
 one row is half the mean squared output error,
@@ -9,8 +9,8 @@ Damage removes weight q, leaves the others as they are, and pays  w_q^2 H_qq / 2
 Surgery removes weight q and moves the others to make up for it:  D = -w_q / [H^-1]_qq * [H^-1]_q, which pays
 w_q^2 / (2 [H^-1]_qq), never more. This is the smallest L under the one condition D_q = -w_q (a Lagrange multiplier).
 
-The papers take for H the second derivatives of the training loss. Here it is that of the layer's own output error,
-which is exact, since that error is quadratic.
+The papers take for H the second derivatives of the training loss. Here H belongs to the layer's own output error, for
+which L is exact, since that error is quadratic.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def optimal_brain_damage(model: nn.Module, calibration: Calibration, where: Wher
     >>> optimal_brain_damage(model, torch.tensor([[0.5, 2.0], [-0.5, 2.0]]))["0.weight"]
     tensor([[1.1250, 2.0000]], dtype=torch.float64)
 
-    Source: Y. LeCun, J. Denker, S. Solla, "Optimal Brain Damage", 1990, section 2.2; here H is that of the layer's
+    Source: Y. LeCun, J. Denker, S. Solla, "Optimal Brain Damage", 1990, section 2.2; here H belongs to the layer's
     output error.
     """
     squares = input_mean_squares(model, calibration, where)
@@ -61,8 +61,8 @@ def optimal_brain_surgeon(
 ) -> dict[str, Tensor]:
     """Score each weight by w^2 / (2 [H^-1]_jj): the harm of removing it alone while the others make up for it.
 
-    A score prices one removal. After it the others have moved and their prices too: `obs_prune_row` follows that, and
-    a mask of the many lowest scores at once does not.
+    A score is the cost of one removal. After it the other weights have moved, and their costs have changed too:
+    `obs_prune_row` follows these changes, a mask of the many lowest scores at once does not.
 
     Args:
         model, calibration, where: as in `activation_weighted`.
@@ -72,7 +72,7 @@ def optimal_brain_surgeon(
         By parameter name, float64 of the weight's shape.
 
     Raises:
-        TypeError, ValueError: as `activation_weighted`; and H is singular, which needs damp above 0.
+        TypeError, ValueError: as `activation_weighted`; or H is singular, which needs damp above 0.
 
     Inputs (1, 0) and (1, 1): H = [[1, .5], [.5, .5]], its inverse [[2, -2], [-2, 4]], so 9 / 4 and 1 / 8.
 
@@ -96,7 +96,7 @@ def optimal_brain_surgeon(
 class PrunedRow:
     """One row of weights after surgery.
 
-    weights: float64 [k], zero where a weight is gone. kept: bool [k]. saliencies: float64, what each removal cost in
+    weights: float64 [k], zero where a weight is gone. kept: bool [k]. saliencies: float64, the cost of each removal in
     its turn; their sum is L(D), half the squared output error of all removals together.
     """
 
@@ -109,18 +109,18 @@ def obs_step(row: Tensor, inverse_moments: Tensor, index: int) -> tuple[Tensor, 
     """Return the row without weight `index`, the others moved to make up for it, and the inverse of H without it.
 
     The inverse comes from the old one by one step of elimination. Its row and column `index` are zero afterwards, so
-    the next step moves only what is left.
+    the next step moves only the weights that are left.
 
     Args:
         row: the weights [k].
         inverse_moments: H^-1 [k, k].
-        index: which weight goes.
+        index: the weight to remove.
 
     Raises:
         TypeError: an argument is not a tensor, or `index` not a whole number.
-        ValueError: the shapes do not fit, a number is not finite, or there is no such weight, or no more.
+        ValueError: the shapes do not fit, a number is not finite, or there is no such weight, or it is gone already.
 
-    Two inputs of H = [[1, .5], [.5, .5]]: the first does what the second does and more. Without the second weight,
+    Two inputs of H = [[1, .5], [.5, .5]]: the first does the work of the second and more. Without the second weight,
     the first moves by -(-1) / 4 * -2 = -0.5.
 
     >>> row, left = obs_step(torch.tensor([3.0, -1.0]), torch.tensor([[2.0, -2.0], [-2.0, 4.0]]), 1)
@@ -144,7 +144,7 @@ def obs_step(row: Tensor, inverse_moments: Tensor, index: int) -> tuple[Tensor, 
         raise ValueError(f"weight {index} is gone already; remove one that is left")
     moved = row - row[index] / price * inverse_moments[index]
     left = inverse_moments - torch.outer(inverse_moments[:, index], inverse_moments[index]) / price
-    # what is zero in exact arithmetic is made exactly zero
+    # make exactly zero what is zero in exact arithmetic
     moved[index] = left[index, :] = left[:, index] = 0
     return moved, left
 
@@ -152,8 +152,8 @@ def obs_step(row: Tensor, inverse_moments: Tensor, index: int) -> tuple[Tensor, 
 def obs_prune_row(row: Tensor, second_moments: Tensor, keep: int, *, damp: float = 0.0) -> PrunedRow:
     """Remove weights one at a time, each time the one of the lowest saliency, until `keep` are left.
 
-    Each step is the best possible one; their sequence is greedy, and another mask may do better. Its work grows with
-    the third power of k, for each row: SparseGPT is what makes it affordable.
+    Each step is the best possible one; their sequence is greedy, and another mask may do better. The work per row grows
+    with the third power of k: SparseGPT makes it affordable.
 
     Args:
         row: the weights [k].
@@ -194,10 +194,10 @@ def obs_prune_row(row: Tensor, second_moments: Tensor, keep: int, *, damp: float
 
 
 def refit(weight: Tensor, kept: Tensor, second_moments: Tensor, *, damp: float = 0.01) -> Tensor:
-    """Return the best weights for a given mask: those with the least output error among all that it allows.
+    """Return the best weights for a given mask: those with the least output error that the mask allows.
 
-    It is a least-squares problem of its own for each row, so it is slow, and it bounds every method that has the same
-    mask: what a method has beyond that is in its mask.
+    Each row is a least-squares problem of its own, so this is slow. Its error bounds that of every method with the same
+    mask: a method that does better owes it to its mask.
 
     Args:
         weight: the weights before pruning, [out, ...].
@@ -210,8 +210,8 @@ def refit(weight: Tensor, kept: Tensor, second_moments: Tensor, *, damp: float =
 
     Raises:
         TypeError: an argument is not a tensor, or `kept` not of bool.
-        ValueError: the shapes do not fit, a number is not finite, or what a row keeps has singular second moments,
-            which needs damp above 0.
+        ValueError: the shapes do not fit, a number is not finite, or the inputs that a row keeps have singular second
+            moments, which needs damp above 0.
 
     >>> moments = torch.tensor([[1.0, 0.5], [0.5, 0.5]])
     >>> refit(torch.tensor([[3.0, -1.0]]), torch.tensor([[True, False]]), moments, damp=0)

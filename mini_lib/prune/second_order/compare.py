@@ -1,4 +1,4 @@
-"""Ways to prune a layer, side by side: what each leaves of its output, at the same density."""
+"""Methods to prune a layer, compared: the output error of each at the same density."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def compare_methods(
     """Return the output error of each layer under five methods, pruned alone in the otherwise dense model.
 
     "magnitude" and "Wanda" only choose a mask. "magnitude, refit" and "Wanda, refit" give the same mask its best
-    weights. "SparseGPT" chooses a mask and moves the weights. So the first two differ in the mask alone, and what
-    SparseGPT owes to its mask and what to its update can be told apart. Refitting solves one system of equations for
-    each row, which suits small models.
+    weights. "SparseGPT" chooses a mask and moves the weights. So the first two differ only in the mask, and the share
+    of SparseGPT's mask in its result can be separated from that of its update. Refitting solves one system of equations
+    per row, which suits small models.
 
     Args:
         model: a model in eval mode; the argument stays as it is.
@@ -52,8 +52,8 @@ def compare_methods(
         density: the share of each layer's weights that stays.
         n_of_m: (2, 4) keeps two of each four neighbours. Give this or `density`.
         where: picks linear layers, and convolutions in one or two dimensions.
-        scope: who competes in the two masks at a density: "row", as in Wanda, or "layer". SparseGPT always ranks a
-            block of columns over all rows.
+        scope: which weights compete in the two masks at a density: "row", as in Wanda, or "layer". SparseGPT always
+            ranks a block of columns over all rows.
         block, damp: as in `sparse_gpt`; refitting has the same damping.
 
     Returns:
@@ -76,7 +76,8 @@ def compare_methods(
     0 SparseGPT 0.0
 
     Source: the three methods side by side, for language models: M. Sun et al., "A Simple and Effective Pruning Approach
-    for Large Language Models", 2024, section 4. By perplexity at half the weights Wanda comes close to SparseGPT there.
+    for Large Language Models", 2024, section 4. There, by perplexity at half the weights, Wanda comes close to
+    SparseGPT.
     """
     one_of("scope", scope, ("row", "layer"), fix="each layer is pruned alone here")
     layers, rows = layers_of(model, where), []

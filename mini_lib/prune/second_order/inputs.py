@@ -1,4 +1,4 @@
-"""Which layers are pruned by what they read, and the second moments of that."""
+"""The layers that are pruned by their inputs, and the second moments of these inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def input_second_moments(model: nn.Module, calibration: Calibration, where: Where = is_prunable) -> dict[str, Tensor]:
-    """Return H = E[x x^T] of what each chosen layer reads, by layer name: see `second_moments_of`.
+    """Return H = E[x x^T] of the inputs of each chosen layer, by layer name: see `second_moments_of`.
 
     Raises:
         TypeError: a layer of another kind than linear or convolution is chosen, or a batch is not a tensor.
@@ -31,7 +31,7 @@ def input_second_moments(model: nn.Module, calibration: Calibration, where: Wher
 
 
 def input_mean_squares(model: nn.Module, calibration: Calibration, where: Where = is_prunable) -> dict[str, Tensor]:
-    """Return the diagonal of H alone, E[x_j^2], by layer name.
+    """Return only the diagonal of H, E[x_j^2], by layer name.
 
     Raises:
         TypeError, ValueError: as `input_second_moments`.

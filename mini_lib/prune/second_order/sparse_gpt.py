@@ -1,13 +1,13 @@
-"""SparseGPT: prune a layer column by column, and let the columns still to come make up for what is lost.
+"""SparseGPT: prune a layer column by column, and let the columns still to come make up for the loss.
 
-Optimal brain surgeon needs another inverse of H for each row, since each row loses other weights. SparseGPT visits the
-columns in one fixed order for all rows, and lets a removal move only the columns to its right. Then one sequence of
+Optimal brain surgeon needs its own inverse of H for each row, since each row loses different weights. SparseGPT visits
+the columns in one fixed order for all rows, and lets a removal move only the columns to its right. Then one sequence of
 inverses serves all rows: those of H without its first columns. All of them are in one triangular matrix, the Cholesky
 factor U of H^-1 = U^T U. At column i
 
-    a removal costs (w / U_ii)^2             and moves what is right of it by -w / U_ii * U_i,i:
+    a removal costs (w / U_ii)^2             and moves the weights to its right by -w / U_ii * U_i,i:
 
-The mask is chosen as the columns come by, from prices that count what has moved so far.
+The mask is chosen as the columns come by, from costs that include all moves so far.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def sparse_gpt(
     block: int = 128,
     damp: float = 0.01,
 ) -> tuple[nn.Module, Mask]:
-    """Return a pruned copy of `model`, its weights moved to make up for what is gone, and the mask of what is left.
+    """Return a pruned copy of `model`, its weights moved to make up for those removed, and the mask of those left.
 
     The layers are pruned in the order in which they run. Each reads the outputs of those pruned before it, as it will
-    in use. What is kept small is each layer's output error, to which loud channels contribute most. A batch norm after
-    the layer makes quiet channels as loud as others; so leave depthwise layers out in `where`, or fold batch norm
-    before, or quiet channels go altogether.
+    in use. The method keeps each layer's output error small, to which loud channels contribute most. But a batch norm
+    after the layer makes quiet channels as loud as others. So leave depthwise layers out in `where`, or fold batch norm
+    first: otherwise quiet channels vanish altogether.
 
     Args:
         model: a model in eval mode; the argument stays as it is.
@@ -74,7 +74,7 @@ def sparse_gpt(
     """
     pruned = copied(model)
     layers = layers_of(pruned, where)
-    kept = dict.fromkeys(layers)  # in the order of the model, as scores have it
+    kept = dict.fromkeys(layers)  # in the order of the model, as in scores
     for name, layer, moments in layer_by_layer(pruned, calibration, layers):
         try:
             weight, kept[name] = sparse_gpt_weight(
@@ -96,7 +96,7 @@ def sparse_gpt_weight(
     block: int = 128,
     damp: float = 0.01,
 ) -> tuple[Tensor, Tensor]:
-    """Return the weight of one layer after pruning, and which of it stays.
+    """Return the weight of one layer after pruning, and the mask of what stays.
 
     With `density`, all rows of a block of columns compete with each other when the first of these columns comes by.
     After b columns exactly round(density * rows * b) weights have stayed, so the layer's count is exact and that of a
@@ -111,13 +111,13 @@ def sparse_gpt_weight(
         A weight of the same shape and type, and a bool tensor of that shape.
 
     Raises:
-        TypeError: `weight` or `second_moments` is not a tensor, or a number is none.
+        TypeError: `weight` or `second_moments` is not a tensor, or a setting is not a number.
         ValueError: `weight` holds NaN or infinity, neither or both of `density` and `n_of_m` are given, the density is
             outside (0, 1] or prunes to nothing, n is outside 1 to m, m does not divide the inputs or the block, the
             shapes do not fit, or H is singular and damp 0.
 
-    H = [[1, .5], [.5, .5]] has the inverse [[2, -2], [-2, 4]], and U = [[sqrt 2, -sqrt 2], [0, sqrt 2]]. The prices
-    are 9 / 2 and 1 / 2. The second weight goes, with no column to its right left to make up for it:
+    H = [[1, .5], [.5, .5]] has the inverse [[2, -2], [-2, 4]], and U = [[sqrt 2, -sqrt 2], [0, sqrt 2]]. The costs are
+    9 / 2 and 1 / 2. The second weight goes, and no column to its right is left to make up for it:
 
     >>> moments = torch.tensor([[1.0, 0.5], [0.5, 0.5]])
     >>> sparse_gpt_weight(torch.tensor([[3.0, -1.0]]), moments, density=0.5, damp=0)
@@ -150,7 +150,7 @@ def _share(density: float, rows: Tensor, columns: int) -> int:
 
 
 def best(prices: Tensor, count: int) -> Tensor:
-    """Return True at the `count` highest prices of the last axis; among equals at the first.
+    """Return True at the `count` highest costs of the last axis; of equal costs at the first.
 
     >>> best(torch.tensor([[1.0, 3.0, 1.0, 0.0]]), 2)
     tensor([[ True,  True, False, False]])
@@ -162,7 +162,7 @@ def best(prices: Tensor, count: int) -> Tensor:
 def check_choice(
     inputs: int, total: int, density: float | None, n_of_m: tuple[int, int] | None, block: int
 ) -> tuple[float | None, tuple[int, int] | None, int]:
-    """Return density, n_of_m and block, once a layer of `total` weights in rows of `inputs` can be pruned as asked.
+    """Return density, n_of_m and block if a layer of `total` weights in rows of `inputs` can be pruned as asked.
 
     Raises:
         ValueError: as `sparse_gpt_weight` says.

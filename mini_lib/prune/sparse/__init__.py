@@ -1,4 +1,4 @@
-"""Sparse storage and sparse kernels: what zeros save in bytes, and from which density on they save time."""
+"""Sparse storage and sparse kernels: the bytes that zeros save, and the density below which they save time."""
 
 from mini_lib.prune.sparse.bitmap import Bitmap, to_bitmap
 from mini_lib.prune.sparse.block_csr import BlockCSR, to_blocks

@@ -1,4 +1,4 @@
-"""Bitmap: one bit per weight says whether it is there, and the values follow without their zeros."""
+"""Bitmap: one bit per weight says whether it is nonzero, and the nonzero values follow."""
 
 from __future__ import annotations
 

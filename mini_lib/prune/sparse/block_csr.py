@@ -55,7 +55,7 @@ class BlockCSR:
 
     @property
     def block_counts(self) -> tuple[int, int]:
-        """How many blocks the matrix is high and wide, those that hang over the edge included."""
+        """The height and width of the matrix in blocks, including those that hang over the edge."""
         return _block_counts(self.shape, self.block)
 
     @property
@@ -73,8 +73,8 @@ class BlockCSR:
 def to_blocks(weight: Tensor, block: tuple[int, int] = (4, 4)) -> BlockCSR:
     """Store the blocks of a matrix that hold at least one nonzero.
 
-    One index serves r * c weights, so in blocks of 4 x 4 the indexes are 2 bytes on 64. But a block with a single
-    nonzero is stored whole: of scattered zeros at density .1, 1 - .9**16 = 81% of these blocks remain.
+    One index serves r * c weights, so blocks of 4 x 4 take 2 bytes of index per 64 bytes of values. But a block with a
+    single nonzero is stored whole: with scattered zeros at density 0.1, 1 - 0.9**16 = 81% of these blocks remain.
 
     Raises:
         TypeError: `weight` is not a tensor of fp32, fp16 or bf16, or `block` is not two whole numbers.

@@ -1,4 +1,4 @@
-"""Kernels side by side on one machine: bytes and measured time of W x, dense and sparse, at a chosen density."""
+"""Kernels compared on one machine: bytes and measured time of W x, dense and sparse, at a chosen density."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mini_lib.require import of_type, one_of, share, whole
 DENSE = "dense"
 KERNELS = (DENSE, "torch dense", "CSR", "torch CSR", "bitmap", "blocks 4x4", "blocks 16x1", "2:4")
 CACHES = ("warm", "cold")
-EVICTING_BYTES = 2**25  # 32 MiB: more than the caches of a core, and on most laptops than the one that cores share
+EVICTING_BYTES = 2**25  # 32 MiB: more than the caches of a core, and on most laptops more than the shared cache
 _HEADERS = ("kernel", "density", "KiB stored", "of dense", "ms (median, p10-p90)", "times as fast")
-Timed = tuple[int, Callable[[], object]]  # the bytes of a stored matrix, and the call to be timed
+Timed = tuple[int, Callable[[], object]]  # the bytes of a stored matrix, and the call to time
 
 
 @dataclass(frozen=True)
 class KernelTime:
-    """One kernel on one matrix: the density of the matrix, the bytes that it reads of it, the seconds that it took."""
+    """One kernel on one matrix: the matrix's density, the bytes that the kernel reads of it, the seconds it took."""
 
     name: str
     density: float
@@ -96,13 +96,13 @@ def compare_kernels(
 ) -> Comparison:
     """Time W x in several formats on random weights of one density, in turns, on one thread.
 
-    - "dense" and "torch dense" multiply a weight with scattered zeros as if they were none.
-    - "CSR", "bitmap" and "torch CSR" store the same weight without them.
+    - "dense" and "torch dense" multiply a weight with scattered zeros as if there were none.
+    - "CSR", "bitmap" and "torch CSR" store the same weight without its zeros.
     - "blocks RxC" leave out whole blocks: a weight of the same density whose zeros come in blocks.
-    - "2:4" has the density .5, whatever is asked for; the result says so.
+    - "2:4" has the density 0.5, whatever you ask for; the result says so.
 
-    caches: what a call finds in them. "warm": what the same call, run just before and not timed, left there, so a small
-    matrix is in cache. "cold": 32 MiB of something else, as a layer finds them after other large layers.
+    caches: what a call finds in them. "warm": the data that the same call, run untimed just before, left there, so a
+    small matrix is in cache. "cold": 32 MiB of other data, as a layer finds them after other large layers.
 
     Raises:
         TypeError: `kernels` is one string.
@@ -124,7 +124,7 @@ def compare_kernels(
         other = torch.ones(EVICTING_BYTES // 4 if caches == "cold" else 1)
         calls: dict[str, Callable[[], object]] = {}
         for name in names:
-            # timed too, since turns are turns, and then forgotten
+            # timed too, since it takes its turn, but its time is dropped
             calls[f"before {name}"] = other.sum if caches == "cold" else timed[name][1]
             calls[name] = timed[name][1]
         times = compare_latency(calls, repeats=repeats, warmup=warmup)
@@ -134,7 +134,7 @@ def compare_kernels(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, as our kernels do, and give it back the threads that it had."""
+    """Let torch compute on one thread, as our kernels do, then restore its number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -164,7 +164,7 @@ class _Weights:
     def two_of_four(self) -> Tensor:
         if self.columns % 4:
             raise ValueError(f"2:4 needs columns that 4 divides, got {self.columns}; leave it out of kernels")
-        # One of the six ways to keep two of four, for each group.
+        # For each group, one of the six ways to keep two of four.
         ways = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]])
         way = torch.randint(6, (self.rows, self.columns // 4), generator=self._chance)
         return self._normal() * ways[way].view(self.rows, self.columns)
@@ -173,7 +173,7 @@ class _Weights:
         return torch.randn(self.rows, self.columns, generator=self._chance)
 
     def _kept(self, high: int, wide: int) -> Tensor:
-        """A mask of which exactly round(density * n), and at least one, are True, at random places."""
+        """A mask with exactly round(density * n) True, but at least one, at random places."""
         count = high * wide
         order = torch.randperm(count, generator=self._chance)
         return (order < max(1, round(self.density * count))).view(high, wide)
@@ -181,7 +181,7 @@ class _Weights:
 
 def _timed(name: str, weights: _Weights, x: Tensor) -> Timed:
     if name == "torch dense":
-        # a copy: the weight that the dense kernel has just read would still lie in the cache
+        # a copy: the weight that the dense kernel has just read would still be in the cache
         weight, result = weights.scattered().clone(), torch.empty(weights.rows)
         return weight.nbytes, lambda: torch.mv(weight, x, out=result)
     if name == "torch CSR":

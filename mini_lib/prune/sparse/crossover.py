@@ -1,4 +1,4 @@
-"""From which density on is a sparse kernel faster? Measured over a sweep of densities, not reckoned from bytes."""
+"""Below which density is a sparse kernel faster? Measured over a sweep of densities, not computed from bytes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def crossover(densities: Sequence[float], ratios: Sequence[float]) -> float | No
 
     Raises:
         TypeError: the densities or ratios are not numbers.
-        ValueError: fewer than one density, densities that do not rise or are not above 0, other counts, or a ratio
-            that is not above 0.
+        ValueError: there is no density, the densities do not rise or are not above 0, the counts differ, or a ratio is
+            not above 0.
 
-    At .1 it takes half the time, at .4 twice: equal at the geometric mean, .2:
+    At 0.1 it takes half the time, at 0.4 twice: equal at the geometric mean, 0.2:
 
     >>> round(crossover([0.1, 0.4], [0.5, 2.0]), 6)
     0.2
@@ -54,7 +54,7 @@ def crossover(densities: Sequence[float], ratios: Sequence[float]) -> float | No
 class Crossover:
     """Where a kernel's time reaches the dense one's: by the median of the turns, and by their 90th and 10th percentile.
 
-    None is never faster, infinity always, in the densities measured.
+    None means never faster and infinity always faster, among the densities measured.
 
     >>> print(Crossover(0.25, 0.2, 0.31))
     0.25 (0.20-0.31)
@@ -91,7 +91,7 @@ class KernelSweep:
 
         Raises:
             TypeError: `name` is not text.
-            ValueError: there is no such kernel, it is a dense one, or it has one density only, as 2:4 has.
+            ValueError: there is no such kernel, it is a dense one, or it has only one density, as 2:4 does.
         """
         if of_type("name", name, str, fix="take one of names") not in self._swept():
             raise ValueError(f"{name!r} has no crossover here; {', '.join(self._swept()) or 'no kernel'} has one")
@@ -102,7 +102,7 @@ class KernelSweep:
         return [name for name in self.names if name not in (DENSE, "torch dense", "2:4")]
 
     def _cells(self, name: str, show: Callable[[Comparison], str]) -> list[str]:
-        """What to show of a kernel at each density; 2:4 has a place at its own density only."""
+        """The entries of a kernel at each density; 2:4 has an entry only at its own density."""
         return [show(one) if any(k.name == name for k in one.kernels) else "-" for one in self.comparisons]
 
     def __str__(self) -> str:
@@ -138,9 +138,9 @@ def sweep_kernels(
     seed: int = 0,
     progress: Callable[[int, int], object] | None = None,
 ) -> KernelSweep:
-    """Compare kernels at several densities, 2:4 at .5 only, and find where each stops being faster.
+    """Compare kernels at several densities, 2:4 only at 0.5, and find where each stops being faster.
 
-    progress: called with the number of densities done and in all.
+    progress: called with the number of densities done and their total number.
 
     Raises:
         TypeError, ValueError, NoCompiler: as `compare_kernels`.
@@ -174,7 +174,7 @@ def _several(name: str, given: object) -> Iterable[float]:
 
 
 def _short(value: float) -> str:
-    """A number as short as three digits of it allow.
+    """A number rounded to three digits.
 
     >>> _short(0.0331), _short(4292.3)
     ('0.0331', '4,292')

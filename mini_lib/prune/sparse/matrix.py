@@ -1,7 +1,7 @@
-"""What the storage formats share: a matrix of weights, its zeros left out, as tensors that would lie on disk.
+"""Common parts of the storage formats: a matrix of weights, its zeros left out, as tensors as they would lie on disk.
 
-A weight counts as zero if it equals 0, so -0.0 is left out and comes back as 0.0. What describes a file rather than
-the weights (shape, dtype, the names of the tensors) is not counted; a file's header holds it once.
+A weight counts as zero if it equals 0, so -0.0 is left out and comes back as 0.0. Data that describe a file rather than
+the weights (shape, dtype, the names of the tensors) do not count; a file's header holds them once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mini_lib.require import of_type, shown, whole
 from mini_lib.tensor_checks import need_tensor
 
 VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-NARROW_COLUMNS = 2**16  # so many columns can be told apart with 16 bits
+NARROW_COLUMNS = 2**16  # 16 bits can number this many columns
 MOST_VALUES = 2**31 - 1  # the row pointers are int32
 
 
@@ -111,7 +111,7 @@ def compressed_rows(places: tuple[Tensor, Tensor], shape: tuple[int, int]) -> tu
 
 
 def places_of(row_pointers: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the row and the column of each value (int64 [values]): what `compressed_rows` was given.
+    """Return the row and the column of each value (int64 [values]): the inverse of `compressed_rows`.
 
     >>> places_of(torch.tensor([0, 2, 2, 3]), torch.tensor([1, 2, 0]))
     (tensor([0, 0, 2]), tensor([1, 2, 0]))
@@ -136,7 +136,7 @@ def need_shape(shape: object) -> tuple[int, int]:
 
 
 def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: int) -> None:
-    """Make sure that compressed rows hold together: C follows these numbers without looking.
+    """Make sure that compressed rows are consistent: C follows these numbers without checking.
 
     Raises:
         TypeError: another dtype than int32 pointers and the narrowest column indexes.
@@ -146,7 +146,7 @@ def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: in
     need_layout("row_pointers", pointers, (torch.int32,), (rows + 1,))
     of_type("columns", columns, Tensor, fix="pass those that were packed")
     need_layout("columns", columns, (index_dtype(width),), (columns.numel(),))
-    steps = pointers.to(torch.int64).diff()  # in int32 the difference of two wild numbers could wrap round
+    steps = pointers.to(torch.int64).diff()  # in int32 the difference of two wild numbers could wrap around
     if pointers[0] != 0 or pointers[-1] != columns.numel() or (steps < 0).any():
         raise ValueError(
             f"row_pointers must rise from 0 to the number of values ({columns.numel()}), got {pointers.tolist()[:8]}..."
@@ -154,6 +154,6 @@ def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: in
     value_rows, places = places_of(pointers, columns)
     if columns.numel() and (places.min() < 0 or places.max() >= width):
         raise ValueError(f"columns must lie in 0 to {width - 1}, got {int(places.min())} to {int(places.max())}")
-    # Counted through all rows, each place comes after the one before it, or it is out of order or there twice.
+    # Counted through all rows, each place must come after the one before it; else it is out of order or there twice.
     if ((places + width * value_rows).diff() <= 0).any():
         raise ValueError("columns must rise within each row, each at most once; sort them")

@@ -1,8 +1,8 @@
 """y = W x for a matrix in any of the formats, through kernels in C: one thread, fp32.
 
-What a format leaves out is not multiplied. So where x holds a NaN or an infinity, a dense product gives NaN in every
-row (0 * NaN = NaN), and a sparse one only in the rows that have a weight there. A zero that a format stores, within a
-block or in a group of 2:4 that is not full, is multiplied like any other value. Denormal numbers are kept in both.
+Weights that a format leaves out are not multiplied. So where x holds a NaN or an infinity, a dense product gives NaN in
+every row (0 * NaN = NaN), and a sparse one only in the rows that have a weight there. A zero that a format stores,
+within a block or in a group of 2:4 that is not full, is multiplied like any other value. Both keep denormal numbers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def matvec(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> 
 
     flags: how the kernel is compiled; by default for the fastest code on this machine.
 
-    The result differs from the exact one by at most columns * 2**-23 * sum |w| |x| in each row, whatever the order of
-    the additions (N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002, section 3.1).
+    The result differs from the exact one by at most columns * 2**-23 * sum |w| |x| per row, whatever the order of the
+    additions (N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002, section 3.1).
 
     Raises:
-        TypeError: `matrix` is none of the formats or its values are not fp32, or `x` is not an fp32 tensor.
-        ValueError: `x` is not a vector of as many numbers as the matrix has columns, or the parts of the matrix do not
-            fit together any more.
+        TypeError: `matrix` is in none of the formats or its values are not fp32, or `x` is not an fp32 tensor.
+        ValueError: `x` is not a vector with one number per column of the matrix, or the parts of the matrix no longer
+            fit together.
         NoCompiler: there is no C compiler.
 
     >>> from mini_lib.prune.sparse import to_csr
@@ -46,9 +46,9 @@ def matvec(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> 
 
 
 def bind(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Callable[[], Tensor]:
-    """Return a call that computes W x into the same tensor each time, with all that can be done beforehand done.
+    """Return a call that computes W x into the same tensor each time, with all preparation done.
 
-    It is what is timed: a call costs the kernel and about a microsecond. It sees later changes of x.
+    This call is what gets timed: it costs the kernel plus about a microsecond. It sees later changes of x.
 
     Raises:
         TypeError, ValueError, NoCompiler: as `matvec`.
@@ -65,7 +65,7 @@ def bind(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Ca
     elif not isinstance(matrix, (Bitmap, CSR, BlockCSR, NofM)):
         raise TypeError(f"matrix must be a tensor, Bitmap, CSR, BlockCSR or NofM, got {type(matrix).__name__}")
     else:
-        matrix = replace(matrix)  # looks at its parts once more: C follows indexes that may have been written since
+        matrix = replace(matrix)  # check its parts once more: C follows indexes that may have changed since
     values = matrix if isinstance(matrix, Tensor) else matrix.values
     if values.dtype != torch.float32:
         raise TypeError(f"the kernels compute in float32, got values of {values.dtype}; store weight.float()")
@@ -88,7 +88,7 @@ def bind(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Ca
 
 
 def _bind(matrix: Matrix, x: Tensor, y: Tensor, flags: Sequence[str] | None) -> Callable[[], None]:
-    """Hand the tensors of a format to its kernel."""
+    """Pass the tensors of a format to its kernel."""
     match matrix:
         case Bitmap():
             return bind_bitmap(matrix.bits, matrix.values, x, y, flags=flags)

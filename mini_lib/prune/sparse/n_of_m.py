@@ -1,4 +1,4 @@
-"""N:M: of each m weights in a row at most n are not zero, so n values and their positions are stored.
+"""N:M: of every m weights in a row at most n are nonzero, so the format stores n values and their positions.
 
 2:4 is the pattern that NVIDIA's tensor cores multiply from the Ampere generation on.
 """
@@ -15,12 +15,12 @@ from mini_lib.packing import pack, packed_bytes, unpack
 from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, need_shape, tensor_bytes
 from mini_lib.require import whole
 
-WIDEST_GROUP = 256  # a position is a byte at most
+WIDEST_GROUP = 256  # a position takes at most one byte
 
 
 @dataclass(frozen=True, eq=False)
 class NofM:
-    """A matrix as n values of each group of m columns, and the position of each value within its group.
+    """A matrix as n values per group of m columns, and the position of each value within its group.
 
     values: float [rows, columns / m, n]. positions: ceil(log2 m) bits for each value, packed back to back into
     uint8 [ceil(bits / 8)]. In a group they rise; a group with fewer than n nonzeros stores zeros as well.
@@ -67,10 +67,10 @@ class NofM:
 
 
 def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
-    """Store a matrix of which at most n of each m neighbours in a row are not zero.
+    """Store a matrix in which at most n of every m neighbours in a row are nonzero.
 
-    2:4 takes .5 of the values and 2 bits per value. In fp32 that is .5 * (1 + 2/32) = .53125 of dense, in fp16
-    .5 * (1 + 2/16) = .5625, not half.
+    2:4 takes half of the values and 2 bits per value. In fp32 that is 0.5 * (1 + 2/32) = 0.53125 of dense, in fp16 0.5
+    * (1 + 2/16) = 0.5625, not half.
 
     Raises:
         TypeError: `weight` is not a tensor of fp32, fp16 or bf16, or n and m are not whole numbers.

@@ -1,4 +1,4 @@
-"""How many bytes zeros save: each format next to the dense weight, layer by layer, and where each begins to pay.
+"""How many bytes zeros save: each format compared with the dense weight, layer by layer, and where each begins to pay.
 
 With v bytes per value, d the density and rows * columns weights, the bytes per weight are
 
@@ -8,8 +8,8 @@ With v bytes per value, d the density and rows * columns weights, the bytes per 
     blocks    (v + 2/(r*c))*d + 4/(r*columns)  d the share of r x c blocks that are not all zero
     n:m       (v + bits/8)*n/m                 whatever the density
 
-where CSR stores its columns in 2 bytes (up to 65,536 columns, else 4), and its one row pointer more than rows is left
-out.
+where CSR stores its columns in 2 bytes (up to 65,536 columns, else 4), and the one row pointer beyond the number of
+rows is left out.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FORMATS: Mapping[str, Encode] = {
 
 
 def stored_formats(weight: Tensor, formats: Mapping[str, Encode] = FORMATS) -> dict[str, int]:
-    """Return the bytes of a weight in each format that can hold it, and dense.
+    """Return the bytes of a weight in dense form and in each format that can hold it.
 
     weight: a matrix, or a convolution's weight, which is stored as [out, in * kh * kw]. A format that cannot hold it
     (2:4, where there are more nonzeros in a group) is left out.
@@ -77,8 +77,8 @@ def stored_formats(weight: Tensor, formats: Mapping[str, Encode] = FORMATS) -> d
 def break_even_densities(weight: Tensor, block: tuple[int, int] = (4, 4)) -> dict[str, float]:
     """Return the density below which bitmap, CSR and blocks are smaller than the dense weight.
 
-    Only the shape and the dtype of `weight` count. The density of "blocks" is the share of blocks that are not all
-    zero, of a weight that the blocks divide evenly. 2:4 has no such density: it takes the same bytes at any.
+    Only the shape and the dtype of `weight` matter. The density of "blocks" is the share of blocks that are not all
+    zero, of a weight that the blocks divide evenly. 2:4 has no such density: it takes the same bytes at every density.
 
     Raises:
         TypeError, ValueError: as `stored_formats`.
@@ -104,10 +104,10 @@ def break_even_densities(weight: Tensor, block: tuple[int, int] = (4, 4)) -> dic
 
 
 def model_bytes(model: nn.Module, encode: Encode, mask: Mask | None = None, where: Where = is_prunable) -> int:
-    """Return the bytes of a model whose prunable weights are stored sparse, and all else as it is.
+    """Return the bytes of a model whose prunable weights are stored in a sparse format, and everything else as it is.
 
-    model: its zeros are what is left out; with a `mask`, the zeros that it would write. `encode` is `to_csr`, say, or
-    any function from a matrix to something with `stored_bytes`.
+    model: its zeros are left out, or with a `mask`, the zeros that this would write. `encode` is any function from a
+    matrix to something with `stored_bytes`, such as `to_csr`.
 
     Raises:
         TypeError: `model` is not a module, or a weight is not of fp32, fp16 or bf16.
@@ -134,7 +134,7 @@ def model_bytes(model: nn.Module, encode: Encode, mask: Mask | None = None, wher
 
 
 def _bytes_of(stored: object) -> int:
-    """The bytes of what a format made of a matrix."""
+    """The bytes of a matrix in the form that a format gave it."""
     return whole("stored_bytes of a format", getattr(stored, "stored_bytes", None), low=0, fix="pass to_csr, say")
 
 
@@ -148,7 +148,7 @@ class LayerBytes:
 
     @property
     def smallest(self) -> str:
-        """The format with the fewest bytes; dense, where none has fewer."""
+        """The format with the fewest bytes; dense, if no format has fewer."""
         return min(self.bytes, key=self.bytes.__getitem__)
 
 

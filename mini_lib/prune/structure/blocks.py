@@ -1,4 +1,4 @@
-"""Whole blocks of a weight stay or go: fewer places to remember, and inside a block a kernel stays dense."""
+"""Whole blocks of a weight stay or go: fewer positions to store, and inside a block a kernel stays dense."""
 
 from typing import Literal
 
@@ -22,9 +22,8 @@ def keep_blocks(
     """Return the mask that keeps the share `density` of the blocks, those with the largest sum of scores.
 
     A block is `block[0]` neighbouring outputs by `block[1]` neighbouring inputs, where the inputs of an output are
-    `weight[i].flatten()`. Of the n blocks of a layer (scope "layer") or of all layers ("global") exactly
-    round(density * n) stay; among equals the one that comes first, row by row. `at_least` blocks of each layer stay
-    in any case.
+    `weight[i].flatten()`. Of the n blocks of a layer (scope "layer") or of all layers ("global") exactly round(density
+    * n) stay; of equal blocks the first, row by row. At least `at_least` blocks of each layer stay.
 
     Raises:
         TypeError: a score is not a floating-point tensor, or a side of the block is not a whole number.

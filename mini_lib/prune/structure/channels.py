@@ -1,4 +1,4 @@
-"""What a channel is worth, and which channels to keep."""
+"""The worth of a channel, and which channels to keep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mini_lib.require import one_of, whole
 
 _NO_GROUP = (
     "scores hold no group of channels, so none can be removed: channels stay where they reach the model's output, meet "
-    "its input, pass a grouped convolution or are reckoned with all together; prune weights instead"
+    "its input, pass a grouped convolution or are used all together; prune weights instead"
 )
 
 
@@ -24,18 +24,18 @@ _NO_GROUP = (
 def channel_scores(
     model: nn.Module, example: Tensor, norm: Literal["l1", "l2", "batch_norm"] = "l2"
 ) -> dict[str, Tensor]:
-    """Score each channel that can be removed: the higher, the more it is worth.
+    """Score each channel that can be removed: a higher score means that it is worth more.
 
     "l1" and "l2" are the norms of the weights that make the channel. Where several layers make it, as around a
     residual sum, their norms are added. "batch_norm" is |gamma|, by which the batch norm multiplies the channel.
 
     Returns:
         For each group of `channel_groups(model, example)`, by name, a tensor [channels]. A row with more inputs has a
-        larger norm, so scores of different groups are only roughly comparable.
+        larger norm, so scores of different groups can be compared only roughly.
 
     Raises:
-        ValueError: an unknown norm; with "batch_norm", a group whose channels pass no batch norm with a gamma; and
-            what `channel_groups` raises.
+        ValueError: an unknown norm; with "batch_norm", a group whose channels pass no batch norm with a gamma; or as
+            `channel_groups`.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
     >>> model[0].weight.data = torch.tensor([[3.0, -4.0], [1.0, 0.0]])
@@ -80,11 +80,11 @@ def keep_channels(
 ) -> dict[str, Tensor]:
     """Return the best-scored share `density` of the channels, as indexes for `remove_channels`.
 
-    Of n channels of a group (scope "layer"), or of all groups together ("global"), round(density * n) stay; among
-    equals the one that comes first. `at_least` channels of every group stay in any case, or all where it has fewer;
-    scope "global" takes the others' share down for that. With `multiple_of`, the number in each group is rounded to
-    a multiple (up at a half, never to none; all stay where the group has fewer), because fast kernels work in eights,
-    say; the total then differs.
+    Of n channels of a group (scope "layer"), or of all groups together ("global"), round(density * n) stay; of equal
+    scores the first. At least `at_least` channels of every group stay, or all if it has fewer; scope "global" lowers
+    the share of the others for that. With `multiple_of`, the number in each group is rounded to a multiple (a half
+    rounds up, never to zero; all stay if the group has fewer), because fast kernels work in multiples of eight, for
+    example; the total then differs.
 
     Raises:
         TypeError: `at_least` or `multiple_of` is not a whole number.
@@ -143,6 +143,6 @@ def _checked(
         if score.dim() != 1:
             raise ValueError(
                 f"the scores of {name!r} have shape {list(score.shape)}, expected one per channel; "
-                "channel_scores(model, example) makes such"
+                "channel_scores(model, example) makes them"
             )
     return density, at_least, multiple_of

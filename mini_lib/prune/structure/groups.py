@@ -1,8 +1,8 @@
 """Which channels can be removed, and what else must go with each of them.
 
-A channel is made by a row of one layer and taken in by columns of others. Take the row away and the columns hang in
-the air, so both go; so do the numbers that a batch norm keeps for the channel. A residual sum adds channel 3 of one
-layer to channel 3 of another: those rows can only go together. All that must go together forms a group.
+A channel is made by a row of one layer and read by columns of others. Without the row, the columns have nothing to
+read, so both go; so do the numbers that a batch norm keeps for the channel. A residual sum adds channel 3 of one layer
+to channel 3 of another: those rows can only go together. Channels that must go together form a group.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class ChannelGroup:
         name: the first layer that makes these channels.
         channels: how many there are.
         producers: for each layer that makes them, which channel of the group each of its outputs is (-1: none).
-        passed_by: the same for what treats each channel by itself: batch norms, depthwise convolutions, PReLU.
+        passed_by: the same for layers that treat each channel separately: batch norms, depthwise convolutions, PReLU.
         consumers: for each layer that reads them, which channel each of its inputs is. A linear layer after a
-            flatten reads a channel as often as it has places.
+            flatten reads a channel once per place.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ChannelGroup:
 def channel_groups(model: nn.Module, example: Tensor) -> tuple[ChannelGroup, ...]:
     """Return the groups of channels that can be removed from `model`, in the order in which they are made.
 
-    What reaches the model's output, meets its input, or passes a convolution in several groups is not among them.
+    Channels that reach the model's output, meet its input, or pass a convolution in several groups are not among them.
 
     Args:
         model: convolutions and linear layers with batch norm, activations, pooling, sums, cat and flatten between.
@@ -52,7 +52,7 @@ def channel_groups(model: nn.Module, example: Tensor) -> tuple[ChannelGroup, ...
 
     Raises:
         TypeError: `model` is not a module, or `example` is not a tensor.
-        ValueError: the forward cannot be traced, cannot be run on the example, or calls something that is not known.
+        ValueError: the forward cannot be traced, cannot be run on the example, or calls an unknown operation.
 
     Two channels on 2 x 2 places are eight numbers for the linear layer:
 

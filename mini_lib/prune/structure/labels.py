@@ -1,8 +1,8 @@
 """Labels for channels, and which labels stand or fall together.
 
 Every output channel of every layer gets a number, its label. Where two channels meet, as in the sum of a residual
-block, their labels are joined: neither can be removed without the other. Where something needs a channel that no
-layer can spare, as the model's output does, its label is fixed, and so is every label joined to it.
+block, their labels are joined: neither can be removed without the other. Where something needs a channel that no layer
+can lose, as the model's output does, its label is fixed, and so is every label joined to it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Labels:
             self._join(*divmod(pair, size))
 
     def fix(self, labels: Tensor, reason: str) -> None:
-        """Note that the classes of `labels` must stay, and why. What is fixed already keeps its first reason."""
+        """Note that the classes of `labels` must stay, and why. A class already fixed keeps its first reason."""
         for label in torch.unique(labels).tolist():
             self._reasons.setdefault(self._root(label), reason)
 
@@ -85,7 +85,7 @@ def vary(labels: Tensor, axis: int) -> bool:
 
 
 def along(labels: Tensor, axis: int) -> Tensor | None:
-    """Return the labels along one axis, or None where they differ along another one too.
+    """Return the labels along one axis, or None where they differ along another axis too.
 
     >>> along(torch.tensor([[1, 1], [2, 2]]), 0)
     tensor([1, 2])

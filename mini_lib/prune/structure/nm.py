@@ -13,7 +13,7 @@ def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
     """Return the mask that keeps the best `n` of every `m` neighbours along the inputs of each output.
 
     The inputs of an output are `weight[i].flatten()`: for a convolution [out, in, height, width] they run through the
-    places of the first input channel, then of the next. Among equals the first stays.
+    places of the first input channel, then of the next. Of equal scores the first stays.
 
     Raises:
         TypeError: a score is not a floating-point tensor, or n or m is not a whole number.

@@ -8,7 +8,7 @@ from torch import nn
 
 from mini_lib.graph import Call
 
-# Each number by itself, or two tensors number by number: channels that meet here stand or fall together.
+# Element by element, of one tensor or two: channels that meet here stand or fall together.
 ELEMENTWISE = frozenset({
     "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh", "hardswish",
     "hardsigmoid", "hardtanh", "softplus", "softsign", "logsigmoid", "threshold", "dropout", "dropout1d", "dropout2d",
@@ -25,7 +25,7 @@ ELEMENTWISE_MODULES = (
     nn.AlphaDropout, nn.FeatureAlphaDropout,
 )  # fmt: skip
 
-# Each channel by itself, over places: [N, channels, ...] in, [N, the same channels, ...] out.
+# Each channel on its own, over places: [N, channels, ...] in, [N, the same channels, ...] out.
 SPATIAL = frozenset({
     "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -52,10 +52,10 @@ MOVING = frozenset({
     "getattr",
 })  # fmt: skip
 
-# Those that take a part, by numbers which stay what they are when channels are removed.
+# Those that take a part, by indexes that do not change when channels are removed.
 TAKING = frozenset({"chunk", "split", "tensor_split", "unbind", "narrow", "select", "getitem"})
 
-# What may be asked of a tensor without touching its numbers.
+# Queries of a tensor that do not touch its numbers.
 SIZES = frozenset({"size", "dim", "ndimension", "numel", "getattr"})
 
 
@@ -73,9 +73,9 @@ def name_of(call: Call) -> str:
 
 
 def is_spatial(call: Call, axes: int) -> bool:
-    """Return whether a pooling, padding or resizing leaves the axes of batch and channels alone, given so many axes.
+    """Return whether a pooling, padding or resizing leaves the batch and channel axes alone, given this many axes.
 
-    One axis fewer, and torch takes the axis of channels for one of places.
+    With one axis fewer, torch takes the channel axis for an axis of places.
     """
     name = name_of(call) if call.module is None else type(call.module).__name__
     if name == "pad":

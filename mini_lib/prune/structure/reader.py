@@ -1,8 +1,8 @@
-"""Follow the channels through a model: which layers make them, which only pass them on, which take them in.
+"""Follow the channels through a model: which layers make them, which only pass them on, which read them.
 
-The forward pass is run once on an example. Beside each value goes a tensor of the same shape that says, for every
-element, which channel it belongs to. An operation that moves elements about (flatten, cat, permute) moves the labels
-in the same way, so that nothing has to be known about the layout of a tensor.
+The forward pass runs once on an example. Each value is accompanied by a tensor of the same shape that says, for every
+element, which channel it belongs to. An operation that moves elements around (flatten, cat, permute) moves the labels
+in the same way, so the reader does not have to know the layout of a tensor.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Reader(torch.fx.Interpreter):
-    """Runs a traced model, and notes the labels of what its layers make, pass on and take in, by layer name.
+    """Runs a traced model, and notes the labels that its layers make, pass on and read, by layer name.
 
     `made` holds one label per output channel of a convolution or linear layer, `taken` one per input channel (for a
     linear layer after flatten, one per number that it reads), `passed` one per channel of a batch norm, PReLU or
@@ -58,7 +58,7 @@ class Reader(torch.fx.Interpreter):
         return value
 
     def _mark(self, node: torch.fx.Node, value: Any) -> Any:
-        """Return the labels of a value; what is not a tensor, such as a size, stands for itself."""
+        """Return the labels of a value; a value that is not a tensor, such as a size, stands for itself."""
         if node.op == "output":
             for labels in _tensors([self._marks[read] for read in node.all_input_nodes]):
                 self.labels.fix(labels, "it reaches the model's output")
@@ -95,7 +95,7 @@ class Reader(torch.fx.Interpreter):
         kind = type(call.module)
         hook = "forward" if "forward" in vars(call.module) else hook_of(call.module)
         if hook is not None:
-            raise ValueError(f"{call} has a {hook} of its own, and what that does to channels is not known; remove it")
+            raise ValueError(f"{call} has a {hook} of its own, whose effect on channels is not known; remove it")
         if parametrize.is_parametrized(call.module):
             raise ValueError(f"{call} holds a parametrized weight, such as a masked one; bake it in with baked(model)")
         if kind in (*CONVOLUTIONS, nn.Linear):
@@ -119,7 +119,7 @@ class Reader(torch.fx.Interpreter):
             raise ValueError(f"{call} got an example without a batch axis; pass example[None]")
         channels, name = self._channels(call, labels, axis), self._names[layer]
         groups = 1 if isinstance(layer, nn.Linear) else layer.groups
-        if 1 < groups == layer.in_channels:  # each channel by itself
+        if 1 < groups == layer.in_channels:  # each channel on its own
             return self._pass(call, channels.repeat_interleave(layer.out_channels // groups), value)
         self._note(self.taken, name, channels)
         if name not in self.made:
@@ -135,10 +135,10 @@ class Reader(torch.fx.Interpreter):
         return spread(channels, 1, value.shape)
 
     def _elementwise(self, call: Call, read: list[Any], value: Tensor) -> Tensor:
-        """Join what meets. An operand that is stretched over several channels is needed by all of them: it is fixed."""
+        """Join labels that meet. An operand broadcast over several channels is fixed, since all of them need it."""
         if any(isinstance(mark, (int, float)) for mark in read):
             raise ValueError(
-                f"{call} reckons with a size of its input, which would change with the number of channels; "
+                f"{call} uses a size of its input, which would change with the number of channels; "
                 "write the number down, or use mean(...)"
             )
         marks = [mark.reshape([1] * (value.dim() - mark.dim()) + list(mark.shape)) for mark in _tensors(read)]
@@ -153,7 +153,7 @@ class Reader(torch.fx.Interpreter):
             self.labels.join(met[0], other)
         given = call.node.kwargs.get("other", call.node.args[1] if len(call.node.args) > 1 else None)
         divisor = given if ops.name_of(call) in ops.DIVISIONS else None
-        if isinstance(divisor, torch.fx.Node):  # a masked channel is zero, and what is divided by it is NaN
+        if isinstance(divisor, torch.fx.Node):  # a masked channel is zero, and dividing by it gives NaN
             self.labels.fix(self._marks[divisor], f"{call} divides by it")
         return met[0] if met else self.labels.new(1, f"{call} makes it")[0].expand(value.shape)
 
@@ -166,12 +166,12 @@ class Reader(torch.fx.Interpreter):
         axes = call.node.kwargs.get("dim", call.node.args[1] if len(call.node.args) > 1 else None)
         axes = tuple(range(labels.dim())) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
         if any(vary(labels, axis) for axis in axes):
-            self.labels.fix(labels, f"{call} reckons with all of its channels")
+            self.labels.fix(labels, f"{call} uses all of its channels")
             return self.labels.new(1, f"{call} makes it")[0].expand(value.shape)
         return labels.amax(axes).reshape(value.shape)
 
     def _mix(self, call: Call, labels: Tensor) -> Tensor:
-        self.labels.fix(labels, f"{call} reckons with all of its channels")
+        self.labels.fix(labels, f"{call} uses all of its channels")
         return labels
 
     def _move(self, call: Call, node: torch.fx.Node, read: list[Any], value: Any) -> Any:
@@ -182,7 +182,7 @@ class Reader(torch.fx.Interpreter):
             if node.op == "call_method"
             else node.target(*args, **kwargs)
         )
-        if isinstance(read[0], Tensor):  # else a part of a tuple, and what was done to the whole is known
+        if isinstance(read[0], Tensor):  # else a part of a tuple, whose whole has its labels already
             order = sequence(read[0])
             if ops.name_of(call) in ops.TAKING and any(
                 not torch.equal(sequence(one), order) for one in _tensors([moved])
@@ -231,11 +231,11 @@ def _tensors(marks: list[Any]) -> list[Tensor]:
 
 
 def read_channels(model: nn.Module, example: Tensor) -> Reader:
-    """Run a copy of `model` on the example in evaluation mode and return what was noted.
+    """Run a copy of `model` on the example in evaluation mode and return the labels noted.
 
     Raises:
         TypeError: `model` is not a module, or `example` is not a tensor.
-        ValueError: the model cannot be traced, cannot be run on the example, or calls something that is not known.
+        ValueError: the model cannot be traced, cannot be run on the example, or calls an unknown operation.
     """
     if not isinstance(model, nn.Module) or not isinstance(example, Tensor):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Take channels out of a model, for real or with zeros: the two give the same outputs."""
+"""Remove channels from a model, physically or by zeros: both give the same outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stays = dict[str, Tensor]  # name of a layer -> for each of its outputs or input
 
 
 def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
-    """Return a copy of `model` that really has only the channels in `keep`, made of the same plain torch layers.
+    """Return a copy of `model` that physically has only the channels in `keep`, made of the same plain torch layers.
 
     Weights, biases, the numbers of batch norms and the attributes that count channels are cut. Groups that `keep`
     does not name stay whole. In evaluation mode the result computes what `mask_channels` computes.
@@ -32,8 +32,8 @@ def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
     Raises:
         TypeError: `keep` is not a mapping, or holds something other than whole numbers.
         ValueError: a group is unknown, or its channels must stay; indexes are empty, not rising, or out of range; the
-            forward has the number of channels written into it; something else that runs with the model, such as a
-            hook of its own, reckons with them; and what `channel_groups` raises.
+            forward has the number of channels written into it; something else that runs with the model, such as a hook
+            of its own, uses them; or as `channel_groups`.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> remove_channels(model, torch.zeros(1, 2), {"0": [0, 2]})
@@ -55,11 +55,11 @@ def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
 
 @torch.no_grad()
 def mask_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
-    """Return a copy of `model` of the same shapes in which everything about the other channels is zero.
+    """Return a copy of `model` with the same shapes, in which everything that belongs to the other channels is zero.
 
-    Zero are the rows and biases of the layers that make a removed channel, what batch norms and depthwise
-    convolutions hold for it, and the columns of the layers that read it. The columns alone decide the output. Zero
-    rows would not be enough: sigmoid(0) is 1/2, and the layer after it would read that.
+    It sets to zero the rows and biases of the layers that make a removed channel, the numbers that batch norms and
+    depthwise convolutions hold for it, and the columns of the layers that read it. The columns alone decide the output.
+    Zero rows would not be enough: sigmoid(0) is 1/2, and the next layer would read that.
 
     Arguments are those of `remove_channels`.
 
@@ -83,7 +83,7 @@ def mask_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
 
 
 def _chosen(reader: Reader, keep: Keep) -> list[tuple[ChannelGroup, list[int]]]:
-    """Return the groups that are named, each with its channels that stay."""
+    """Return the groups that are named, each with the channels that stay."""
     if not isinstance(keep, Mapping):
         raise TypeError(
             f"keep must be a mapping from the name of a group to the channels that stay, got {type(keep).__name__}; "
@@ -115,7 +115,7 @@ def _indexes(group: ChannelGroup, indexes: Tensor | Sequence[int]) -> list[int]:
     if not found:
         raise ValueError(f"{where} is empty: nothing would be left of {', '.join(group.producers)}; keep one channel")
     if found != sorted(set(found)):
-        raise ValueError(f"{where} must rise, without doubles, got {found}; use sorted(set(...))")
+        raise ValueError(f"{where} must rise, without duplicates, got {found}; use sorted(set(...))")
     return found
 
 
@@ -136,7 +136,7 @@ def _what_stays(reader: Reader, keep: Keep) -> tuple[Stays, Stays]:
 
 
 def _cut_(layer: nn.Module, rows: Tensor | None, columns: Tensor | None) -> None:
-    """Take outputs and inputs out of a layer. One that passes each channel by itself has rows only."""
+    """Take outputs and inputs out of a layer. A layer that passes each channel on its own has only rows."""
     for name, parameter in layer.named_parameters(recurse=False):
         cut = parameter.detach()
         cut = cut[rows] if rows is not None else cut
@@ -165,7 +165,7 @@ def _count_rows_(layer: nn.Module, left: int) -> None:
 
 
 def _check_same(smaller: nn.Module, zeros: nn.Module, example: Tensor) -> None:
-    """Make sure that both compute the same on noise of the example's shape: what no tracing sees shows here."""
+    """Make sure that both compute the same on noise of the example's shape: this shows what tracing cannot see."""
     if example.is_floating_point():
         example = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
     with evaluating(zeros), torch.random.fork_rng(devices=[]):
@@ -173,7 +173,7 @@ def _check_same(smaller: nn.Module, zeros: nn.Module, example: Tensor) -> None:
     try:
         with evaluating(smaller), torch.random.fork_rng(devices=[]):
             found = smaller(example)
-    except Exception as error:  # a layer or a view that meets another number of channels than it was written for
+    except Exception as error:  # a layer or a view that gets another number of channels than it was written for
         raise ValueError(
             f"the smaller model does not run ({error}): a number of channels is written into forward, as in "
             "x.view(-1, 512); write x.flatten(1), say"
@@ -187,7 +187,7 @@ def _check_same(smaller: nn.Module, zeros: nn.Module, example: Tensor) -> None:
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    """Whether two outputs differ by no more than rounding does: it grows with the sums, and these with the layers."""
+    """Whether two outputs differ by rounding errors only, which grow with the sums, and these with the layers."""
     if not (one.is_floating_point() or one.is_complex()):
         return bool(torch.equal(one, other))
     largest = other.abs().nan_to_num().max().item() if other.numel() else 0.0

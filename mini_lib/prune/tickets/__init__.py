@@ -1,4 +1,4 @@
-"""Lottery tickets, the method: iterative magnitude pruning, its controls, and training, of one net or many at once."""
+"""The lottery-ticket method: iterative magnitude pruning, its controls, and training, of one net or many at once."""
 
 from mini_lib.prune.tickets.alone import train_alone
 from mini_lib.prune.tickets.arms import random_mask, shuffled_mask

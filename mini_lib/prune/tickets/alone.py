@@ -1,4 +1,4 @@
-"""One net, trained by itself: the plain loop, which says what a training in a study is."""
+"""One net, trained alone: the plain loop, which defines what a training in a study is."""
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,9 @@ def train_alone(
     first_step: int = 0,
     snapshot_at: int | None = None,
 ) -> Trained:
-    """Train one net from `start` and return what came of it.
+    """Train one net from `start` and return the result.
 
-    `model` gives the shape. The net sees the pictures `order` [steps, batch_size]. Training begins at `first_step`, so
+    `model` gives the shape. The net sees the pictures `order` [steps, batch_size]. Training begins at `first_step`,
     with that step's learning rate and pictures. Masked weights are zero throughout: they start as zeros, get no
     gradient, and there is no weight decay.
 
@@ -35,13 +35,13 @@ def train_alone(
     """
     first_step, snapshot_at = check_steps(recipe, first_step, snapshot_at)
     check_order(order, recipe, splits)
-    net = with_weights(model, start).eval()  # no dropout: chance is in the start and the order alone
+    net = with_weights(model, start).eval()  # no dropout: only the start and the order are random
     weights = dict(net.named_parameters(remove_duplicate=False))  # a mask may name a shared weight by its second name
     if mask is not None:
         of_type("mask", mask, Mask, fix="None prunes nothing").check(net)
     need_trainable(net)
     need_classes(net, splits.train, splits.validation, splits.test)
-    # As numbers, since a bool mask would be made into numbers in each step.
+    # As floats, since a bool mask would be converted in each step.
     keeps = {name: keep.to(weights[name].dtype) for name, keep in mask.tensors.items()} if mask is not None else {}
     with torch.no_grad():
         for name, keep in keeps.items():
@@ -80,7 +80,7 @@ def need_trainable(model: nn.Module) -> None:
 
 
 def check_steps(recipe: Recipe, first_step: int, snapshot_at: int | None) -> tuple[int, int | None]:
-    """Return both, once it is sure that a training begins before it ends, and that its snapshot lies within.
+    """Return both after checking that a training begins before it ends, and that its snapshot lies within it.
 
     Raises:
         TypeError: `recipe` is not a recipe, or a step not a whole number.
@@ -112,5 +112,5 @@ def check_order(order: Tensor, recipe: Recipe, splits: Splits) -> None:
 
 
 def not_finite(step: int, recipe: Recipe) -> str:
-    """Return what to say where a loss has become infinite or NaN."""
+    """Return the message for a loss that has become infinite or NaN."""
     return f"a loss is not finite at step {step}; lower learning_rate ({recipe.learning_rate:g})"

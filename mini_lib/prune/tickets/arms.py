@@ -1,7 +1,7 @@
-"""The arms of a study: where a net starts, with which mask. A ticket means nothing without its controls.
+"""The arms of a study: where a net starts, and with which mask. A ticket means nothing without its controls.
 
-What the hypothesis says is that this mask and these initial weights belong together. So each control takes away one
-thing and keeps the rest:
+The hypothesis says that this mask and these initial weights belong together. So each control changes one thing and
+keeps the rest:
 
     ticket      mask found by pruning, its own initial weights
     reinit      the same mask, other initial weights
@@ -24,12 +24,12 @@ from mini_lib.prune.mask import Mask
 from mini_lib.require import of_type, whole
 
 Arm = Literal["ticket", "reinit", "shuffled", "random", "late", "lr_rewind"]
-CHAINS = ("ticket", "late", "lr_rewind")  # these find masks of their own, round by round
+CHAINS = ("ticket", "late", "lr_rewind")  # these find their own masks, round by round
 CONTROLS = ("reinit", "shuffled", "random")  # these take the ticket's mask, or its counts
 
 
 def shuffled_mask(mask: Mask, seed: int) -> Mask:
-    """Return a mask that keeps as many weights of each layer, at newly drawn places.
+    """Return a mask that keeps the same number of weights per layer, at newly drawn places.
 
     Raises:
         TypeError: `mask` is not a mask, or `seed` not a whole number.
@@ -48,9 +48,9 @@ def shuffled_mask(mask: Mask, seed: int) -> Mask:
 
 
 def random_mask(mask: Mask, seed: int) -> Mask:
-    """Return a mask that keeps as many weights in all, each place as likely as any other.
+    """Return a mask that keeps the same total number of weights, with every place equally likely.
 
-    Every layer keeps at least one: a layer that keeps none makes a net that knows nothing.
+    Every layer keeps at least one weight: a net in which a layer keeps none knows nothing.
 
     Raises:
         TypeError: `mask` is not a mask, or `seed` not a whole number.

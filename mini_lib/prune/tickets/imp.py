@@ -20,10 +20,10 @@ from mini_lib.tensor_checks import need_tensor
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """A sparse net that has not been trained from where it stands, and how it was found.
+    """A sparse net, not yet trained from its current weights, and how it was found.
 
-    `model` holds the weights that training starts from, with zeros where `mask` says so; `rounds` holds what each
-    training gave, the dense one first.
+    `model` holds the weights that training starts from, with zeros where `mask` says so; `rounds` holds the result of
+    each training, the dense one first.
     """
 
     model: nn.Module
@@ -61,7 +61,7 @@ def find_ticket(
     >>> ticket.mask.kept, len(ticket.rounds)                                  # 4 -> 2 -> 1
     (1, 2)
     """
-    rounds, rate = len(geometric(rate, rounds)), float(rate)  # says what is wrong with the two
+    rounds, rate = len(geometric(rate, rounds)), float(rate)  # raises an error if the two do not fit
     rewind_to, seed = check_rewind(recipe, rewind_to), whole("seed", seed, fix="the same seed finds the same ticket")
     of_type("splits", splits, Splits, fix="data.fashion() gives them")
     if progress is not None:
@@ -81,11 +81,11 @@ def find_ticket(
 
 
 def check_rewind(recipe: Recipe, rewind_to: int) -> int:
-    """Return the step to go back to, once it is sure that there is one to train after it.
+    """Return the step to go back to after checking that at least one step of training follows it.
 
     Raises:
         TypeError: `recipe` is not a recipe, or the step not a whole number.
-        ValueError: there is not.
+        ValueError: none does.
     """
     of_type("recipe", recipe, Recipe, fix="use Recipe(steps=...)")
     return whole("rewind_to", rewind_to, low=0, high=recipe.steps - 1, fix="0 goes back to the start")
@@ -101,9 +101,9 @@ def next_mask(
 ) -> Mask:
     """Return the mask of round `number`, counted from 1: of what `mask` keeps, the share `rate` is pruned.
 
-    `model` says which weights are pruned at all, `trained` how large they have become. Scope "global" ranks all of them
-    together; "layer" prunes each layer by itself and the last one at half the rate, as the paper does for this net.
-    At least one weight of each layer stays.
+    `model` says which weights can be pruned, `trained` how large they have become. Scope "global" ranks all of them
+    together; "layer" prunes each layer separately and the last one at half the rate, as the paper does for this net. At
+    least one weight of each layer stays.
 
     Raises:
         TypeError, ValueError: a setting is out of range, `trained` lacks a weight, or as `keep_top`.

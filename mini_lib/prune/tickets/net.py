@@ -1,4 +1,4 @@
-"""What a net of a study is before and after its training: weights by name, and what came of them."""
+"""A net of a study before and after its training: weights by name, and the result of their training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ Weights = Mapping[str, Tensor]  # a net's parameters, by name
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What came of one net.
+    """The result of training one net.
 
-    `validation_accuracies` belong to the steps of `recipe.evaluate_at`, or those of them that were trained; `snapshot`
-    holds the weights after the step that was asked for. Accuracies lie in [0, 1].
+    `validation_accuracies` belong to those steps of `recipe.evaluate_at` that were trained; `snapshot` holds the
+    weights after the step that was asked for. Accuracies lie in [0, 1].
     """
 
     weights: Weights
@@ -52,8 +52,8 @@ def with_weights(model: nn.Module, weights: Weights) -> nn.Module:
     """Return a copy of `model` that holds `weights`.
 
     Raises:
-        TypeError: `model` is not a module, or `weights` are not tensors by name.
-        ValueError: a weight is missing, has another shape, or is of no parameter; or the model cannot be copied
+        TypeError: `model` is not a module, or `weights` does not map names to tensors.
+        ValueError: a weight is missing, has another shape, or belongs to no parameter; or the model cannot be copied
             (`copying.copied`).
 
     >>> with_weights(nn.Linear(1, 1, bias=False), {"weight": torch.tensor([[5.0]])}).weight.item()

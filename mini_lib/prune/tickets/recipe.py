@@ -14,15 +14,16 @@ from mini_lib.tensor_checks import need_tensor
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training by steps: how many, how large a batch, which optimizer, which learning rate at which step.
+    """A training by steps: how many, how large a batch, which optimizer, and the learning rate at each step.
 
     The rate climbs in a straight line over `warmup_steps`, and falls to a tenth at each step of `drops`. `momentum` is
-    for "sgd" only. Accuracy on validation data is taken at the steps of `evaluate_at` and at the end. The defaults are
-    those of the paper for this net, apart from its 50,000 steps.
+    for "sgd" only. Accuracy on validation data is measured at the steps of `evaluate_at` and at the end. The defaults
+    are those of the paper for this net, apart from its 50,000 steps.
 
     Raises:
-        TypeError: a number is none.
-        ValueError: a count below its least, a rate that is not positive, an unknown optimizer, or a step past the end.
+        TypeError: a field is not a number.
+        ValueError: a count is below its minimum, a rate is not positive, an optimizer is unknown, or a step is past the
+            end.
 
     Source: J. Frankle, M. Carbin, "The Lottery Ticket Hypothesis", 2019, figure 2 (LeNet: Adam, 1.2e-3, batches of 60).
 
@@ -63,7 +64,7 @@ class Recipe:
     def make_optimizer(self, weights: Iterable[Tensor]) -> torch.optim.Optimizer:
         """Return a fresh optimizer over `weights`: without weight decay, which would act on pruned weights too.
 
-        Both rules work on each weight by itself. So it does not matter whether a tensor holds one net or many.
+        Both rules treat each weight separately. So it does not matter whether a tensor holds one net or many.
 
         Raises:
             TypeError: the weights are not tensors of floating-point numbers.
@@ -85,7 +86,7 @@ def batch_order(count: int, recipe: Recipe, seed: int) -> Tensor:
     one and the start of the next.
 
     Raises:
-        TypeError, ValueError: `count` is not a whole number of 1 or more, or `seed` no whole number.
+        TypeError, ValueError: `count` is not a whole number of 1 or more, or `seed` is not a whole number.
 
     >>> order = batch_order(4, Recipe(steps=4, batch_size=2), seed=0)
     >>> order.shape, sorted(order[:2].flatten().tolist())

@@ -1,4 +1,4 @@
-"""Many nets of one shape, trained as one: their weights are stacked, and each step moves them all.
+"""Many nets of one shape, trained as one: their weights are stacked, and each step updates them all.
 
 The nets differ in weights, masks and the order of their pictures, and nothing passes from one to another.
 """
@@ -30,13 +30,13 @@ def train_together(
     first_step: int = 0,
     snapshot_at: int | None = None,
 ) -> list[Trained]:
-    """Train a net from each of `starts`, all in the same steps, and return what came of each.
+    """Train a net from each of `starts`, all in the same steps, and return the result of each.
 
-    Net i is what `train_alone(model, starts[i], masks[i], orders[i], ...)` makes, up to the rounding of its sums.
+    Net i equals the result of `train_alone(model, starts[i], masks[i], orders[i], ...)`, up to the rounding of sums.
 
     Raises:
-        ValueError: not as many starts, masks and orders; a mask that does not fit; steps out of range; no
-            parameter is trainable; a loss that is not finite.
+        ValueError: the numbers of starts, masks and orders differ; a mask does not fit; steps are out of range; no
+            parameter is trainable; a loss is not finite.
     """
     first_step, snapshot_at = check_steps(recipe, first_step, snapshot_at)
     _check(model, starts, masks, orders, splits, recipe)

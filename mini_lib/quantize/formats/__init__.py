@@ -1,4 +1,4 @@
-"""Formats: one file for each way of writing weights down, from floats and grids to codebooks and signs."""
+"""Formats: one file for each way of storing weights, from floats and grids to codebooks and signs."""
 
 from mini_lib.quantize.formats.base import Format, Observer, format_from_json, format_to_json, require_format
 from mini_lib.quantize.formats.binary import BinaryFormat, binarize

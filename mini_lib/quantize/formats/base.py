@@ -1,8 +1,8 @@
-"""What a format is: how the numbers of a tensor are written down, and how a file names that way.
+"""What a format is: how the numbers of a tensor are stored, and how a file names the format.
 
-To add a format, derive a frozen dataclass from `Format`, in a file of its own. Nothing else has to know it: quantizing,
-the layers and the files use a format only through the methods of this class, and a file finds the class by its name:
-import the module that defines it before you read such a file.
+To add a format, derive a frozen dataclass from `Format`, in a file of its own. No other code has to know it:
+quantizing, the layers and the files use a format only through the methods of this class. A file finds the class by its
+name, so import the module that defines it before you read such a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mini_lib.quantize.granularity import Granularity
 from mini_lib.require import shown
 
 SHORT_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-SCALE_DTYPES = tuple(SHORT_NAMES)  # in which scales and the entries of a codebook can be stored
+SCALE_DTYPES = tuple(SHORT_NAMES)  # the dtypes in which scales and the entries of a codebook can be stored
 _LONG_NAMES = {short: str(dtype).removeprefix("torch.") for dtype, short in SHORT_NAMES.items()}
 
 
@@ -36,26 +36,26 @@ class Observer(Protocol):
 
 
 class Format(ABC):
-    """A description, not a tensor: which values the codes stand for, how many bits a code has, who shares a scale.
+    """A description, not a tensor: the values of the codes, the bits of a code, the weights that share a scale.
 
-    A quantized tensor has two forms, each a dict of tensors by name. Its *fields* are what is computed with: "codes"
-    (int32, or the values themselves in `FloatFormat`) and whatever gives them a value, such as "scale". Its *parts* are
-    what is stored: the codes packed into bytes.
+    A quantized tensor has two forms, each a dict of tensors by name. Its *fields* are for computing: "codes" (int32, or
+    the values themselves in `FloatFormat`) and the tensors that give them values, such as "scale". Its *parts* are for
+    storing: the codes packed into bytes.
     """
 
-    bits: float  # how many bits a packed code takes; where they are not whole, the format packs its codes itself
+    bits: float  # how many bits a packed code takes; if not a whole number, the format packs its codes itself
     qmin: int = 0  # the lowest code, where codes are whole numbers
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """How a table names the format."""
+        """The format's name in tables."""
 
     @abstractmethod
     def encode(self, weight: Tensor, observer: Observer) -> dict[str, Tensor]:
         """Return the fields of `weight` (finite float32 of any shape, not empty).
 
-        observer: chooses the range of each grid; a format without a range to choose does not ask it.
+        observer: chooses the range of each grid; a format without a range to choose does not use it.
 
         Raises:
             ValueError: the weight does not fit the format.
@@ -67,7 +67,7 @@ class Format(ABC):
 
     @abstractmethod
     def layout(self, shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-        """Return the dtype and shape of each part of a tensor of this `shape`, known before any weight is.
+        """Return the dtype and shape of each part of a tensor of this `shape`, known before any weight is known.
 
         Raises:
             ValueError: the format cannot hold a tensor of this shape.
@@ -118,7 +118,7 @@ def format_to_json(fmt: Format) -> str:
         back = format_from_json(text)
     except ValueError as error:
         raise ValueError(f"{fmt!r} could not be read back from a file: {error}") from error
-    # By fields, not by ==: a class that is defined again, as when a notebook's cell is run again, is another class.
+    # By fields, not by ==: a class that is defined again, as when a notebook's cell runs again, is a different class.
     own = {field.name: getattr(fmt, field.name) for field in dataclasses.fields(fmt)}
     if _place(type(back)) != _place(type(fmt)) or own != {name: getattr(back, name) for name in own}:
         raise ValueError(f"{fmt!r} could not be read back from a file: its text {text} gives {back!r}")
@@ -171,7 +171,7 @@ def _built(plain: object) -> object:
         for name, value in plain.items()
     }
     del arguments["kind"]
-    return named[-1](**arguments)  # the one defined last
+    return named[-1](**arguments)  # the last one defined
 
 
 def _place(kind: type) -> str:

@@ -1,7 +1,7 @@
-"""What MX and NVFP4 have in common: small floats in short blocks, and for each block a scale in 8 bits.
+"""The common part of MX and NVFP4: small floats in short blocks, with an 8-bit scale per block.
 
 A block is a run of weights in row-major order, whatever the shape; the last may be shorter. Where the block size
-divides the number of weights that feed one output, no block spans two outputs, as a matrix unit needs it.
+divides the number of weights that feed one output, no block spans two outputs, as a matrix unit requires.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class BlockFormat(Format):
     """value = scale of the block * small float.
 
     Fields: "codes" int32, the bit patterns of the floats; "scale_codes" uint8 [blocks], those of the scales; and
-    "scale" float32 [blocks], which follows from what is stored and is not stored itself.
+    "scale" float32 [blocks], which follows from the stored tensors and is not stored itself.
     """
 
     element: str
@@ -51,7 +51,7 @@ class BlockFormat(Format):
         return {"codes": self.packed_codes(shape), "scale_codes": (torch.uint8, (blocks,))}
 
     def pack(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Pack the codes; the scales are stored as their codes alone."""
+        """Pack the codes; of the scales, only their codes are stored."""
         parts = super().pack(fields)
         del parts["scale"]
         return parts

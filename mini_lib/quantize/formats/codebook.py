@@ -22,7 +22,7 @@ class CodebookFormat(Format):
 
     init: "linear" spreads the first centroids evenly from the lowest to the highest weight; "kmeans++" draws them at
         random, far from each other, with `seed`.
-    iterations: Lloyd's iterations at most; they stop as soon as nothing moves.
+    iterations: the most iterations of Lloyd's algorithm; they stop as soon as nothing moves.
 
     Raises:
         TypeError: `bits`, `iterations` or `seed` is not a whole number.
@@ -68,7 +68,7 @@ class CodebookFormat(Format):
 def k_means(weight: Tensor, fmt: CodebookFormat) -> tuple[Tensor, Tensor]:
     """Return the codes (int32, shape of `weight`) and the codebook (codebook_dtype [2**bits], ascending).
 
-    A weight that has no more distinct values than the table has entries is kept exactly; the entries left over repeat
+    A tensor that has no more distinct values than the table has entries is kept exactly; the entries left over repeat
     the last value. A cluster that becomes empty is moved to the weight that is farthest from its centroid.
 
     Raises:
@@ -131,7 +131,7 @@ def _linear(values: Tensor, size: int) -> Tensor:
 
 
 def _far_apart(values: Tensor, size: int, seed: int) -> Tensor:
-    """k-means++: draw each centroid with a chance that grows as the squared distance to those drawn before.
+    """k-means++: draw each centroid with a probability that grows as the squared distance to those drawn before.
 
     Source: Arthur 2007, "k-means++: The Advantages of Careful Seeding", section 2.2.
     """

@@ -1,4 +1,4 @@
-"""Double quantization: the scales of NF4 blocks are numbers too, and 8 bits are enough for them.
+"""Double quantization: the scales of NF4 blocks are numbers too, and 8 bits per scale are enough.
 
 One fp32 absmax for 64 weights costs half a bit per weight. Subtract the mean of these scales, quantize the rest to 8
 bits in blocks of 256, and they cost 8/64 + 32/(64 * 256) = 0.127 bits.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 NESTED_BLOCK = 256
-SMALLEST_ABSMAX = 1e-38  # bitsandbytes takes it in place of a smaller absmax, so that its reciprocal is finite
+SMALLEST_ABSMAX = 1e-38  # bitsandbytes uses it instead of a smaller absmax, so that its reciprocal is finite
 
 
 @cache

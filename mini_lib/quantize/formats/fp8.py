@@ -16,13 +16,13 @@ from mini_lib.quantize.granularity import PER_TENSOR, Granularity
 
 @dataclass(frozen=True)
 class FP8Format(ScaledFormat):
-    """value = scale * float: 8-bit floats, and one fp32 scale wherever the granularity says.
+    """value = scale * float: 8-bit floats, and one fp32 scale per row of the granularity.
 
     element: "e4m3" has 3 bits of mantissa and ends at 448; "e5m2" has 2, ends at 57,344 and is for gradients.
 
-    A code is the bit pattern of the float, so the packed codes are the bytes of torch.float8_e4m3fn or float8_e5m2.
-    A step is a share of the weight and not of the largest weight: with 3 bits of mantissa, a rounding error is at most
-    1/16 of the weight itself, from the largest weight down to 2**-14 of it.
+    A code is the bit pattern of the float, so the packed codes are the bytes of torch.float8_e4m3fn or float8_e5m2. A
+    step is a share of the weight itself, not of the largest weight: with 3 bits of mantissa, a rounding error is at
+    most 1/16 of the weight itself, from the largest weight down to 2**-14 of it.
 
     Raises:
         TypeError: `granularity` is not a Granularity.

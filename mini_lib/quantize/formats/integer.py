@@ -21,8 +21,8 @@ class IntFormat(ScaledFormat):
     """A uniform grid: value = scale * (code - zero_point), with the codes from `qmin` to `qmax`.
 
     symmetric: zero_point is 0 and is not stored. A signed symmetric grid gives up its lowest code so that it reaches as
-        far up as down: 4 bits are -7 to 7. An unsigned one starts at zero, which is all that the output of a ReLU
-        needs.
+        far up as down: 4 bits are -7 to 7. An unsigned symmetric grid starts at zero, which suffices for the output of
+        a ReLU.
     symmetric=False (affine): the grid is shifted so that it covers the lowest and the highest value; zero_point is the
         code that stands for exactly 0.
     scale_dtype: the dtype in which scales are stored. A zero point is stored in 16 bits.
@@ -155,8 +155,8 @@ def choose_qparams(low: Tensor, high: Tensor, fmt: IntFormat) -> tuple[Tensor, T
     """Return the scale (float32) and zero point (int32) of the grids that cover `low` to `high`, one grid per element.
 
     The range is first widened to hold 0, so that 0 is exactly a code. An all-zero range gets scale 1. A scale is never
-    zero: a range too small for a normal number gets the smallest one. With a 16-bit scale_dtype, the scale is one that
-    this dtype holds exactly.
+    zero: a range too small for a normal number gets the smallest one. With a 16-bit scale_dtype, this dtype holds the
+    scale exactly.
 
     Raises:
         ValueError: a range is not finite or its low end lies above its high end, the grid is unsigned and symmetric but

@@ -1,13 +1,13 @@
 """Small floats: a sign, a few bits of exponent and a few of mantissa, in 8 or 4 bits altogether.
 
 A code is the pattern of the bits, read as a whole number. Without its sign bit it counts the magnitudes upwards: first
-the subnormals, evenly spaced from 0, then 2**mantissa_bits values between each power of two and the next. Encoding
-uses that. Round the magnitude to a multiple of the step between two powers of two, and add the codes below:
+the subnormals, evenly spaced from 0, then 2**mantissa_bits values between each power of two and the next. Encoding uses
+this order. Round the magnitude to a multiple of the step between two powers of two, and add the codes below:
 
     e = max(floor(log2 |x|), lowest_exponent)
     code = (e - lowest_exponent) * 2**mantissa_bits + round(|x| / 2**(e - mantissa_bits))
 
-Where rounding reaches the next power of two, the code counts on into the next exponent by itself.
+Where rounding reaches the next power of two, the code automatically continues into the next exponent.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from mini_lib.tensor_checks import need_tensor
 class MiniFloat:
     """A floating point type of `1 + exponent_bits + mantissa_bits` bits, with the exponent bias of IEEE 754.
 
-    specials: what the highest codes of each sign stand for, if not for numbers.
+    specials: the meaning of the highest codes of each sign if they are not numbers.
 
     Raises:
-        TypeError: a number of bits is not a whole number, or `specials` is no tuple.
+        TypeError: a number of bits is not a whole number, or `specials` is not a tuple.
         ValueError: a number of bits is out of range, there are more than 16 altogether, or no code is left.
 
     >>> fp4 = MiniFloat(exponent_bits=2, mantissa_bits=1)
@@ -54,7 +54,7 @@ class MiniFloat:
 
     @property
     def lowest_exponent(self) -> int:
-        """The exponent of the smallest normal number, which is that of the subnormals too."""
+        """The exponent of the smallest normal number, which is also that of the subnormals."""
         return 2 - 2 ** (self.exponent_bits - 1)
 
     @property
@@ -76,8 +76,8 @@ class MiniFloat:
     def encode(self, x: Tensor) -> Tensor:
         """Return the code of the nearest value (int32, shape of `x`); of two equally near, the even code.
 
-        What lies beyond the largest value becomes the largest: it saturates, and nothing becomes infinite. A NaN
-        becomes the highest code, and a zero keeps its sign.
+        A value beyond the largest one becomes the largest: it saturates, and nothing becomes infinite. A NaN becomes
+        the highest code, and a zero keeps its sign.
 
         Raises:
             TypeError: `x` is not a tensor.

@@ -12,7 +12,7 @@ from mini_lib import require
 from mini_lib.quantize.formats.base import Observer
 from mini_lib.quantize.formats.blocks import BlockFormat
 
-BIAS = 127  # a scale is stored as E8M0, 8 bits of exponent and nothing else: code c is 2**(c - 127), and 255 is NaN
+BIAS = 127  # a scale is stored as E8M0, 8 bits of exponent only: code c is 2**(c - 127), and 255 is NaN
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class MXFormat(BlockFormat):
 
     element: "e4m3" or "e5m2" for MXFP8, "e2m1" for MXFP4.
     scale_rounding: how the exponent follows from the largest magnitude m of a block.
-        "floor", as the specification has it: floor(log2(m)) - floor(log2(largest float)). The largest weight of an
-        MXFP4 block comes to lie between 4 and 8, where the floats end at 6: more than that saturates.
-        "even": the same, once m is rounded to the mantissa of the element. What would round up to 8 gets the next
-        exponent.
+        "floor", as in the specification: floor(log2(m)) - floor(log2(largest float)). The largest weight of an
+        MXFP4 block then lies between 4 and 8, but the floats end at 6: larger weights saturate.
+        "even": the same, once m is rounded to the mantissa of the element. A weight that would round up to 8 gets
+        the next exponent.
         "rceil": ceil(log2(m / largest float)), the least exponent with which nothing saturates.
 
     Raises:

@@ -42,7 +42,7 @@ class NF4Format(Format):
     """4-bit NormalFloat: sixteen fixed values, dense where a normal distribution is, times a scale per block.
 
     block_size: this many consecutive weights share a scale, their largest magnitude (absmax).
-    double_quantize: store the blocks' absmax in 8 bits too, which takes them from 0.5 bits per weight down to 0.127.
+    double_quantize: store the blocks' absmax in 8 bits too, which cuts them from 0.5 bits per weight to 0.127.
 
     Raises:
         TypeError: `block_size` is not a whole number.
@@ -79,7 +79,7 @@ class NF4Format(Format):
         return from_nf4_codes(fields["codes"], fields["scale"], self.block_size)
 
     def layout(self, shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-        """Return the parts: packed codes, and the scales in fp32, or what `DoubleQuantized` makes of them."""
+        """Return the parts: packed codes, and the scales in fp32, or as `DoubleQuantized` stores them."""
         blocks = -(-prod(shape) // self.block_size)
         if not self.double_quantize:
             return {"codes": self.packed_codes(shape), "scale": (torch.float32, (blocks,))}
@@ -91,14 +91,14 @@ class NF4Format(Format):
         }
 
     def pack(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Pack the codes; scales that are quantized themselves are not stored as well."""
+        """Pack the codes; scales that are quantized are not also stored in fp32."""
         parts = super().pack(fields)
         if self.double_quantize:
             del parts["scale"]
         return parts
 
     def unpack(self, parts: dict[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Read the codes, and work out the scales where they are quantized themselves."""
+        """Read the codes, and compute the scales where these are quantized themselves."""
         fields = super().unpack(parts, shape)
         return fields | self._nested(DoubleQuantized.from_parts(parts)) if self.double_quantize else fields
 

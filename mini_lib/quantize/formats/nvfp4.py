@@ -1,4 +1,4 @@
-"""NVFP4: blocks of 16 small floats, an 8-bit float as scale per block, and one fp32 scale per tensor."""
+"""NVFP4: blocks of 16 small floats, an 8-bit float as the scale per block, and one fp32 scale per tensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NVFP4Format(BlockFormat):
     """value = tensor scale * block scale * float: E2M1 floats, E4M3 block scales, an fp32 tensor scale.
 
     A block scale has a mantissa, so the largest weight of a block lands near 6, where a power of two would put it
-    anywhere from 3 to 6. In return it has few exponents; the tensor scale gives the largest block the largest of them,
+    anywhere from 3 to 6. In return it has few exponents; the tensor scale gives the largest block the largest scale,
     448. A block whose largest weight is below 2**-6 / 448 of the tensor's has the block scale 2**-6: as in torchao,
     subnormal block scales are not used.
 

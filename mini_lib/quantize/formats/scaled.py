@@ -1,4 +1,4 @@
-"""What integer, ternary and binary formats have in common: rows of codes, and one scale per row."""
+"""The common part of integer, ternary and binary formats: rows of codes, and one scale per row."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mini_lib.quantize.granularity import PER_CHANNEL, PER_TENSOR
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from mini_lib.surgery import hook_of
 
-PASSES_ON = (nn.Identity, FoldedBatchNorm, nn.Dropout)  # what changes nothing in eval mode
+PASSES_ON = (nn.Identity, FoldedBatchNorm, nn.Dropout)  # modules that change nothing in eval mode
 FLOAT_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
@@ -21,7 +21,8 @@ def integer_chain(model: nn.Module) -> dict[str, nn.Module]:
 
     Raises:
         TypeError: `model` is not a module.
-        ValueError: it is not an nn.Sequential, or one of its modules has no integer form, or a hook; it is named.
+        ValueError: it is not an nn.Sequential, or one of its modules, which is named, has no integer form, or has a
+            hook.
 
     >>> integer_chain(nn.Sequential(nn.Linear(2, 1)))
     Traceback (most recent call last):
@@ -41,7 +42,7 @@ def integer_chain(model: nn.Module) -> dict[str, nn.Module]:
     started = False
     for name, module in model._modules.items():  # named_children would leave out a module that comes a second time
         if any(module is other for other in chain.values()):
-            raise ValueError(f"module '{name}' stands in two places of the chain; give each place a module of its own")
+            raise ValueError(f"module '{name}' appears in two places of the chain; give each place a module of its own")
         if name.endswith("_input") and name.removesuffix("_input") in model._modules:
             raise ValueError(f"'{name}' is the name of the step that rounds the input of a layer; rename the module")
         _check(name, module, started)
@@ -83,11 +84,11 @@ def _check(name: str, module: nn.Module, started: bool) -> None:
 def _check_grids(name: str, layer: QuantizedLayer) -> None:
     weight = layer.weight_fmt
     if not isinstance(weight, IntFormat):
-        raise ValueError(f"layer '{name}': weights in {weight.label} are no integers; use IntFormat(8)")
+        raise ValueError(f"layer '{name}': weights in {weight.label} are not integers; use IntFormat(8)")
     if weight.granularity not in (PER_TENSOR, PER_CHANNEL):
         raise ValueError(
             f"layer '{name}': weights have scales {weight.granularity.label}, which change within a sum, so the sum "
-            "of codes is no multiple of one unit; use PerChannel(0) or PerTensor()"
+            "of codes is not a multiple of one unit; use PerChannel(0) or PerTensor()"
         )
     if layer.input_fmt is None:
         raise ValueError(

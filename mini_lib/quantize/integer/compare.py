@@ -19,7 +19,7 @@ _IMAGES_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class CodeDifference:
-    """What the layer `layer` reads in the twin and in integers: `codes` codes, of which `differ` are not equal.
+    """The inputs of the layer `layer` in the twin and in integers: `codes` codes, of which `differ` are not equal.
 
     largest: the largest difference of two codes.
     """
@@ -32,9 +32,9 @@ class CodeDifference:
 
 @torch.no_grad()
 def code_differences(twin: nn.Module, net: IntegerNet, images: Tensor) -> list[CodeDifference]:
-    """Return for each quantized layer how many of the codes that it reads differ between the twin and the integers.
+    """Return for each quantized layer how many of its input codes differ between the twin and the integers.
 
-    Both run from the images on, so a code that differs in one layer may bring others in the next.
+    Both run from the images on, so a code that differs in one layer may cause others to differ in the next.
 
     Raises:
         TypeError: `twin` is not a module, `net` is not an IntegerNet, or the images are not a tensor.
@@ -63,7 +63,7 @@ def code_differences(twin: nn.Module, net: IntegerNet, images: Tensor) -> list[C
         largest[name] = max(largest[name], int(apart.max()))
 
     need_tensor("images", images, fix="give a batch [N, ...]")
-    run_model(twin, images[:1] if images.dim() else images)  # what does not fit the twin is refused before it is split
+    run_model(twin, images[:1] if images.dim() else images)  # refuses unfit images before they are split
     for part in batches([images])[0].split(_IMAGES_AT_ONCE):
         integers.update(net.integers(part))
         if odd := [name for name in layers if f"{name}_input" not in integers or layers[name].input_fmt is None]:

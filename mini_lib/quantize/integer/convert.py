@@ -5,18 +5,18 @@ has a counterpart in integers. For the same input codes, they are equal up to th
 
 1. The sum of products of codes is a whole number, and exact in both.
 2. The bias is rounded to the unit of that sum, u = scale_a * scale_w, so it is off by u / 2 at most.
-   `with_integer_biases` returns a twin whose biases are such already, as near as float32 holds them.
+   `with_integer_biases` returns a twin whose biases are already rounded this way, as closely as float32 holds them.
 3. The scales become an integer multiplier, off by a share of 2**-31 at most.
 
-So the code that comes out is that of the twin, computed without rounding errors, unless the twin's value lies so close
-to the middle between two codes that points 2 and 3 take it to the other side; then the codes differ by one. In steps of
-the next grid, for a sum s, a bias b and M = u / scale_out, that is as close as
+So the output code is that of the twin, computed without rounding errors, unless the twin's value lies so close to the
+middle between two codes that points 2 and 3 move it to the other side; then the codes differ by one. In steps of the
+next grid, for a sum s, a bias b and M = u / scale_out, "so close" means within
 
     M * |round(b / u) - b / u| + M * |s + round(b / u)| * 2**-31
 
 The first part is at most M / 2, and with integer biases at most M * |b / u| * 2**-24. The second is at most 2**-23 for
 all codes inside a grid of 8 bits. Average pooling adds nothing: the sum is exact, and one over the number of places is
-part of M. A twin that runs in float32 has rounding errors of its own besides; `code_differences` counts what they do.
+part of M. A twin that runs in float32 also has rounding errors of its own; `code_differences` counts their effect.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer
 from mini_lib.surgery import swap
 
 AXES = {2: "[N, features]", 4: "[N, channels, height, width]"}
-DEAD_BIAS = 2**20  # a channel without a weight has no unit of its own: it gets one in which its bias is this many
+DEAD_BIAS = 2**20  # a channel with zero weights has no unit of its own: it gets one in which its bias is this many
 
 
 @torch.no_grad()
 def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
-    """Return the integer network of a fake-quantized chain of layers; the module's text says how equal they are.
+    """Return the integer network of a fake-quantized chain of layers; the module's docstring says how equal they are.
 
     Args:
         model: what `quantize_weights_and_activations` returns for an nn.Sequential of convolutions, linear layers,
@@ -82,9 +82,9 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
 
     observe(model, [batch[:1] if batch.dim() else batch for batch in batches([example])], layers, look)
     steps: dict[str, nn.Module] = {}
-    codes: dict[Tensor, Tensor] = {}  # layers that share their packed codes share those that are unpacked
+    codes: dict[Tensor, Tensor] = {}  # layers that share their packed codes also share the unpacked codes
     first = next(name for name, layer in layers.items() if isinstance(layer, QuantizedLayer))
-    units, reach, relu = None, 0, ""  # what accumulators count in, how far they go, the name of a ReLU that is due
+    units, reach, relu = None, 0, ""  # the unit of the accumulators, how far they go, the name of a ReLU that is due
     for name, layer in layers.items():
         if isinstance(layer, QuantizedLayer):
             if units is not None:
@@ -128,7 +128,7 @@ def with_integer_biases(model: nn.Module) -> nn.Module:
     >>> model = nn.Sequential(nn.Linear(1, 1)).eval()
     >>> model[0].weight.data, model[0].bias.data = torch.tensor([[127.0]]), torch.tensor([2.7])      # scale_w is 1
     >>> twin = quantize_weights_and_activations(model, IntFormat(8), UNSIGNED_8_BITS, torch.tensor([[255.0]]))
-    >>> with_integer_biases(twin)[0].bias.tolist()                                  # scale_a is 1: 2.7 is no unit
+    >>> with_integer_biases(twin)[0].bias.tolist()                                  # scale_a is 1, so 2.7 is rounded
     [3.0]
 
     Source: Jacob 2018, section 2.4: scale_bias = scale_a * scale_w.
@@ -144,7 +144,7 @@ def with_integer_biases(model: nn.Module) -> nn.Module:
 
 
 def accumulator_units(layer: QuantizedLayer) -> Tensor:
-    """Return what one step of each channel's accumulator is worth, scale_a * scale_w (float64 [out], exact).
+    """Return the value of one step of each channel's accumulator, scale_a * scale_w (float64 [out], exact).
 
     The weights of a dead channel are all 0, whatever their scale; its unit is chosen for its bias.
 
@@ -163,7 +163,7 @@ def accumulator_units(layer: QuantizedLayer) -> Tensor:
 
 
 def _integer_layer(name: str, layer: QuantizedLayer, read: torch.Size) -> tuple[IntegerLinear, int]:
-    """Return the layer in integers, and how far its accumulators may go."""
+    """Return the layer in integers, and how far its accumulators can go."""
     weight, zero_point = layer.qweight, layer.input_zero_point.item()
     codes = weight.codes.flatten(1)
     shifts = None if weight.zero_point is None else weight.zero_point.expand(len(codes)).clone()

@@ -1,4 +1,4 @@
-"""The layers of an integer network: they hold and pass on codes (8 bits) and accumulators (int32), and nothing else."""
+"""The layers of an integer network: they hold and pass on only codes (8 bits) and accumulators (int32)."""
 
 from __future__ import annotations
 
@@ -103,16 +103,16 @@ class Requantize(nn.Module):
 
 
 class IntegerReLU(nn.Module):
-    """max(accumulator, 0), where no clamp of a grid follows at once."""
+    """max(accumulator, 0), for a ReLU that no clamp of a grid follows directly."""
 
     def forward(self, accumulator: Tensor) -> Tensor:
         return accumulator.clamp(min=0)
 
 
 class IntegerSum(nn.Module):
-    """Average pooling over all places: the sum (int32 [N, channels, 1, 1]). One over their number is in the next scale.
+    """Average pooling over all places: the sum (int32 [N, channels, 1, 1]). The next scale divides by their number.
 
-    places: the height and width that the number was taken from.
+    places: the height and width that give this number.
     """
 
     def __init__(self, places: tuple[int, int]) -> None:
@@ -132,10 +132,10 @@ class IntegerNet(Stored):
     """A network that computes in integers between the rounding of its input and the scaling of its output.
 
     Takes the float inputs of the model that it was made from, and gives its float outputs, in float32 whatever it is
-    cast to. `steps` is the integer part. It is a reference, to be read and compared with: it is slower than floats.
+    cast to. `steps` is the integer part. It is a reference to read and to compare with: it is slower than floats.
 
     first: the layer whose input grid rounds the inputs, and its name.
-    units: what a step of the last accumulators is worth, per channel (float64).
+    units: the value of a step of the last accumulators, per channel (float64).
     """
 
     def __init__(self, first: tuple[str, QuantizedLayer], steps: Mapping[str, nn.Module], units: Tensor) -> None:
@@ -162,7 +162,7 @@ class IntegerNet(Stored):
         return codes.to(code_dtype(self.input_fmt))
 
     def integers(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield what passes on: the codes of the input, then the result of every step, each with its name."""
+        """Yield the integers passed on: the codes of the input, then the result of every step, each with its name."""
         passed = self.quantize_input(x)
         yield self.input_name, passed
         for name, step in self.steps.items():

@@ -1,12 +1,12 @@
-"""Products of codes: what a quantized layer sums up, without a single float.
+"""Products of codes: the sums of a quantized layer, without a single float.
 
-A code q stands for scale * (q - z). The scales come out of the sum, and what is left is a sum over whole numbers:
+A code q stands for scale * (q - z). The scales can be taken out of the sum, which leaves a sum over whole numbers:
 
     sum (q_a - z_a) (q_w - z_w) = sum q_a q_w - z_w sum q_a - z_a sum q_w + k z_a z_w
 
 The first term is the product that kernels are fast at, 8 bits times 8 bits into 32. The last two do not depend on the
-input, so they are added to the bias once. The second does, and costs a sum of its own per row; a symmetric weight
-(z_w = 0) does without. These functions are written to be read: exact, and not fast.
+input, so they are added to the bias once. The second does, and costs one more sum per row; a symmetric weight (z_w = 0)
+does not need it. These functions are written to be read: they are exact, not fast.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ def integer_matmul(
 def constant_terms(
     weights: Tensor, input_zero_point: int, weight_zero_point: Tensor | int = 0, bias: Tensor | None = None
 ) -> Tensor:
-    """Return what does not depend on the input, bias - z_a sum q_w + k z_a z_w, as int32 [..., out].
+    """Return the terms that do not depend on the input, bias - z_a sum q_w + k z_a z_w, as int32 [..., out].
 
     Raises:
         TypeError: the codes, a zero point or the bias are not whole numbers.
-        ValueError: they do not fit, or what comes out does not fit int32.
+        ValueError: they do not fit each other, or the result does not fit int32.
 
     >>> constant_terms(torch.tensor([[3, 5]]), 1, 4, torch.tensor([10]))              # 10 - 1 * 8 + 2 * 1 * 4
     tensor([10], dtype=torch.int32)
@@ -111,7 +111,7 @@ def need_int32(count: int, input_reach: int, weight_reach: int, bias: int = 0, w
 
     The reaches are the largest magnitudes of a code and of its distance from the zero point. With a and w for them,
     |sum q_a q_w|, |sum q_a (q_w - z_w)| and |sum (q_a - z_a) (q_w - z_w)| are all at most count * a * w, and so is the
-    constant part beside the bias, |z_a sum (q_w - z_w)|.
+    constant part without the bias, |z_a sum (q_w - z_w)|.
 
     Raises:
         ValueError: count * a * w + bias is above 2**31 - 1.

@@ -1,15 +1,15 @@
-"""Requantization: from int32 accumulators to 8-bit codes, by one multiplication of integers and one shift.
+"""Requantization: from int32 accumulators to 8-bit codes, by one integer multiplication and one shift.
 
-An accumulator counts units of scale_a * scale_w, and a code of the next layer steps of scale_out. Between them lies the
-real number M = scale_a * scale_w / scale_out, mostly a small one. An integer machine writes it as M0 * 2**-n, with M0
-from 0.5 to 1 as a 31-bit fraction:
+An accumulator counts units of scale_a * scale_w, and a code of the next layer steps of scale_out. Their ratio is the
+real number M = scale_a * scale_w / scale_out, which is mostly small. An integer machine writes it as M0 * 2**-n, with
+M0 from 0.5 to 1 as a 31-bit fraction:
 
     code = round(accumulator * M0 * 2**-n) + zero_point            multiplier = round(2**31 * M0), shift = n
 
-The product of two 32-bit numbers is exact in 64 bits, and here it is rounded **once**, half to even, as all rounding in
-this library. The original kernels (gemmlowp) round twice, both times half away from zero: first to the upper 32 bits of
-the doubled product, the "rounding doubling high multiply", then in the shift by n. Where the first rounding reaches a
-half, the second rounds it a second time; so about one code in 2**(n+1) comes out one higher in magnitude.
+The product of two 32-bit numbers is exact in 64 bits, and here it is rounded **once**, half to even, like all rounding
+in this library. The original kernels (gemmlowp) round twice, both times half away from zero: first to the upper 32 bits
+of the doubled product, the "rounding doubling high multiply", then in the shift by n. Where the first rounding ends at
+a half, the second rounds it again; so about one code in 2**(n+1) comes out one higher in magnitude.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def multiplier_and_shift(real: Tensor | float) -> tuple[Tensor, Tensor]:
     """Return int32 `multiplier` from 2**30 to 2**31 - 1 and `shift` such that real = multiplier * 2**-(31 + shift).
 
     The multiplier is rounded to nearest, so the relative error is at most 2**-31. A number below 2**-32 takes every
-    int32 to less than a half, which is code 0: it becomes multiplier 0 and shift 0.
+    int32 to less than a half, which rounds to 0: it becomes multiplier 0 and shift 0.
 
     Raises:
         ValueError: a number is not above 0, is not finite, or is 2**29 or more.

@@ -1,7 +1,7 @@
 """Mixed precision: which layer deserves which bits, on which machine.
 
-How much each layer suffers (`sensitivity`, `hessian`), what it costs (`cost_table`, `measured`, `accelerators`), and
-the choice under a budget (`allocate`, and the searches that measure whole models).
+Here are the harm to each layer (`sensitivity`, `hessian`), its cost (`cost_table`, `measured`, `accelerators`), and the
+choice under a budget (`allocate`, and the searches that measure whole models).
 """
 
 from mini_lib.quantize.mixed.accelerators import BIT_SERIAL, INT4_INT8_GPU, Accelerator, accelerator_costs

@@ -1,10 +1,10 @@
-"""Two machines on paper: at which widths they compute, how fast, and what that costs in energy.
+"""Two machines on paper: the widths at which they compute, their speed, and the energy that this costs.
 
-What a bit is worth depends on the machine. A bit-serial one takes each weight bit by bit, so every bit that is left out
-is time saved. A GPU with units for 4 and 8 bits has those two speeds and no others: a weight of 3 bits is stored and
-multiplied as one of 4, and one of 5 as one of 8.
+The worth of a bit depends on the machine. A bit-serial machine takes each weight bit by bit, so every bit left out
+saves time. A GPU with units for 4 and 8 bits has only those two speeds: a 3-bit weight is stored and multiplied as if
+it had 4 bits, and a 5-bit weight as if it had 8.
 
-Both are data, with their assumptions; neither was measured. Their use is that they differ.
+Both are data, with their assumptions; neither was measured. They are useful because they differ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mini_lib.quantize.mixed.trials import mixed_layers, need_widths
 from mini_lib.require import callable_, checked, not_negative, of_type, positive, whole
 from mini_lib.surgery import Where
 
-ACTIVATION_BITS = 8  # what both machines read and write between layers
+ACTIVATION_BITS = 8  # of what both machines read and write between layers
 
 # M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V.
 INT8_MULTIPLY_J = 0.2e-12
@@ -36,14 +36,14 @@ DRAM_J_PER_BYTE = 1.3e-9 / 8  # an access of 8 bytes, the lower end of 1.3 to 2.
 class Accelerator:
     """A machine that multiplies weights of some widths with activations of 8 bits.
 
-    widths: at which it stores and computes; a weight of another width takes the next wider one.
-    bit_macs_per_s: how many MACs with weights of one bit; with b bits it does a b-th of them.
+    widths: the bits at which it stores and computes; a weight of another width takes the next wider one.
+    bit_macs_per_s: the MACs per second with weights of one bit; with b bits it does 1/b as many.
     bandwidth_bytes_per_s: between DRAM and processor.
     activations_on_chip: whether activations stay in SRAM between layers; weights always come from DRAM.
-    source, assumptions: where it is from, and what is left out.
+    source, assumptions: the source of the figures, and the effects left out.
 
     Raises:
-        TypeError: a figure is not a number, or a width no whole one.
+        TypeError: a figure is not a number, or a width is not a whole number.
         ValueError: a figure is not above 0, or there is no width or one is given twice.
     """
 
@@ -64,7 +64,7 @@ class Accelerator:
         """Return the width at which a weight of `bits` is stored and multiplied: the next that the machine has.
 
         Raises:
-            TypeError: `bits` is no whole number.
+            TypeError: `bits` is not a whole number.
             ValueError: it is below 1, or the machine has no such width.
 
         >>> [INT4_INT8_GPU.runs_as(bits) for bits in (2, 3, 4, 5, 8)], BIT_SERIAL.runs_as(3)
@@ -77,7 +77,7 @@ class Accelerator:
         return min(wide)
 
     def compute_s(self, macs: int, bits: int) -> float:
-        """Return the seconds that these MACs take at least, with weights of this width.
+        """Return the least seconds that these MACs take, with weights of this width.
 
         2e9 MACs of 8 bits are 16e9 of one bit:
 
@@ -88,7 +88,7 @@ class Accelerator:
         return macs * self.runs_as(bits) / self.bit_macs_per_s
 
     def memory_s(self, moved_bytes: float) -> float:
-        """Return the seconds that it takes to move these bytes at least."""
+        """Return the least seconds that it takes to move these bytes."""
         return not_negative("moved_bytes", moved_bytes, fix="give bytes") / self.bandwidth_bytes_per_s
 
 
@@ -147,12 +147,12 @@ def accelerator_costs(
 
     Args:
         model: with batch norm folded; the argument stays as it is.
-        example: an input of the model; its batch size counts.
+        example: an input of the model; its batch size matters.
         widths, fmt, where: those of `Trials`.
 
     Raises:
-        TypeError: a width is no whole number.
-        ValueError: the accelerator has no unit for so wide a weight, a layer does not run on the example, or as
+        TypeError: a width is not a whole number.
+        ValueError: the accelerator has no unit for weights this wide, a layer does not run on the example, or as
             `Trials`.
 
     256 x 64 weights at batch 1 wait for memory; 2 bits halve the time of 4 where they are stored as 2:

@@ -1,10 +1,10 @@
 """Bits by reinforcement learning, in the manner of HAQ: an agent walks through the layers and gives each its bits.
 
-At each layer it sees a few numbers (which layer, how large, how dear, what the layer before got), and picks a width. At
-the end of the walk, layers are lowered in turn until the budget is met; the whole model is measured; and the reward is
-the better, the smaller the error. Picks that were followed by a better reward than usual become more likely.
+At each layer the agent sees a few numbers (which layer, its size, its cost, the bits of the layer before), and picks a
+width. At the end of the walk, layers are lowered in turn until the budget is met, and the whole model is measured: the
+smaller its error, the better the reward. Picks that led to a better reward than usual become more likely.
 
-HAQ trains a DDPG actor-critic, whose action is one real number that is rounded to bits. This is its little sister:
+HAQ trains a DDPG actor-critic, whose action is one real number that is rounded to bits. This is a simpler relative:
 REINFORCE, with a softmax over the widths and the mean of the last rewards as a baseline.
 """
 
@@ -22,7 +22,7 @@ from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, lowered, need_evaluations
 from mini_lib.require import positive, whole
 
-CURIOSITY = 0.5  # what an entropy of one nat is worth, in standard deviations of the reward: it keeps the agent asking
+CURIOSITY = 0.5  # the worth of one nat of entropy, in standard deviations of the reward: it keeps the agent exploring
 
 
 def search_rl(
@@ -36,18 +36,18 @@ def search_rl(
     learning_rate: float = 0.05,
     walks: int = 4,
 ) -> Allocation:
-    """Return the best allocation within the budget that the agent meets before the evaluations run out.
+    """Return the best allocation within the budget that the agent finds before the evaluations run out.
 
     Args:
-        table: what each layer costs at each width; the layers are walked in its order.
-        evaluate: measures an allocation, and counts; a new one for each search.
+        table: the cost of each layer at each width; the agent walks through the layers in its order.
+        evaluate: measures an allocation, and counts its calls; a new one for each search.
         budget_bytes, budget_s, budget_joules: exactly one, for the whole model.
-        seed: of the agent's weights and of its picks; the global random state is left as it was found.
+        seed: decides the agent's weights and its picks; the global random state is left as it was found.
         learning_rate: of Adam.
-        walks: after so many walks the agent learns.
+        walks: the number of walks after which the agent learns.
 
     Raises:
-        TypeError: `evaluate` is no Evaluations.
+        TypeError: `evaluate` is not an Evaluations.
         TypeError, ValueError: as `allocate`; or `learning_rate` is not positive, or `walks` below 1.
 
     Source: K. Wang et al., "HAQ: Hardware-Aware Automated Quantization with Mixed Precision", 2019, section 3;
@@ -65,10 +65,10 @@ def search_rl(
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     rewards: list[float] = []
     with suppress(OutOfEvaluations):
-        for _ in range(ceil(5 * evaluate.limit / walks)):  # an agent that is sure of itself asks nothing new
+        for _ in range(ceil(5 * evaluate.limit / walks)):  # an agent that is sure of itself tries nothing new
             plans, log_probabilities, entropies = _walks(policy, prices, room, walks, generator)
             rewards += [-log(evaluate(lowered(bits, prices, room, table.layers)) + 1e-9) for bits in plans]
-            usual = torch.tensor(rewards[-max(32, walks) :])  # logs: to halve the error is worth the same at any size
+            usual = torch.tensor(rewards[-max(32, walks) :])  # logs: halving the error is worth the same at any size
             advantages = (usual[-walks:] - usual.mean()) / (usual.std(correction=0) + 1e-6)
             loss = -(advantages * log_probabilities + CURIOSITY * entropies).mean()
             optimizer.zero_grad()
@@ -78,7 +78,7 @@ def search_rl(
 
 
 def _policy(widths: int, generator: torch.Generator) -> nn.Module:
-    """A small network from what the agent sees to a logit for each width: at first all widths are equally likely."""
+    """A small network from the agent's input to a logit per width: at first all widths are equally likely."""
     # Without the weights that torch would draw, from the global generator.
     policy = nn.Sequential(skip_init(nn.Linear, 6, 32), nn.Tanh(), skip_init(nn.Linear, 32, widths))
     with torch.no_grad():
@@ -91,7 +91,7 @@ def _policy(widths: int, generator: torch.Generator) -> nn.Module:
 def _walks(
     policy: nn.Module, prices: Prices, room: float, walks: int, generator: torch.Generator
 ) -> tuple[list[dict[str, int]], Tensor, Tensor]:
-    """Walk several times: the bits that were picked, the log of the probability of the picks, and their entropy."""
+    """Walk several times: return the bits picked, the log of the probability of the picks, and their entropy."""
     plans: list[dict[str, int]] = [{} for _ in range(walks)]
     log_probabilities, entropies = torch.zeros(walks), torch.zeros(walks)
     for name, row in prices.items():
@@ -105,10 +105,11 @@ def _walks(
 
 
 def _state(bits: dict[str, int], prices: Prices, room: float) -> list[float]:
-    """What the agent sees at the layer that is next: six numbers, each between 0 and 2.
+    """The agent's input at the next layer: six numbers, each between 0 and 2.
 
-    Its place; whether it is the first or the last; its share of the dearest model, also as a root, which tells small
-    layers apart; the bits of the layer before, of the widest; and what share of the room is spent.
+    They are the layer's place; whether it is the first or the last; its share of the cost of the most expensive model,
+    also as a root, which separates small layers; the bits of the layer before, as a share of the widest; and the share
+    of the budget's room that is spent.
     """
     place, last = len(bits), len(prices) - 1
     dearest = [max(row.values()) for row in prices.values()]

@@ -1,7 +1,7 @@
 """Which layer deserves which bits: the least error that fits a budget of bytes, seconds or joules.
 
-Each layer has one option for each width, with the cost from a `CostTable` and the error from a sensitivity; costs and
-errors are added up over the layers. That is a knapsack, which `mini_lib.knapsack` solves.
+Each layer has one option per width, with the cost from a `CostTable` and the error from a sensitivity; costs and errors
+add up over the layers. That is a knapsack, which `mini_lib.knapsack` solves.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mini_lib.require import not_negative, of_type, one_of, positive
 Prices = dict[str, dict[int, float]]  # {layer: {bits: cost}}, in the unit of a budget
 
 METHODS = {"exact": exact, "greedy": greedy}
-FINENESS = 10**15  # a knapsack counts in whole numbers: a budget of seconds or joules is so many of them
+FINENESS = 10**15  # a knapsack counts in whole numbers: a budget of seconds or joules is this many units
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """The bits of each layer, what the model is predicted to cost with them, and the error.
+    """The bits of each layer, and the predicted cost and error of the model with them.
 
-    `bits` goes into `quantize_weights(model, bits)`. The error is that by which they were chosen: a sum of the layers'
+    `bits` goes into `quantize_weights(model, bits)`. The error is the one that decided the choice: a sum of the layers'
     sensitivities, or a measurement of the whole model.
     """
 
@@ -36,7 +36,7 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a whole model may cost, of one thing: "stored_bytes", "median_s" or "joules".
+    """The most that a whole model may cost in one quantity: "stored_bytes", "median_s" or "joules".
 
     Raises:
         TypeError: the amount is not a number.
@@ -52,7 +52,7 @@ class Budget:
 
     @classmethod
     def one_of(cls, budget_bytes: float | None, budget_s: float | None, budget_joules: float | None) -> Budget:
-        """Return the one budget that is given.
+        """Return the only budget that is given.
 
         Raises:
             TypeError: it is not a number.
@@ -66,14 +66,14 @@ class Budget:
 
     @property
     def most(self) -> float:
-        """The amount, and for seconds and joules what their sum may round up."""
+        """The amount, and for seconds and joules a margin for the rounding of their sum."""
         return self.amount if self.of == "stored_bytes" else self.amount * (1 + 1e-12)
 
     def cost(self, cost: WidthCost) -> float:
-        """Return that part of a cost which the budget limits.
+        """Return the part of a cost that the budget limits.
 
         Raises:
-            ValueError: the table does not know it.
+            ValueError: the table does not know this part.
         """
         found = getattr(cost, self.of)
         if found is None:
@@ -81,13 +81,13 @@ class Budget:
         return found
 
     def prices(self, table: CostTable) -> tuple[Prices, float]:
-        """Return what each width of each layer takes of the budget, and what the rest of the model leaves of it.
+        """Return how much of the budget each width of each layer takes, and how much the rest of the model leaves.
 
-        Bytes are counted; sums of seconds and joules depend on their order, and 1e-12 of the budget does not count.
+        Bytes are exact; sums of seconds and joules depend on their order, so 1e-12 of the budget does not matter.
 
         Raises:
             ValueError: the table knows no joules, or the cheapest width of every layer exceeds the budget; the message
-                says what the least is.
+                gives the least cost.
         """
         of_type("table", table, CostTable, fix="measure_costs and accelerator_costs give one")
         prices = {name: {bits: self.cost(cost) for bits, cost in row.items()} for name, row in table.costs.items()}
@@ -113,23 +113,24 @@ def allocate(
     budget_joules: float | None = None,
     method: str = "exact",
 ) -> Allocation:
-    """Return the bits of all layers whose errors add up to the least within the budget.
+    """Return the bits of all layers within the budget whose errors have the least sum.
 
-    The budget is for the whole model: what the rest of it costs is taken off first.
+    The budget is for the whole model: the cost of the rest of it is subtracted first.
 
     Args:
-        table: what each layer costs at each width.
+        table: the cost of each layer at each width.
         sensitivity: the error of each layer at each of these widths, `{layer: {bits: error}}`.
         budget_bytes, budget_s, budget_joules: exactly one of them.
         method: "exact" finds the optimum; "greedy" exchanges step by step, see `mini_lib.knapsack`.
 
     Raises:
-        TypeError: a budget or an error is not a number, or a layer's errors are no mapping.
-        ValueError: not exactly one budget is given, or it cannot be met (the message says what the least cost is); the
-            layers or widths of the sensitivity are not those of the table; an error is negative or not finite; the
-            table knows no joules; or `method` is another word.
+        TypeError: a budget or an error is not a number, or a layer's errors are not a mapping.
+        ValueError: not exactly one budget is given, or it cannot be met (the message gives the least cost); the layers
+            or widths of the sensitivity are not those of the table; an error is negative or not finite; the table knows
+            no joules; or `method` is unknown.
 
-    Eight bits for both layers would take 16 bytes. Of 12, the second layer gets more from its 4 than the first:
+    Eight bits for both layers would take 16 bytes. Of 12 bytes, 4 are left to give one layer 8 bits; the second gains
+    more from them than the first:
 
     >>> row = {8: WidthCost(8, 0.0, 0.0, 0.0), 4: WidthCost(4, 0.0, 0.0, 0.0)}
     >>> table = CostTable("by hand", {"a": row, "b": row}, rest=WidthCost(0, 0.0, 0.0, 0.0))

@@ -1,4 +1,4 @@
-"""What each layer costs at each width on one machine: bytes stored, seconds, and joules where they are known."""
+"""The cost of each layer at each width on one machine: bytes stored, seconds, and joules where they are known."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mini_lib.require import checked, not_negative, of_type, whole
 
 @dataclass(frozen=True)
 class WidthCost:
-    """What one layer costs at one width; or several together: costs of layers add up.
+    """The cost of one layer at one width, or of several layers together: costs of layers add up.
 
-    `median_s` is the time of one forward pass; `low_s` and `high_s` are its 10th and 90th percentile, the same number
-    where the time is calculated. `joules` is None where it is not known.
+    `median_s` is the time of one forward pass; `low_s` and `high_s` are its 10th and 90th percentile, or the same
+    number if the time is calculated. `joules` is None where it is not known.
 
     Raises:
-        TypeError: a cost is not a number, or `stored_bytes` no whole one.
+        TypeError: a cost is not a number, or `stored_bytes` is not a whole number.
         ValueError: a cost is below 0 or not finite.
 
     >>> WidthCost(100, 0.5, 0.4, 0.75) + WidthCost(20, 0.25, 0.25, 0.25)
@@ -58,11 +58,11 @@ class WidthCost:
 
 @dataclass(frozen=True)
 class CostTable:
-    """What the layers of one model cost at several widths on one machine, and what the rest of the model costs.
+    """The costs of the layers of one model at several widths on one machine, and the cost of the rest of the model.
 
-    device: the machine, and how many inputs at once.
+    device: the machine, and the number of inputs at once.
     costs: `costs[layer][bits]`; every layer has the same widths.
-    rest: what the widths do not change: the other layers, biases, and the time between the layers.
+    rest: the costs that the widths do not change: the other layers, biases, and the time between the layers.
 
     Raises:
         ValueError: there is no layer, or layers have different widths.
@@ -106,10 +106,10 @@ class CostTable:
         return tuple(next(iter(self.costs.values())))
 
     def total(self, bits: Bits) -> WidthCost:
-        """Return what the whole model costs with its layers at these widths: the sum of the layers, and the rest.
+        """Return the cost of the whole model with its layers at these widths: the sum of the layers, and the rest.
 
         Raises:
-            TypeError: a width is no whole number.
+            TypeError: a width is not a whole number.
             ValueError: the bits do not name exactly the layers of the table, or a width that it does not have.
         """
         of_type("bits", bits, Mapping, fix="give {layer: bits}")
@@ -143,7 +143,7 @@ def _microseconds(cost: WidthCost) -> str:
 def width_bytes(
     model: nn.Module, layers: Mapping[str, nn.Module], widths: Sequence[int], fmt: Callable[[int], Format]
 ) -> tuple[dict[str, dict[int, int]], int]:
-    """Return the stored bytes of each layer's weight at each width, scales included, and those of all the rest.
+    """Return the stored bytes of each layer's weight at each width, scales included, and those of everything else.
 
     >>> from mini_lib.quantize.ladder import rung
     >>> model = nn.Sequential(nn.Linear(256, 1))

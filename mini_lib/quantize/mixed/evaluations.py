@@ -1,7 +1,7 @@
-"""What a search spends: each allocation that it asks about is measured once, counted, and remembered.
+"""The effort of a search: each allocation that it asks about is measured once, counted, and remembered.
 
-Searches are compared at equal numbers of evaluations, so all of them ask through this one object. The random search is
-their control.
+Searches are compared at equal numbers of evaluations, so all of them measure through one kind of object. The random
+search is their control.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from mini_lib.require import callable_, not_negative, of_type, whole
 
 
 class OutOfEvaluations(Exception):
-    """A search asked once more than it may."""
+    """A search asked for one evaluation more than it may."""
 
 
 class Evaluations:
-    """Calls `error_of(bits)` for each new allocation, at most `limit` times; an old one is answered from memory.
+    """Calls `error_of(bits)` for each new allocation, at most `limit` times; a known one is answered from memory.
 
     Raises:
-        TypeError: `limit` is no whole number; once it is called, a width is none.
-        ValueError: `limit` is below 1; once it is called, an error is below 0 or not finite.
+        TypeError: `limit` is not a whole number; when it is called, a width is not a whole number.
+        ValueError: `limit` is below 1; when it is called, an error is below 0 or not finite.
 
     >>> evaluate = Evaluations(lambda bits: 1 / bits["fc"], limit=2)
     >>> evaluate({"fc": 2}), evaluate({"fc": 4}), evaluate({"fc": 2}), evaluate.count
@@ -48,7 +48,7 @@ class Evaluations:
             if self.count >= self.limit:
                 raise OutOfEvaluations(f"{self.count} allocations have been measured")
             error = self._error_of(dict(bits))  # a copy, which it may change
-            error = not_negative(f"the error of {bits}", error, fix="0 is no error; give a loss or KL, not a gain")
+            error = not_negative(f"the error of {bits}", error, fix="0 means no error; give a loss or KL, not a gain")
             self._errors[key] = bits, error
         return self._errors[key][1]
 
@@ -57,10 +57,10 @@ class Evaluations:
         return len(self._errors)
 
     def best(self, table: CostTable, budget: Budget) -> Allocation:
-        """Return the allocation with the least error of those that were measured and are within the budget.
+        """Return the allocation with the least error among those measured that are within the budget.
 
         Raises:
-            TypeError: not a CostTable and a Budget.
+            TypeError: the arguments are not a CostTable and a Budget.
             ValueError: there is none.
         """
         of_type("table", table, CostTable, fix="measure_costs and accelerator_costs give one")
@@ -89,15 +89,24 @@ def search_random(
     Each draws the width of every layer, and lowers those of random layers until it fits.
 
     Raises:
-        TypeError: `evaluate` is no Evaluations, or `seed` no whole number.
+        TypeError: `evaluate` is not an Evaluations, or `seed` is not a whole number.
         TypeError, ValueError: as `allocate`.
+
+    Of the four allocations, 8 + 8 exceeds the budget; of the other three, the best gives a its 8 bits:
+
+    >>> from mini_lib.quantize.mixed.cost_table import WidthCost
+    >>> row = {bits: WidthCost(bits, 0.0, 0.0, 0.0) for bits in (8, 4)}
+    >>> table = CostTable("by hand", {"a": row, "b": row}, WidthCost(0, 0.0, 0.0, 0.0))
+    >>> evaluate = Evaluations(lambda bits: 2 / bits["a"] + 1 / bits["b"], limit=10)
+    >>> search_random(table, evaluate, budget_bytes=12).bits, evaluate.count
+    ({'a': 8, 'b': 4}, 3)
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
     prices, room = budget.prices(table)
     need_evaluations(evaluate)
     random = Random(whole("seed", seed, fix="any will do"))
     with suppress(OutOfEvaluations):
-        for _ in range(100 * evaluate.limit):  # where there are fewer allocations than evaluations, all will be met
+        for _ in range(100 * evaluate.limit):  # if there are fewer allocations than evaluations, all will be met
             bits = {name: random.choice(table.widths) for name in table.layers}
             order = random.sample(table.layers, len(table.layers))
             evaluate(lowered(bits, prices, room, order))
@@ -105,17 +114,17 @@ def search_random(
 
 
 def need_evaluations(evaluate: object) -> None:
-    """Refuse a bare function, whose calls nobody counts.
+    """Refuse a bare function, whose calls are not counted.
 
     Raises:
-        TypeError: it is no Evaluations.
+        TypeError: it is not an Evaluations.
     """
     if not isinstance(evaluate, Evaluations):
         raise TypeError(f"evaluate must count its calls, got {evaluate!r}; use Evaluations(error_of, limit=100)")
 
 
 def lowered(bits: Bits, prices: Prices, room: float, order: Sequence[str]) -> dict[str, int]:
-    """Return the bits, lowered until they fit: the layers take turns in this `order`, each one step to what costs less.
+    """Return the bits, lowered until they fit: the layers take turns in this `order`, one step each to a cheaper width.
 
     >>> prices = {"a": {8: 8, 4: 4, 2: 2}, "b": {8: 8, 4: 4, 2: 2}}
     >>> lowered({"a": 8, "b": 8}, prices, 9, ["a", "b"])                     # 4 + 8 is still above 9

@@ -1,4 +1,4 @@
-"""Bits by evolution: the core's evolutionary knapsack, each choice judged by a measurement of the whole model."""
+"""Bits by evolution: the core's evolutionary knapsack, with each choice judged by a measurement of the whole model."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def search_evolution(
     """Return the best allocation within the budget that evolution finds before the evaluations run out.
 
     Args:
-        table: what each layer costs at each width.
-        evaluate: measures an allocation, and counts; a new one for each search.
+        table: the cost of each layer at each width.
+        evaluate: measures an allocation, and counts its calls; a new one for each search.
         budget_bytes, budget_s, budget_joules: exactly one, for the whole model.
         seed, population: those of `mini_lib.knapsack.evolutionary`.
 
     Raises:
-        TypeError: `evaluate` is no Evaluations, or `seed` no whole number.
+        TypeError: `evaluate` is not an Evaluations, or `seed` is not a whole number.
         TypeError, ValueError: as `allocate`; or `population` is below 2.
 
-    Two layers that harm each other where both have few bits; no sum of errors knows that:
+    These two layers harm each other where both have few bits, which no sum of errors can express:
 
     >>> from mini_lib.quantize.mixed.cost_table import WidthCost
     >>> row = {bits: WidthCost(bits, 0.0, 0.0, 0.0) for bits in (8, 4, 2)}
@@ -43,10 +43,10 @@ def search_evolution(
     {'a': 4, 'b': 4}
 
     Source: Z. Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", 2020, section 3.4,
-    which searches widths so.
+    which searches widths this way.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
-    budget.prices(table)  # refuses what is no table, or too dear
+    budget.prices(table)  # refuses an argument that is not a table, and a budget too small
     need_evaluations(evaluate)
     seed = whole("seed", seed, fix="any will do")
     nothing = {name: dict.fromkeys(row, 0.0) for name, row in table.costs.items()}
@@ -55,6 +55,6 @@ def search_evolution(
     def error_of(choice: dict[str, Option]) -> float:
         return evaluate({name: option.value for name, option in choice.items()})
 
-    with suppress(OutOfEvaluations):  # so many generations are enough for each to bring but one new allocation
+    with suppress(OutOfEvaluations):  # enough generations even if each brings only one new allocation
         evolutionary(options, room, error_of=error_of, seed=seed, population=population, generations=evaluate.limit)
     return evaluate.best(table, budget)

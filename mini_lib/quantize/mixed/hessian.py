@@ -4,8 +4,9 @@ At the end of training the gradient is about zero, and moving the weights by d c
 with H the Hessian. If d points in a random direction, as rounding errors do, the mean of d^T H d is
 tr(H) / n * ||d||^2: the average curvature, times how far the weights are moved. That is HAWQ-V2's sensitivity.
 
-H has n * n entries, but its trace needs no entry of it. For a vector v of random signs, E[v^T H v] = tr(H), since
-v_i v_j is 1 on the diagonal and 0 on average elsewhere (Hutchinson). And H v is a gradient: that of (gradient . v).
+H has n * n entries, but its trace can be found without computing any of them. For a vector v of random signs, E[v^T H
+v] = tr(H), since v_i v_j is 1 on the diagonal and 0 on average elsewhere (Hutchinson). And H v is a gradient: that of
+(gradient . v).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class TraceEstimate:
 
     @property
     def standard_error(self) -> float:
-        """How far the mean is off, typically; infinite for a single sample."""
+        """The typical error of the mean; infinite for a single sample."""
         n, mean = len(self.samples), self.mean
         if n == 1:
             return math.inf
@@ -59,17 +60,17 @@ def hessian_traces(
     """Return the trace of the Hessian of the mean cross-entropy with respect to each layer's weight, estimated.
 
     Each layer has its own probes, which are zero in the others. One vector of signs for all layers would be cheaper,
-    and right on average, but the large terms between two layers would drown a layer of little curvature.
+    and right on average, but the large terms between two layers would drown out a layer of little curvature.
 
     Args:
         model: with batch norm folded, or not; it runs in eval mode, and stays as it is.
         split: training data; a hundred pictures are a start.
         probes: the number of random vectors; the error falls with its root.
-        seed: of the vectors.
+        seed: decides the vectors.
         where: picks the layers.
 
     Raises:
-        TypeError: `split` is not a data.Split, or `probes` or `seed` is no whole number.
+        TypeError: `split` is not a data.Split, or `probes` or `seed` is not a whole number.
         ValueError: `probes` is below 1, the loss is not finite, a layer does not run, or as `Trials`.
 
     Source: Z. Dong et al., "HAWQ-V2: Hessian Aware trace-Weighted Quantization of Neural Networks", 2020, section 3.2;
@@ -86,7 +87,7 @@ def hessian_traces(
         [product] = torch.autograd.grad(gradient, weight, signs, retain_graph=True)  # H v
         return (signs.double() * product.double()).sum().item()
 
-    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+    with torch.inference_mode(False), torch.enable_grad():  # even if the caller has switched gradients off
         model = copied(model).eval().requires_grad_(False)
         layers = mixed_layers(model, where)
         weights = [layer.weight.requires_grad_() for layer in layers.values()]
@@ -115,8 +116,8 @@ def sensitivity_by_hessian(
 ) -> Sensitivities:
     """Return tr(H) / n * ||Q(W) - W||^2 of each layer at each width: its mean curvature times its squared error.
 
-    Twice the rise of the loss, if the gradient is zero, the loss is a bowl as far as the rounding goes, and rounding
-    errors point anywhere. At 2 bits they are no small step; look how well it does.
+    This is twice the rise of the loss, if the gradient is zero, the loss is quadratic as far as the rounding goes, and
+    rounding errors point in random directions. At 2 bits they are not a small step; see for yourself how well it does.
 
     Args:
         model, widths, fmt, where, observer: those of `Trials`.
@@ -124,7 +125,7 @@ def sensitivity_by_hessian(
 
     Raises:
         TypeError: as `Trials` and `hessian_traces`.
-        ValueError: a trace is not above 0, so that the layer lies at no minimum; or as `Trials` and `hessian_traces`.
+        ValueError: a trace is not above 0, so that the layer is not at a minimum; or as `Trials` and `hessian_traces`.
 
     Source: Z. Dong et al., "HAWQ-V2", 2020, equation 8.
     """
@@ -133,8 +134,8 @@ def sensitivity_by_hessian(
     for name, trace in hessian_traces(model, split, probes=probes, seed=seed, where=where).items():
         if not trace.mean > 0:
             raise ValueError(
-                f"layer {name!r} has an estimated Hessian trace of {trace.mean:.3g} +- {trace.standard_error:.2g}, and "
-                "a minimum has one above 0; use more probes or pictures, or a model that is trained"
+                f"layer {name!r} has an estimated Hessian trace of {trace.mean:.3g} +- {trace.standard_error:.2g}, but "
+                "at a minimum it is above 0; use more probes or pictures, or a model that is trained"
             )
         curvature = trace.mean / model.get_submodule(name).weight.numel()
         found[name] = {bits: curvature * error for bits, error in squared_errors(trials, name).items()}

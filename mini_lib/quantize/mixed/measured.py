@@ -1,13 +1,13 @@
-"""What each layer costs at each width on this machine, timed where it runs: inside the model.
+"""The cost of each layer at each width on this machine, timed where it runs: inside the model.
 
-A layer timed alone in a loop finds its input and its weights in the nearest cache. In the model it finds what the
-layers before it left there. So whole models run, with a clock read before and after each layer. They are mixtures: in
-each, the layers have different widths, and together each layer has each width once. (With one width everywhere, a float
-layer would always follow a float layer; mixtures were then up to a fifth slower than predicted.) The clocks take time
-themselves, so the rest of the model is what a run without clocks takes beyond its layers.
+A layer timed alone in a loop finds its input and its weights in the nearest cache. In the model it finds the data that
+the layers before it left there. So whole models run, with a clock read before and after each layer. They are mixtures:
+in each, the layers have different widths, and together each layer has each width once. (With one width everywhere, a
+float layer would always follow a float layer; mixtures were then up to a fifth slower than predicted.) The clocks take
+time themselves, so the time of the rest of the model is that of a run without clocks minus its layers.
 
 A model that is used again and again keeps its weights in the caches, as far as they fit. But models that are timed in
-turns push each other out, so each runs once for nothing before it is timed.
+turns push each other out of the caches, so each runs once untimed before it is timed.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def deploy(
 
     Args:
         model: batch norm folded; the argument stays as it is.
-        bits: the width of each layer, `{layer: bits}`; what it does not name stays in float too.
+        bits: the width of each layer, `{layer: bits}`; layers that it does not name stay in float too.
         fmt, observer: those of `Trials`.
 
     Raises:
-        TypeError: a width is no whole number.
+        TypeError: a width is not a whole number.
         ValueError: a layer is not the model's, or cannot be quantized.
 
     >>> deploy(nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 2)), {"0": 4, "1": 32})
@@ -94,13 +94,13 @@ def measure_costs(
 
     Args:
         model: batch norm folded; the argument stays as it is.
-        example: an input of the model; its batch size is part of what is measured.
+        example: an input of the model; its batch size is part of the measurement.
         widths: the bits that a layer may have; 32 is the float layer.
         fmt, where, observer: those of `Trials`.
-        repeats: so often each mixture is timed, after `warmup` runs that are thrown away.
+        repeats: how often each mixture is timed, after `warmup` runs that are thrown away.
 
     Raises:
-        TypeError: a width or count is no whole number.
+        TypeError: a width or count is not a whole number.
         ValueError: a layer does not run, or as `Trials`.
     """
     widths = need_widths(widths)
@@ -144,7 +144,7 @@ def time_in_use(
     """Return how long a forward pass of each model takes, timed in turns with warm caches, as `measure_costs` does.
 
     Raises:
-        TypeError: a count is no whole number, or `example` no tensor.
+        TypeError: a count is not a whole number, or `example` is not a tensor.
         ValueError: there is no model, or one cannot be run on the example; `repeats` is below 1 or `warmup` below 0.
 
     >>> import torch
@@ -160,13 +160,13 @@ def time_in_use(
         for model in models.values():
             need_module(model)
             stack.enter_context(evaluating(model))
-            run_model(model, example)  # one that does not run is named before anything is timed
+            run_model(model, example)  # a model that does not run is named before anything is timed
         calls = {name: partial(model, example) for name, model in models.items()}
         return compare_latency(calls, repeats=repeats, warmup=warmup)
 
 
 def _warm(model: nn.Module, example: Tensor) -> None:
-    """Run the model once for nothing, or say that it does not run on the example."""
+    """Run the model once untimed, or say that it does not run on the example."""
     with evaluating(model):
         run_model(model, example)
 

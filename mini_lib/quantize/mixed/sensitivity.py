@@ -1,13 +1,13 @@
-"""How much does one layer suffer at few bits? Six answers, cheap ones and good ones, in one shape.
+"""How much does one layer suffer at few bits? Six answers, some cheap and some good, in one shape.
 
-Each is `{layer: {bits: error}}`: the error is 0 or more, and what an allocation adds up. So all of them say that the
-harm of two layers is the sum of their harms. It is not; but the order of the allocations can come out right all the
-same, and that is all that a choice needs.
+Each is `{layer: {bits: error}}`, where the error is 0 or more, and an allocation adds up the errors. So all of them
+assume that the harm of two layers is the sum of their harms. It is not; but the order of the allocations can be right
+all the same, and a choice needs nothing else.
 
-Four look at the data. By the loss and by KL divergence: quantize one layer, run the model, see. By the Hessian
+Four look at the data. By the loss and by KL divergence: quantize one layer, run the model, and compare. By the Hessian
 (`hessian.py`): the loss is a bowl, and the rounding error climbs its wall. By the output: the squared error of the
-layer's own output. Two do not, and fail: the error of the weight says nothing of what the layer is for, and the bytes
-that are saved nothing of what they held.
+layer's own output. Two do not, and fail: the error of the weight says nothing about the purpose of the layer, and the
+number of bytes saved says nothing about their content.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mini_lib.second_moments import output_error, second_moments_of
 from mini_lib.surgery import Where
 
 Sensitivities = dict[str, dict[int, float]]  # {layer: {bits: error}}
-Progress = Callable[[str, int, float], None]  # is told the layer, its bits, and the error
+Progress = Callable[[str, int, float], None]  # receives the layer, its bits, and the error
 
 
 def sensitivity_by_loss(
@@ -41,22 +41,32 @@ def sensitivity_by_loss(
     observer: Observer = min_max,
     progress: Progress | None = None,
 ) -> Sensitivities:
-    """Return by how much the mean cross-entropy rises when one layer alone is quantized, in nats.
+    """Return by how much the mean cross-entropy rises when only one layer is quantized, in nats.
 
-    Where it falls, which is luck of the sample, the error is 0: a knapsack takes no negative errors, and would buy
-    luck. So the loss tells layers apart only where they harm by more than that; KL has no such floor.
+    Where it falls, by the luck of the sample, the error is 0: a knapsack takes no negative errors, and would choose by
+    luck. So the loss separates layers only where their harm exceeds this luck; KL has no such floor.
 
     Args:
         model, widths, fmt, where, observer: those of `Trials`.
         split: validation data, or training data that is kept apart for it; never test data.
-        progress: is called after each measurement.
+        progress: called after each measurement.
 
     Raises:
         TypeError: `split` is not a data.Split, or as `Trials`.
         ValueError: the loss is not finite, or as `Trials`.
 
+    Rounding 1.4 to 1 lowers the logits from (1.4, 0) to (1, 0). The loss of class 0 rises from log(1 + e^-1.4) =
+    0.22042 to log(1 + e^-1) = 0.31326:
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[1.4, 7.0], [0.0, 7.0]]))
+    >>> found = sensitivity_by_loss(model, [4], Split(torch.tensor([[1.0, 0.0]]), torch.tensor([0])))
+    >>> round(found["0"][4], 5)
+    0.09284
+
     Source: K. Wang et al., "HAQ: Hardware-Aware Automated Quantization with Mixed Precision", 2019, measures accuracy
-    so; the loss tells more than the share of correct answers.
+    this way; the loss says more than the share of correct answers.
     """
     if not isinstance(split, Split):
         raise TypeError(f"split must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
@@ -77,7 +87,7 @@ def sensitivity_by_kl(
     observer: Observer = min_max,
     progress: Progress | None = None,
 ) -> Sensitivities:
-    """Return the KL divergence of the outputs from those of the float model when one layer alone is quantized, in nats.
+    """Return the KL divergence of the outputs from those of the float model when only one layer is quantized, in nats.
 
     It needs no labels, is never negative, and sees a change that leaves the largest logit where it was.
 
@@ -118,8 +128,8 @@ def sensitivity_by_output(
 ) -> Sensitivities:
     """Return the squared error of each layer's own output, relative to the output: tr(D H D^T) / tr(W H W^T).
 
-    H holds the second moments of what the layer reads, so all widths together take one pass over the data. It knows
-    which weights matter to the layer, and not what the layer matters to the model.
+    H holds the second moments of the layer's inputs, so all widths together take one pass over the data. It knows which
+    weights matter to the layer, but not how much the layer matters to the model.
 
     Args:
         model: in eval mode. The other arguments are those of `Trials`.
@@ -130,7 +140,15 @@ def sensitivity_by_output(
         ValueError: the model is in training mode, a layer does not run, its output is zero, calibration is empty or
             holds NaN, or as `Trials`.
 
-    Source: E. Frantar, D. Alistarh, "Optimal Brain Compression", 2022, section 5, which allocates bits so.
+    The step is 1, so -2.5 becomes -2, and only it meets an input that is not zero: 0.5^2 / 2.5^2.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(2, 1, bias=False)).eval()
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.5]]))
+    >>> sensitivity_by_output(model, [4], torch.tensor([[0.0, 2.0]]))
+    {'0': {4: 0.04}}
+
+    Source: E. Frantar, D. Alistarh, "Optimal Brain Compression", 2022, section 5, which allocates bits this way.
     """
     trials = Trials(model, widths, fmt=fmt, where=where, observer=observer)
     layers = {name: model.get_submodule(name) for name in trials.layers}
@@ -151,8 +169,8 @@ def sensitivity_by_weight(
 ) -> Sensitivities:
     """Return the squared error of each weight, ||Q(W) - W||^2. It ranks allocations badly.
 
-    The sum over the layers is the squared error of all weights of the model. But a weight is not what a model gives: a
-    large layer with a large error may matter little, and a small first one much.
+    The sum over the layers is the squared error of all weights of the model. But a weight is not an output: a large
+    layer with a large error may matter little, and a small first layer much.
 
     Args:
         model, widths, fmt, where, observer: those of `Trials`.
@@ -178,10 +196,10 @@ def sensitivity_by_bytes(
     where: Where = is_weight_layer,
     observer: Observer = min_max,
 ) -> Sensitivities:
-    """Return the bytes that each width takes away from each layer, as if all bytes were worth the same. They are not.
+    """Return the bytes that each width removes from each layer, as if all bytes were worth the same. They are not.
 
-    The sum over the layers is what the model shrinks by. With it, any allocation that spends a budget of bytes to the
-    last one is as good as any other.
+    The sum over the layers is the reduction of the model's size. With it, any allocation that spends a budget to the
+    last byte is as good as any other.
 
     Args:
         model, widths, fmt, where, observer: those of `Trials`.

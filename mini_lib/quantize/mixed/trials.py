@@ -1,8 +1,8 @@
-"""A model with any layer at any width, tried in a moment: each weight is quantized once for each width, and lent.
+"""A model with any layer at any width, tried quickly: each weight is quantized once per width, and lent.
 
 A search asks for hundreds of allocations of one model. They share their parts: five layers at four widths are 20
-quantized weights and 1,024 models. So the weights are made once, and each trial runs the one model with some of them
-in the place of its own.
+quantized weights and 1,024 models. So the weights are made once, and each trial runs the one model with some of them in
+place of its own.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Trials:
         observer: chooses the range of each integer grid.
 
     Raises:
-        TypeError: a width is no whole number.
-        ValueError: there is no width or one is given twice, no layer is chosen, two chosen layers share their weight,
-            a layer's weight is computed by something else (a mask, say), or cannot be quantized.
+        TypeError: a width is not a whole number.
+        ValueError: there is no width or one is given twice, no layer is chosen, two chosen layers share their weight, a
+            layer's weight is computed by something else (such as a mask), or cannot be quantized.
 
     >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
     >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.2]]))
@@ -118,7 +118,7 @@ class Trials:
 def kl_divergence(reference: Tensor, logits: Tensor) -> float:
     """Return the mean over all images of KL(p || q) = sum of p * log(p / q), in nats, from logits [N, classes].
 
-    p is the softmax of `reference`, and q that of `logits`. It is 0 where they agree, and never below.
+    p is the softmax of `reference`, and q that of `logits`. It is 0 where they agree, and never negative.
 
     Raises:
         ValueError: the shapes differ or are not [N, classes], or the logits hold NaN or infinity.
@@ -144,11 +144,11 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> float:
 
 
 def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
-    """Return the widths, highest first, once they are whole numbers from 1 to 32, each given once.
+    """Return the widths, highest first, if they are whole numbers from 1 to 32, each given once.
 
     Raises:
-        TypeError: a width is no whole number.
-        ValueError: there is none, one is given twice, or outside.
+        TypeError: a width is not a whole number.
+        ValueError: there is none, or one is given twice or out of range.
 
     >>> need_widths([2, 8, 4])
     (8, 4, 2)
@@ -161,11 +161,12 @@ def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
 
 
 def mixed_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
-    """Return the layers whose width is to be chosen, by name, each with a weight of its own.
+    """Return the layers whose widths can be chosen, by name, each with a weight of its own.
 
     Raises:
         TypeError: `model` is not a module, or `where` cannot be called.
-        ValueError: none is chosen, or one is not plain (a hook, a mask or a forward of its own) or shares its weight.
+        ValueError: no layer is chosen, or one is not plain (a hook, a mask or a forward of its own) or shares its
+            weight.
 
     >>> list(mixed_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), is_weight_layer))
     ['0', '2']

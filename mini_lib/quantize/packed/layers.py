@@ -1,8 +1,8 @@
-"""Layers that multiply on packed codes, in C: what a `QuantizedLayer` stores, in the layout of the kernels.
+"""Layers that multiply on packed codes, in C: the codes of a `QuantizedLayer`, in the layout of the kernels.
 
-A `QuantizedLayer` unpacks its codes to floats in every pass. These layers do not: they read 1 to 8 bits per weight and
-no more. They differ from it in one thing: the inputs are rounded to int8, with one scale per row of the input (per
-image for a convolution) that is taken from the input itself. An output moves by at most max |x| / 254 * sum |w|.
+A `QuantizedLayer` unpacks its codes to floats in every pass. These layers do not: they read only 1 to 8 bits per
+weight. They differ from it in one thing: the inputs are rounded to int8, with one scale per row of the input (per image
+for a convolution) that is taken from the input itself. An output moves by at most max |x| / 254 * sum |w|.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _PARTS = ("codes", "scales", "zeros", "bias")
 
 
 class PackedLayer(Stored):
-    """What the two packed layers have in common: the buffers `codes`, `scales`, `zeros`, `bias` are all that is stored.
+    """The common part of the two packed layers: they store only the buffers `codes`, `scales`, `zeros` and `bias`.
 
-    They compute in eval mode alone, on float32 on the CPU, and without gradients, and refuse to be cast. `instructions`
-    names how (one of `kernels.instruction_sets()`; None is the best of this machine).
+    They compute only in eval mode, on float32 on the CPU, without gradients, and refuse to be cast. `instructions`
+    names the instruction set (one of `kernels.instruction_sets()`; None is the best of this machine).
 
     Raises:
         ValueError: the layer cannot be packed; the message says why.
@@ -66,7 +66,7 @@ class PackedLayer(Stored):
 
     @property
     def matrix(self) -> PackedMatrix:
-        """The weight, one row per output, as the kernels take it."""
+        """The weight in the form that the kernels take, one row per output."""
         kept, own = self._matrix, self._buffers
         if any(own[name] is not getattr(kept, name) for name in _PARTS):  # after .to(...), or assigned
             self._matrix = replace(kept, **{name: own[name] for name in _PARTS})
@@ -79,17 +79,17 @@ class PackedLayer(Stored):
 
     @property
     def encoded_parameters(self) -> int:
-        """How many weights the packed codes stand for, and the bias; of tied codes, the bias alone."""
+        """How many weights the packed codes stand for, and the bias; of tied codes, only the bias."""
         return (0 if self.tied else prod(self.weight_shape)) + (0 if self.bias is None else self.bias.numel())
 
     def tie_to(self, other: PackedLayer) -> None:
-        """Hold the codes and scales of `other` in the place of the layer's own, as tied layers hold one weight."""
+        """Hold the codes and scales of `other` instead of the layer's own, as tied layers hold one weight."""
         for name in ("codes", "scales", "zeros"):
             self._buffers[name] = other._buffers[name]
         self.tied = True
 
     def own_macs(self, output: Tensor) -> int:
-        """Return the MACs that gave this output, as far as torch does not see them."""
+        """Return the MACs behind this output that torch does not see."""
         in_torch = (self.instructions or instruction_sets()[0]) == TORCH
         return 0 if in_torch else output.numel() * prod(self.weight_shape[1:])
 
@@ -109,7 +109,7 @@ class PackedLayer(Stored):
             )
         if self.training:
             raise ValueError(
-                f"{type(self).__name__} computes in eval mode alone; call .eval(), and train the model that was packed"
+                f"{type(self).__name__} computes only in eval mode; call .eval(), and train the model that was packed"
             )
         if x.requires_grad and torch.is_grad_enabled():
             raise ValueError(f"{type(self).__name__} has no gradient; run it under torch.no_grad()")
@@ -166,7 +166,11 @@ class PackedConv2d(Conv2dShape, PackedLayer):
 
 
 def why_not_packable(layer: nn.Module) -> str | None:
-    """Say why a layer has no packed form, or None if it has one."""
+    """Say why a layer has no packed form, or None if it has one.
+
+    >>> why_not_packable(nn.ReLU())
+    'ReLU is not a QuantizedLinear or QuantizedConv2d; quantize_weights makes them'
+    """
     if type(layer) not in (QuantizedLinear, QuantizedConv2d):
         return f"{type(layer).__name__} is not a QuantizedLinear or QuantizedConv2d; quantize_weights makes them"
     if own := "forward of its own" if "forward" in vars(layer) else hook_of(layer):
@@ -177,7 +181,7 @@ def why_not_packable(layer: nn.Module) -> str | None:
     if layer.input_fmt is not None:
         return "its inputs are rounded to a fixed grid, and packed layers choose the scale of each input themselves"
     if not isinstance(fmt, IntFormat | BinaryFormat | TernaryFormat):
-        return f"there is no packed kernel for {fmt.label}, which is no grid of whole numbers"
+        return f"there is no packed kernel for {fmt.label}, which is not an integer grid"
     if isinstance(fmt, IntFormat) and fmt.bits not in (8, 4, 3, 2):
         return f"there is no packed kernel for {fmt.bits} bits; there are 8, 4, 3, 2, and 1 (BinaryFormat)"
     if fmt.granularity not in (PerTensor(), PerChannel(0)) and not isinstance(fmt.granularity, PerGroup):

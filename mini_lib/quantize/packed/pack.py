@@ -23,7 +23,7 @@ def pack_for_speed(model: nn.Module, where: Where = is_packable) -> nn.Module:
 
     By default every layer that has a packed form gets it, and the others stay as they are: float layers, convolutions
     with channel groups, codebooks, fixed input grids. Without a C compiler the model computes the same in torch, from
-    unpacked codes, and a warning says so: it is then small but slow. `save_model` and `load_model` are for the model
+    unpacked codes, and a warning says so: it is then small but slow. Use `save_model` and `load_model` on the model
     before it is packed.
 
     Args:
@@ -61,7 +61,7 @@ def pack_for_speed(model: nn.Module, where: Where = is_packable) -> nn.Module:
         )
     packed = {name: _packed_layer(name, module) for name, module in chosen}
     first: dict[Tensor, str] = {}
-    for name, module in chosen:  # layers that share their codes go on sharing them
+    for name, module in chosen:  # layers that share their codes continue to share them
         if (owner := first.setdefault(module.weight_codes, name)) != name:
             packed[name].tie_to(packed[owner])
     return swap(model, packed).eval()

@@ -1,10 +1,10 @@
-"""A matrix times a vector at each width, next to torch's kernels, with cold weights: is fewer bits really faster?
+"""A matrix times a vector at each width, next to torch's kernels, with cold weights: are fewer bits really faster?
 
 A matrix-vector product uses each weight once, so it takes as long as its weights take to arrive. In a model they arrive
 from memory: by the time a layer is called again, the other layers have filled the caches. A benchmark that multiplies
-by one matrix again and again measures the cache instead, which holds the small formats and not the large ones. Here the
-contestants run in turns, and each has several copies of its matrix and takes the next one at each call: so many that
-before it meets one again, twice the last-level cache has been read. The code is warm, though, as in a model of such
+by one matrix again and again measures the cache instead, which holds the small formats but not the large ones. Here the
+contestants run in turns. Each has several copies of its matrix and takes the next one at each call: enough copies that
+twice the last-level cache is read before it meets the same one again. The code is warm, though, as in a model of such
 layers: before each timed call the same product runs on a small matrix. All run on one thread.
 """
 
@@ -44,7 +44,7 @@ _HEADERS = ("kernel", "bits/weight", "MiB", "ms (median, p10-p90)", "GB/s", "of 
 
 @dataclass(frozen=True)
 class Runner:
-    """One contestant: its name, the bytes that a call reads of its matrix, and its times."""
+    """One contestant: its name, the bytes of its matrix that a call reads, and its times."""
 
     name: str
     read_bytes: int
@@ -71,7 +71,7 @@ class Race:
         raise ValueError(f"there is no runner {name!r}; there are {', '.join(one.name for one in self.runners)}")
 
     def share_of_limit(self, name: str) -> float:
-        """Return what part of the read bandwidth of the same run a contestant reaches."""
+        """Return the share of the same run's read bandwidth that a contestant reaches."""
         return self[name].bytes_per_s / self[READ].bytes_per_s
 
     def times_faster(self, name: str, than: str = BASELINE) -> tuple[float, float, float]:
@@ -170,7 +170,7 @@ def _contestants(rows: int, columns: int, group_size: int, seed: int) -> dict[st
     enter("bf16, torch", partial(F.linear, half), weight.bfloat16())
     codes, scales = torch.randint(-127, 128, (rows, columns), generator=chance), torch.rand(rows, generator=chance)
     enter("int8, torch int8pack", partial(torch._weight_int8pack_mm, half), codes.to(torch.int8), scales.bfloat16())
-    if rows % 32 == 0 and group_size in (32, 64, 128, 256):  # what torch's kernel takes
+    if rows % 32 == 0 and group_size in (32, 64, 128, 256):  # the sizes that torch's kernel takes
         codes = torch.randint(16, (rows, columns), generator=chance, dtype=torch.int32)
         pairs = torch.rand(groups, rows, 2, generator=chance).bfloat16()  # scales and zero points
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)

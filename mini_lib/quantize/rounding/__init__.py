@@ -1,4 +1,4 @@
-"""Rounding that looks at what a layer reads: up or down, column after column, or after scaling what is read."""
+"""Rounding that looks at a layer's inputs: up or down, column after column, or after scaling the inputs."""
 
 from mini_lib.quantize.rounding.adaround import adaround, adaround_weight
 from mini_lib.quantize.rounding.awq import awq, scale_salient

@@ -1,13 +1,13 @@
 """AdaRound: learn for each weight whether it is rounded up or down, so that the layer's output changes least.
 
-Each weight has two neighbours on its grid. Which of the 2^n ways to choose is best for a row of n weights is a binary
+Each weight has two neighbours on its grid. Choosing the best of the 2^n ways for a row of n weights is a binary
 quadratic problem, min D H D^T, and too large to search. AdaRound lets each weight slide between its neighbours,
 
     w = below + h(v) * (above - below)        with h(v) = clamp(1.2 * sigmoid(v) - 0.1, 0, 1)
 
 follows the gradient of the output error, and pushes every h to 0 or 1 with a penalty, the sum of 1 - |2 h - 1|^beta. At
-first beta is 20, and only an h that is almost there feels it; beta falls to 2, and by then all of them do. Since h is a
-stretched sigmoid it reaches 0 and 1 itself, and stays there.
+first beta is 20, and the penalty affects only an h that is almost there; beta falls to 2, and by then it affects all of
+them. Since h is a stretched sigmoid, it reaches 0 and 1 exactly, and stays there.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def adaround(
 ) -> nn.Module:
     """Return a new model whose chosen layers hold weights rounded by AdaRound, as packed codes in the format `fmt`.
 
-    The layers are rounded in the order in which they run, each by the inputs that those rounded before it give. Fold
-    batch norm first, so that it is the weights really used that are rounded.
+    The layers are rounded in the order in which they run, each for the inputs that the layers rounded before it give.
+    Fold batch norm first, so that the rounded weights are those that are really used.
 
     Args:
         model: a model in eval mode; the argument stays as it is.
@@ -90,10 +90,10 @@ def adaround_weight(
 ) -> QTensor:
     """Return the weight of one layer, rounded by AdaRound to the format `fmt`.
 
-    What is minimized is the error of the layer's output before any activation, on all of the calibration data at once:
-    tr(D H D^T) holds them all, so that no batch is drawn and nothing is random. (The paper draws batches, and counts
-    the error after the ReLU, which is not quadratic.) A row that loses no less than with `quantize` is left as that
-    rounds it.
+    It minimizes the error of the layer's output before any activation, on all of the calibration data at once: tr(D H
+    D^T) includes them all, so no batch is drawn and nothing is random. (The paper draws batches, and takes the error
+    after the ReLU, which is not quadratic.) A row whose error is not below that of `quantize` keeps the rounding of
+    `quantize`.
 
     Args:
         weight: [out, in], or [out, in / groups, kernel...] with the inputs in the order of `weight.flatten(1)`.
@@ -104,11 +104,11 @@ def adaround_weight(
         observer: chooses the range of each integer grid.
 
     Raises:
-        TypeError: as `quantize`, or `steps` or `penalty` is no number, or second_moments no tensor.
+        TypeError: as `quantize`, or `steps` or `penalty` is not a number, or second_moments is not a tensor.
         ValueError: as `quantize`; `steps` is below 1, `penalty` is negative, the shapes do not fit, or second_moments
             hold NaN or infinity.
 
-    Up by 0.6 and down by 0.3 leave 0.3 of the sum, where to nearest leaves 0.7:
+    Rounding up by 0.6 and down by 0.3 leaves an error of 0.3 in the sum, to nearest leaves 0.7:
 
     >>> from mini_lib.quantize import IntFormat
     >>> adaround_weight(torch.tensor([[1.4, 1.3, 3.0]]), torch.ones(3, 3), IntFormat(3)).codes
@@ -141,7 +141,7 @@ def _learn(rows: Tensor, below: Tensor, above: Tensor, moments: Tensor, steps: i
     """Return which weights are rounded up, bool of the shape of `rows`."""
     gap = (above - below).float()
     share = ((rows - below) / gap.where(gap > 0, 1.0)).clamp(0, 1)
-    # v such that h(v) is the share itself: sliding starts at the weight as it was
+    # v such that h(v) is the share itself: sliding starts at the original weight
     v = torch.logit((share + STRETCH) / (1 + 2 * STRETCH)).float()
     start, moments = (below - rows).float(), moments.float()
     mean, square = torch.zeros_like(v), torch.zeros_like(v)  # of the gradient, as Adam follows it

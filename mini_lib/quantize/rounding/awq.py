@@ -1,9 +1,10 @@
 """AWQ: give the weights that meet strong inputs finer steps, by scaling their columns up before rounding.
 
-A weight w on a grid of step d is off by up to d/2, whatever its size, and its error is multiplied with its input. So
-multiply the columns of strong inputs by s > 1 and divide these inputs by s, and their weights are off by d/2/s. The
-step d grows only where a scaled weight becomes the largest of its row or group, and then all others pay. How far to go
-is found by trying: s_j = mean|x_j|^alpha, with the alpha in [0, 1] at which the rounded layer's output changes least.
+A weight w on a grid of step d is off by up to d/2, whatever its size, and its error is multiplied by its input. So
+multiply the columns of strong inputs by s > 1 and divide these inputs by s: then their weights are off by d/2/s. The
+step d grows only where a scaled weight becomes the largest of its row or group, and then the error of all others grows.
+How far to go is found by trying: s_j = mean|x_j|^alpha, with the alpha in [0, 1] at which the rounded layer's output
+changes least.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def awq(
     Raises:
         TypeError, ValueError: as `scale_salient` and `quantize_weights`.
 
-    To nearest, 1.4 becomes 1 where the input is 4, and 1.6 of the output are lost. Scaled up, that column is the
-    largest of its row, where rounding is exact, and the column that pays for it has an input of 1/4.
+    To nearest, 1.4 becomes 1 where the input is 4, and the output loses 1.6. Scaled up, that column is the largest of
+    its row, where rounding is exact, and the column with the larger error has an input of 1/4.
 
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[4.0], [0.25]]))
@@ -61,7 +62,7 @@ def awq(
     [6.35, 4.75, 6.31]
 
     Source: J. Lin et al., "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration", 2024,
-    section 3.2. The authors' code also searches how far to clip each group; the observer `mse` does so for weights.
+    section 3.2. The authors' code also searches how far to clip each group; the observer `mse` does this for weights.
     """
     scaled = scale_salient(model, fmt, calibration, candidates=candidates, where=where, observer=observer)
     return quantize_weights(scaled, fmt, where, observer)
@@ -77,17 +78,17 @@ def scale_salient(
     where: Where = is_weight_layer,
     observer: Observer = min_max,
 ) -> nn.Module:
-    """Return a new float model that computes the same, with columns scaled so that rounding to nearest harms it less.
+    """Return a new float model that computes the same, its columns scaled so that rounding to nearest harms it less.
 
     The factors of a layer are folded into the layer before, so only the second layer of a pair of `find_pairs` gets
-    some; the others stay as they are. The layer before has its rows scaled, which changes nothing where each row, or
-    group of a row, has a grid of its own. With one grid per tensor it does, and no care is taken of that.
+    factors; the others stay as they are. The rows of the layer before are scaled, which does not affect its rounding
+    where each row, or group of a row, has its own grid. With one grid per tensor it does, which this method ignores.
 
     Args:
         model: a model in eval mode with batch norm folded; the argument stays as it is.
         fmt, where, observer: how it will be rounded, as in `quantize_weights`.
         calibration: a batch of inputs or an iterable of batches, [N, ...]; training images, never test ones.
-        candidates: this many exponents alpha are tried, evenly spaced up to 1; and 0, which scales nothing.
+        candidates: how many exponents alpha are tried, evenly spaced up to 1; also 0, which scales nothing.
 
     Raises:
         TypeError: `fmt` is neither a format nor a mapping or function that gives one, or a batch is not a tensor.
@@ -134,15 +135,15 @@ def _best_scale(
 def best_scale(sizes: Tensor, error: Callable[[Tensor], float], candidates: int) -> Tensor:
     """Return the factors sizes^alpha at which `error` is least, of `candidates` exponents up to 1, and 0.
 
-    Factors are divided by the root of their largest times their least, so that they lie evenly about 1. A channel of
-    size 0 has the factor 1. Among equals the least alpha is taken.
+    Factors are divided by the root of their largest times their smallest, so that they lie evenly about 1. A channel of
+    size 0 has the factor 1. Of equal errors, the one with the smallest alpha is taken.
 
     Sizes 4 and 1 at alpha 1 are 4 and 1, divided by 2:
 
     >>> best_scale(torch.tensor([4.0, 1.0]), lambda scale: -float(scale[0]), candidates=2)
     tensor([2.0000, 0.5000])
 
-    Source: Lin et al. 2024, section 3.2, equation 5; the division is that of the authors' code.
+    Source: Lin et al. 2024, section 3.2, equation 5; the division is as in the authors' code.
     """
     alive = sizes > 0
     best = torch.ones_like(sizes)

@@ -1,15 +1,15 @@
-"""GPTQ: round a layer column by column, and let the columns still to come make up for what is lost.
+"""GPTQ: round a layer column by column, and let the columns still to come make up for the loss.
 
-Rounding to nearest keeps each weight's own error small. What the network feels is the error of the layer's output,
+Rounding to nearest keeps each weight's own error small. What matters to the network is the error of the layer's output,
 D H D^T, in which errors of inputs that go together can cancel. GPTQ rounds one column of all rows to nearest, and then
-moves the columns that are not rounded yet so that they take back as much of the output error as they can. With the
-upper Cholesky factor U of the inverse, H^-1 = U^T U,
+moves the columns that are not rounded yet so that they undo as much of the output error as they can. With the upper
+Cholesky factor U of the inverse, H^-1 = U^T U,
 
-    column i costs e^2 = ((w - q) / U_ii)^2        and moves what is right of it by -e * U_i,i:
+    column i costs e^2 = ((w - q) / U_ii)^2        and moves the weights to its right by -e * U_i,i:
 
 so that the errors of all columns, squared, add up to tr(D H D^T) exactly. Here H is the matrix that U belongs to, with
-its damping. Each column is rounded without a look at the next, so that the sum is mostly below that of rounding to
-nearest, and sometimes above. Nor need the loss fall with it: the sum counts all outputs alike.
+its damping. Each column is rounded without regard to the next, so the sum is mostly below that of rounding to nearest,
+but sometimes above. The loss does not have to fall with the sum either: the sum counts all outputs alike.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def gptq(
     """Return a new model whose chosen layers hold weights rounded by GPTQ, as packed codes in the format `fmt`.
 
     The layers are rounded in the order in which they run. Each reads the outputs of those rounded before it, as it will
-    in use. Fold batch norm first, or each layer's own outputs are weighed as if the next did not rescale them.
+    in use. Fold batch norm first, or each layer's outputs are weighted as if the batch norm did not rescale them.
 
     Args:
         model: a model in eval mode; the argument stays as it is.
@@ -94,9 +94,9 @@ def gptq_weight(
 ) -> QTensor:
     """Return the weight of one layer, rounded by GPTQ to the format `fmt`.
 
-    The scales are those of rounding to nearest: chosen from the weight as it was, for all groups before the first
-    column is rounded. (The authors' code takes a group's scale from the weights as they are when the group is reached,
-    or, as here, all of them at the start, which an order other than that of the groups needs.)
+    The scales are those of rounding to nearest: chosen from the original weight, for all groups, before the first
+    column is rounded. (The authors' code takes a group's scale from the weights at the time when it reaches the group,
+    or, as here, all scales at the start, which any order other than that of the groups requires.)
 
     Args:
         weight: [out, in], or [out, in / groups, kernel...] with the inputs in the order of `weight.flatten(1)`.
@@ -109,7 +109,7 @@ def gptq_weight(
         observer: chooses the range of each integer grid.
 
     Raises:
-        TypeError: as `quantize`, or `damp` is no number, or second_moments no tensor.
+        TypeError: as `quantize`, or `damp` is not a number, or second_moments is not a tensor.
         ValueError: as `quantize`; `block_size` is below 1, the shapes do not fit, second_moments hold NaN or infinity,
             or H is singular and damp 0.
 
@@ -121,7 +121,7 @@ def gptq_weight(
     tensor([[1, 2],
             [3, 0]], dtype=torch.int32)
 
-    Source: Frantar et al. 2023, section 3 and algorithm 1. Activation order is that of the authors' code,
+    Source: Frantar et al. 2023, section 3 and algorithm 1. Activation order is as in the authors' code,
     https://github.com/IST-DASLab/gptq.
     """
     block_size = whole("block_size", block_size, low=1, fix="the paper has 128")

@@ -1,7 +1,7 @@
 """The grid of each weight, fixed before any weight is rounded: the values that it can take.
 
 Rounding to nearest asks once which value is nearest. Second-order rounding asks again when other weights have been
-rounded and this one has moved; so the scales are chosen first, from the weight as it was, and then held.
+rounded and this one has moved; so the scales are chosen first, from the original weight, and then kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Uniform(Grid):
     qmax: int
 
     def nearest(self, weights: Tensor, at: slice | int = slice(None)) -> Tensor:
-        # in float32, as `quantize` does: where nothing has moved, the codes are the same to the last tie
+        # in float32, like `quantize`: where nothing has moved, the codes are the same, even at ties
         return nearest_codes(weights.float(), self.scale[..., at], self.zero_point[..., at], self.qmin, self.qmax)
 
     def neighbours(self, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ class _Table(Grid):
 def fixed_grid(
     weight: Tensor, fmt: Format, observer: Observer, lay: Callable[[Tensor], Tensor]
 ) -> tuple[QTensor, Grid]:
-    """Return `weight` rounded to nearest, and the grid on which its values lie; `lay` gives the grid another layout.
+    """Return `weight` rounded to nearest, and the grid on which its values lie; `lay` changes the layout of the grid.
 
     Raises:
         TypeError: as `quantize`.
@@ -112,13 +112,13 @@ def fixed_grid(
         return rounded, _Uniform(lay(scale), lay(zero_point), fmt.qmin, fmt.qmax)
     numbers = _code_numbers(fmt)
     levels = torch.stack([lay(_all_of_code(rounded, number)) for number in numbers], dim=-1)
-    # a code may stand for NaN or infinity, which no weight takes
+    # a code may stand for NaN or infinity, which no weight has
     levels, order = levels.where(levels.isfinite(), torch.inf).sort(dim=-1, stable=True)
     return rounded, _Table(levels, torch.tensor(numbers, dtype=torch.int32)[order])
 
 
 def _all_of_code(rounded: QTensor, number: int) -> Tensor:
-    """What the weight would be with this code everywhere, float64."""
+    """The value of the weight if it had this code everywhere, float64."""
     codes = torch.full_like(rounded.codes, number)
     return rounded.fmt.decode(rounded.fields | {"codes": codes}, rounded.shape).double()
 

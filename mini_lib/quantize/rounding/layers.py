@@ -1,4 +1,4 @@
-"""A whole model, rounded layer by layer by what each layer reads."""
+"""A whole model, rounded layer by layer for the inputs of each layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.qtensor import QTensor, quantize
 from mini_lib.surgery import Where, swap
 
-# (weight, second moments of what the layer reads, format) -> the rounded weight
+# (weight, second moments of the layer's inputs, format) -> the rounded weight
 RoundWeight = Callable[[Tensor, Tensor, Format], QTensor]
 
 
@@ -26,7 +26,7 @@ RoundWeight = Callable[[Tensor, Tensor, Format], QTensor]
 def round_layers(
     model: nn.Module, fmt: FormatChoice, calibration: Calibration, where: Where, round_weight: RoundWeight
 ) -> nn.Module:
-    """Return a new model whose chosen layers hold, as packed codes, what `round_weight` makes of their weights.
+    """Return a new model whose chosen layers hold their weights as packed codes, rounded by `round_weight`.
 
     The layers are rounded in the order in which they run, and each reads the outputs of those rounded before it. A
     layer in a float format is rounded to nearest: its grid is as fine as the arithmetic.

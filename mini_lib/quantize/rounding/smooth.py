@@ -1,12 +1,12 @@
 """SmoothQuant: move the outliers of activations into the weights, where rounding can cope with them.
 
-One grid for all that a layer reads is as wide as its widest channel. If a few channels are a hundred times as large as
-the others, these are left with a hundredth of the codes. Weights have one grid per row and are fitted at leisure, so
-that they can take some of the range: divide channel j of the input by s_j, multiply the column j of the weight by it,
+One grid for all inputs of a layer is as wide as the widest channel. If a few channels are a hundred times as large as
+the others, the others are left with a hundredth of the codes. Weights have one grid per row and are known in advance,
+so they can take some of the range: divide channel j of the input by s_j, multiply column j of the weight by it,
 
     s_j = max|X_j|^strength / max|W_j|^(1 - strength)
 
-and at strength 1/2 both maxima become sqrt(max|X_j| max|W_j|). The division is done once, by the layer before.
+and at strength 1/2 both maxima become sqrt(max|X_j| max|W_j|). The layer before does the division, once.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def smooth(model: nn.Module, calibration: Calibration, *, strength: float = 0.5)
     """Return a new float model that computes the same, its activations smoother and its weights less so.
 
     The layers that are smoothed are the second of a pair of `find_pairs`: their inputs can be scaled by the layer
-    before at no cost. All others stay as they are: the first layer, and one that reads what others read too. The inputs
-    are rounded later, by `quantize_weights_and_activations`.
+    before at no cost. All others stay as they are: the first layer, and a layer whose input other layers read too. The
+    inputs are rounded later, by `quantize_weights_and_activations`.
 
     Args:
         model: a model in eval mode with batch norm folded; the argument stays as it is.
@@ -35,8 +35,8 @@ def smooth(model: nn.Module, calibration: Calibration, *, strength: float = 0.5)
 
     Raises:
         TypeError: strength is not a number, or a batch is not a tensor.
-        ValueError: strength is outside [0, 1], calibration is empty or holds NaN, a weight does, or is masked; or as
-            `find_pairs`.
+        ValueError: strength is outside [0, 1], calibration is empty or holds NaN, a weight holds NaN or is masked; or
+            as `find_pairs`.
 
     Inputs up to 16 and 1 meet weights of 1, so the factors are sqrt(16 / 1) and 1:
 
@@ -76,9 +76,10 @@ def smoothing_factors(inputs: Tensor, weights: Tensor, strength: float) -> Tenso
 def input_sizes(
     model: nn.Module, calibration: Calibration, pairs: list[LayerPair], size: Callable[..., Tensor]
 ) -> dict[LayerPair, Tensor]:
-    """Return for each pair how large the channels between its layers are: `size` of |x| over all inputs and places.
+    """Return for each pair the sizes of the channels between its layers: `size` of |x| over all inputs and places.
 
-    A channel is one of the first layer's outputs, float64 [channels]; after flatten the second reads it in many places.
+    A channel is one of the first layer's outputs, float64 [channels]; after flatten, the second layer reads it in many
+    places.
 
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[8.0], [0.5]]))

@@ -1,4 +1,4 @@
-"""Training at few bits: rounding with a gradient, learned steps, and the way from a checkpoint to packed storage."""
+"""Training at few bits: rounding with a gradient, learned steps, and the path from a checkpoint to packed storage."""
 
 from mini_lib.quantize.train.batch_norm import freeze_batch_norm, reestimate_batch_norm
 from mini_lib.quantize.train.export import export

@@ -1,7 +1,7 @@
-"""Batch norm at few bits: statistics that are taken anew, and statistics that are kept still.
+"""Batch norm at few bits: statistics that are measured again, and statistics that are frozen.
 
-Rounding a layer's weights changes the mean and the variance of its outputs, and a batch norm after it goes on to
-subtract and divide by the old ones. At 2 bits that alone can ruin a network whose codes are good.
+Rounding a layer's weights changes the mean and the variance of its outputs, but a batch norm after it still uses the
+old ones. At 2 bits that alone can ruin a network whose codes are good.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
     """Return a copy of `model` whose batch norms have the mean and variance of their inputs on the calibration data.
 
     Weights stay as they are, and so do gamma and beta. The statistics are those of the whole data, not a moving average
-    of batches: how it is cut into batches does not matter. The norms are settled one after the other, in the order in
-    which they run, each on what the norms before it give from now on. As torch keeps it, the variance is divided by
-    n - 1.
+    of batches: how it is cut into batches does not matter. The norms are measured one after the other, in the order in
+    which they run, each with the new statistics of the norms before it. As in torch, the variance is divided by n - 1.
 
     It works on any model in eval mode whose batch norms are not folded: float, quantized after training, in training at
-    few bits, or exported. Where they are folded there is nothing to take anew; see `correct_bias`.
+    few bits, or exported. Where they are folded there is nothing to measure again; see `correct_bias`.
 
     Args:
         model: in eval mode; the argument stays as it is.
@@ -65,8 +64,8 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
 def freeze_batch_norm(model: nn.Module) -> nn.Module:
     """Return a copy of `model` whose batch norms use their running statistics even while it trains.
 
-    What is trained is then the line that is used in evaluation, and its mean and variance stay as they are;
-    gamma and beta still learn. `model.train()`, which `fit` calls, does not change that.
+    Training then uses the same line as evaluation: its mean and variance stay as they are, while gamma and beta still
+    learn. `model.train()`, which `fit` calls, does not change that.
 
     Raises:
         TypeError: `model` is not a module.
@@ -82,11 +81,11 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
     need_module(model)
     names = find_batch_norms(model)
     if not names:
-        raise ValueError("the model has no batch norm to freeze; a folded one is still already")
+        raise ValueError("the model has no batch norm to freeze; a folded batch norm is already frozen")
     for name in names:
         norm = model.get_submodule(name)
         if norm.running_mean is None:
-            raise ValueError(f"batch norm '{name}' keeps no running statistics to stay with")
+            raise ValueError(f"batch norm '{name}' keeps no running statistics to freeze")
         if type(norm) not in (*_FROZEN, *_FROZEN.values()):
             raise ValueError(f"cannot freeze batch norm '{name}', a {type(norm).__name__}; use BatchNorm1d or 2d")
     return replace(model, lambda name, module: type(module) in _FROZEN, _frozen)
@@ -113,12 +112,12 @@ _FROZEN = {nn.BatchNorm1d: FrozenBatchNorm1d, nn.BatchNorm2d: FrozenBatchNorm2d}
 
 def _frozen(norm: nn.Module) -> nn.Module:
     new = _FROZEN[type(norm)](norm.num_features, norm.eps, norm.momentum, norm.affine)
-    new._parameters, new._buffers = norm._parameters, norm._buffers  # `norm` is a copy: dtypes and all stay
+    new._parameters, new._buffers = norm._parameters, norm._buffers  # `norm` is a copy: all dtypes are kept
     return new.eval()
 
 
 def _moments(model: nn.Module, data: list[Tensor], name: str) -> tuple[Tensor, Tensor]:
-    """Return the mean and the variance of each channel of what the batch norm `name` reads, float64 [channels]."""
+    """Return the mean and the variance of each channel of the input of the batch norm `name`, float64 [channels]."""
     count = total = squares = 0
 
     def look(name: str, inputs: Tensor, output: Tensor) -> None:

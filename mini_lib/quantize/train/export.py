@@ -1,4 +1,4 @@
-"""From a fake-quant model to one that is stored as it computes."""
+"""From a fake-quant model to a model stored exactly as it computes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def export(trained: nn.Module) -> nn.Module:
     `load_model` take it. Batch norms that are not folded stay in float: re-estimate them before.
 
     Args:
-        trained: what `prepare` made and `fit` trained; the argument stays as it is.
+        trained: the model that `prepare` made and `fit` trained; the argument stays as it is.
 
     Raises:
         TypeError: `trained` is not a module.
-        ValueError: there is no fake-quant layer, or one holds what cannot be stored, such as NaN, a step that is not
-            finite and positive, or a value that its dtype cannot hold; or is not plain (it has a hook, or is of a class
-            of your own); the message names the layer.
+        ValueError: there is no fake-quant layer, or a layer holds a value that cannot be stored, such as NaN, a step
+            that is not finite and positive, or a value that its dtype cannot hold; or is not plain (it has a hook, or
+            is of a class of your own); the message names the layer.
 
     >>> from mini_lib.quantize import IntFormat, prepare
     >>> trained = prepare(nn.Sequential(nn.Linear(2, 1, bias=False)), IntFormat(4))

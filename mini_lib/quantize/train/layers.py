@@ -1,4 +1,4 @@
-"""Fake-quant layers: they compute with rounded weights and inputs, and train the floats behind them."""
+"""Fake-quant layers: they compute with rounded weights and inputs, and train the underlying floats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mini_lib.quantize.train.weights import FakeQuantWeight
 
 
 class InputGrid(nn.Module):
-    """Rounds what a layer reads to one grid, whose step is learned, or stays; its zero point stays. See `lsq`."""
+    """Rounds a layer's input to one grid, whose step is learned or fixed; its zero point is fixed. See `lsq`."""
 
     def __init__(self, fmt: IntFormat, scale: Tensor, zero_point: Tensor, learned: bool) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class InputGrid(nn.Module):
 
 
 class FakeQuantLayer(nn.Module):
-    """What both fake-quant layers have in common: a `fake_weight`, a bias in float, and perhaps an `input_grid`."""
+    """The common part of both fake-quant layers: a `fake_weight`, a bias in float, and perhaps an `input_grid`."""
 
     def __init__(self, layer: nn.Module, fake_weight: FakeQuantWeight, input_grid: nn.Module | None = None) -> None:
         super().__init__()
@@ -54,12 +54,12 @@ class FakeQuantLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it is computed with, float32, on its grid."""
+        """The weight that the layer computes with, float32, on its grid."""
         weight = self.fake_weight()
         return weight if self.input_grid is None else weight.as_subclass(Shown)
 
     def rounded_input(self, x: Tensor) -> Tensor:
-        """Return `x` on the input grid, or `x` itself where there is none."""
+        """Return `x` on the input grid, or `x` itself if there is none."""
         return x if self.input_grid is None else self.input_grid(x)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FakeQuantLayer:

@@ -6,8 +6,8 @@ rounding as straight-through, and differentiate the rest:
     dy/ds = round(x / s) - x / s    where -Qn < x / s < Qp           dy/dx = 1 there
             -Qn or Qp               where x is cut off               dy/dx = 0 there
 
-Inside, the step feels how far x lies from its code: near the border between two codes the sign of the gradient flips.
-Outside it feels the whole distance that the end of the grid moves.
+Inside, the step's gradient depends on how far x lies from its code: near the border between two codes its sign flips.
+Outside, it is the whole distance that the end of the grid moves.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
 
 
 def lsq_gradient_scale(values: int, qmax: int) -> float:
-    """Return 1 / sqrt(values * qmax), which makes a step's update as large, for its size, as that of a weight.
+    """Return 1 / sqrt(values * qmax), which makes a step's update as large, relative to its size, as that of a weight.
 
-    `values` is how many numbers share the step. It matters to plain gradient descent. Adam divides each gradient by its
-    own size, so no constant factor changes what it does.
+    `values` is how many numbers share the step. The factor matters to plain gradient descent. Adam divides each
+    gradient by its own size, so a constant factor does not change its updates.
 
     >>> lsq_gradient_scale(100, qmax=1)
     0.1
@@ -84,9 +84,9 @@ def lsq_gradient_scale(values: int, qmax: int) -> float:
 
 
 def lsq_range(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Cover what the paper's first step reaches: the step is 2 * mean |x| / sqrt(Qp), for each row.
+    """Choose the range that the paper's first step reaches: the step is 2 * mean |x| / sqrt(Qp), per row.
 
-    An observer, like `min_max` and `mse`.
+    It is an observer, like `min_max` and `mse`.
 
     Raises:
         TypeError, ValueError: as `min_max`.

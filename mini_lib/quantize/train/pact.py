@@ -1,4 +1,4 @@
-"""PACT: where to cut an activation off is learned."""
+"""PACT: the point at which an activation is cut off is learned."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class PACT(nn.Module):
     """Cut activations to 0 to `clip`, which is learned, and round them to a grid of 2**bits codes over that range.
 
     y = clip / (2**bits - 1) * round(clamp(x, 0, clip) * (2**bits - 1) / clip). Rounding is straight-through, so
-    dy/dclip is 1 where x >= clip and 0 below: only what is cut off has a say. The paper adds an L2 penalty on the clip
-    to the loss; without it, the clip settles where the cross-entropy wants it.
+    dy/dclip is 1 where x >= clip and 0 below: only values that are cut off move the clip. The paper adds an L2 penalty
+    on the clip to the loss; without it, the cross-entropy alone decides where the clip settles.
 
     Raises:
         TypeError: `bits` is not a whole number, or `clip` not a number.

@@ -37,34 +37,35 @@ def prepare(
 ) -> nn.Module:
     """Return a copy of `model` whose chosen layers round their weights, and perhaps inputs, each time they run.
 
-    Train it with `fit`, then `export` it. Untrained, it computes what post-training quantization with the same
-    `observer` would, to the last bit: training starts there. The floats behind the codes are the parameters, so a
-    small gradient that changes no code today adds up to one that does.
+    Train it with `fit`, then `export` it. Untrained, it computes the same as post-training quantization with the same
+    `observer`, to the last bit: training starts there. The floats behind the codes are the parameters, so small
+    gradients that change no code at first add up until they do.
 
-    Batch norm: fold it first, `prepare(fold_batch_norm(model), ...)`, and what is trained is exactly what is stored; a
-    model that was trained unfolded cannot be folded exactly, since gains per channel take the weights off a grid that
-    channels share, and round the scales of one that they do not. Or leave it in: `export` keeps it as float arithmetic
-    after each layer. Then it sets each channel's size anew as codes flip, which is worth most at 1 and 2 bits; take
-    `reestimate_batch_norm` after training, before `export`. Or keep its statistics still with `freeze_batch_norm`.
+    For batch norm there are three ways. Fold it first, `prepare(fold_batch_norm(model), ...)`, and the trained model is
+    exactly the stored one; a model that was trained unfolded cannot be folded exactly, since gains per channel take the
+    weights off a grid that channels share, or round the scales of grids that they do not share. Or leave it in:
+    `export` keeps it as float arithmetic after each layer. Then it rescales each channel as codes flip, which helps
+    most at 1 and 2 bits; call `reestimate_batch_norm` after training, before `export`. Or freeze its statistics with
+    `freeze_batch_norm`.
 
     Args:
         model: trained; the argument stays as it is. In eval mode if `activations` are given.
-        fmt: what `quantize_weights` takes: a format, a mapping from every chosen layer to its format or bits, or a
-            function. IntFormat, TernaryFormat, BinaryFormat and CodebookFormat can be trained.
+        fmt: as in `quantize_weights`: a format, a mapping from every chosen layer to its format or bits, or a function.
+            IntFormat, TernaryFormat, BinaryFormat and CodebookFormat can be trained.
         activations: the grid of each layer's input: an IntFormat with one scale per tensor, a `PACT(bits)`, which is
             copied for each layer, or a function `(name, module)` that gives one of them, or None for an input in float.
         method: "lsq" learns steps and scales with the weights. "ste" does not: an integer grid keeps the step that the
-            observer chose, ternary and binary weights fit their scale to the floats anew each time. The centroids of a
+            observer chose, and ternary and binary weights fit their scale to the floats each time. The centroids of a
             codebook are learned either way.
         calibration: inputs [N, ...], a batch or an iterable of batches, which show where the grids of activations
             begin; training images, never test ones.
         where: `where(name, module) -> bool` chooses among the nn.Conv2d and nn.Linear layers; the others stay in float.
-        observer: chooses where each integer grid begins; `lsq_range` is what LSQ's authors take.
+        observer: chooses where each integer grid begins; `lsq_range` is the choice of LSQ's authors.
 
     Raises:
-        TypeError: a format is not one, or a batch is not a tensor.
+        TypeError: a format is not a Format, or a batch is not a tensor.
         ValueError: no layer is chosen; one is not plain (a hook, a mask or a forward of its own), shares its weight or
-            bias, is not float32, or not finite; a format is unknown to training, or unfit for an activation;
+            bias, is not float32, or not finite; no training is known for a format, or it is unfit for an activation;
             activations lack calibration data, or it is empty or not finite; or a layer never runs on it.
 
     >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
@@ -97,11 +98,11 @@ def _input_grids(
     observer: Observer,
     learned: bool,
 ) -> dict[str, nn.Module]:
-    """Return what rounds the input of each layer, its range taken from the calibration data."""
+    """Return the module that rounds the input of each layer, with its range taken from the calibration data."""
     if choice is None:
         return {}
     if calibration is None:
-        raise ValueError("the grids of activations begin where calibration data shows; pass some training images")
+        raise ValueError("the first grids of activations come from calibration data; pass some training images")
     watches: dict[str, RangeObserver] = {}
     wanted = {name: _activation(choice, name, layer) for name, layer in layers.items()}
     wanted = {name: one for name, one in wanted.items() if one is not None}

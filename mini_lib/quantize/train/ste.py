@@ -1,7 +1,7 @@
 """The straight-through estimator: round on the way forward, and let the gradient pass as if nothing had happened.
 
 Rounding is a staircase. Its slope is 0 on every step, so gradient descent through it never moves a weight. The
-straight-through estimator takes the slope of the line that the staircase follows, 1, in its place.
+straight-through estimator uses the slope of the line that the staircase follows, 1, instead.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def fake_quantize_ste(
 
     The gradient is 1 where the *rounded* value is a code of the grid, and 0 where it was cut off. Steps of 1 from -128:
     -128.4 rounds to -128 and passes, -128.6 would be -129 and does not. torch has the same rule. `lsq` compares before
-    it rounds, as its paper does: there neither passes.
+    it rounds, as in its paper: there neither passes.
 
     Args:
         x: floats of any shape.

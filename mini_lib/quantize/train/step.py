@@ -1,4 +1,4 @@
-"""The learned step of a grid: positive, on the values that are stored, and exactly where it started until it learns."""
+"""The learned step of a grid: positive, always a value that can be stored, and exactly its start until it learns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SMALLEST = torch.finfo(torch.float32).tiny  # below it 1 / step overflows
 
 
 class LearnedStep(nn.Module):
-    """A step `start * exp(growth)`, rounded to the dtype in which it is stored. What is learned is `growth`, from 0.
+    """A step `start * exp(growth)`, rounded to the dtype in which it is stored. Training learns `growth`, from 0.
 
-    Adam moves a parameter by about the learning rate in each update, whatever the size of its gradient. A step of
-    0.002 would turn negative after two updates of 0.001; its logarithm changes by a share, and the step stays positive.
-    A growth of 0 is the grid of the start to the last bit, so weight decay pulls a step to its start.
+    Adam moves a parameter by about the learning rate in each update, whatever the size of its gradient. A step of 0.002
+    would turn negative after two updates of 0.001; its logarithm changes by a share, and the step stays positive. A
+    growth of 0 is the starting grid to the last bit, so weight decay pulls a step back to its start.
 
     Args:
         start: the steps to begin with, of any shape.

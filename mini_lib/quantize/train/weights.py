@@ -1,6 +1,6 @@
-"""Weights in training: a module that holds what is learned, and gives the weight that the layer computes with.
+"""Weights in training: a module that holds the learned parameters, and gives the weight that the layer computes with.
 
-What a layer computes with is always what its format can store: codes, and scales in the format's scale_dtype. So
+A layer always computes with a weight that its format can store: codes, and scales in the format's scale_dtype. So
 `fields()`, which `export` packs, decodes to what `forward()` returned, to the last bit.
 """
 
@@ -32,7 +32,7 @@ from mini_lib.quantize.validate import cast_finite, finite_float32, need_range
 
 
 class FakeQuantWeight(nn.Module, ABC):
-    """A weight of the shape `shape` that is rounded to the format `fmt` each time it is asked for."""
+    """A weight of the shape `shape` that is rounded to the format `fmt` each time it is used."""
 
     def __init__(self, fmt: Format, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class FakeQuantWeight(nn.Module, ABC):
 
     @abstractmethod
     def fields(self) -> dict[str, Tensor]:
-        """Return what the format computes with, as `Format.encode` does."""
+        """Return the fields that the format computes with, as `Format.encode` does."""
 
     def extra_repr(self) -> str:
         return f"{list(self.shape)}, {self.fmt.label}"
@@ -61,16 +61,16 @@ class LatentWeight(FakeQuantWeight):
 
     @abstractmethod
     def rounded_rows(self) -> Tensor:
-        """Return the rows as they are computed with."""
+        """Return the rows rounded, as the layer computes with them."""
 
     def forward(self) -> Tensor:
         return self.fmt.granularity.unrows(self.rounded_rows(), self.shape)
 
 
 class GridWeight(LatentWeight):
-    """Weights on uniform grids whose steps are learned, or stay; zero points stay. See `lsq`.
+    """Weights on uniform grids whose steps are learned or fixed; zero points are fixed. See `lsq`.
 
-    Ternary weights with a learned scale are such a grid, of the codes -1, 0 and 1.
+    Ternary weights with a learned scale are also a grid, with the codes -1, 0 and 1.
     """
 
     def __init__(self, weight: Tensor, fmt: IntFormat | TernaryFormat, observer: Observer, learned: bool) -> None:
@@ -98,7 +98,7 @@ class GridWeight(LatentWeight):
 
 
 class TernaryWeight(LatentWeight):
-    """Ternary weights whose threshold and scale are fitted to the floats anew each time, by `ternarize`.
+    """Ternary weights whose threshold and scale are fitted to the floats each time, by `ternarize`.
 
     The gradient of the ternary weight moves the float one unchanged.
 
@@ -117,11 +117,11 @@ class TernaryWeight(LatentWeight):
 
 
 class BinaryWeight(LatentWeight):
-    """The signs of the floats, times scales that are learned, or fitted to the floats anew each time, by `binarize`.
+    """The signs of the floats, times scales that are learned, or fitted to the floats each time, by `binarize`.
 
-    XNOR-Net lets the gradient pass the sign where |w| <= 1, for weights of about that size. The unit of a weight is
-    here its row's scale, their mean magnitude, so it passes where |w| <= scale: what lies beyond has settled, and would
-    have far to go to flip. The gradient of a learned scale is the sum of sign(w) * gradient over its row.
+    XNOR-Net lets the gradient pass the sign where |w| <= 1, for weights of about that size. Here the unit of a weight
+    is its row's scale, the mean magnitude, so the gradient passes where |w| <= scale: larger weights have settled, and
+    are far from flipping. The gradient of a learned scale is the sum of sign(w) * gradient over its row.
 
     Source: M. Rastegari et al., "XNOR-Net", 2016, section 3.1.
     """
@@ -138,7 +138,7 @@ class BinaryWeight(LatentWeight):
         """Return the scale of each row [rows, 1], as it is stored."""
         if self.step is not None:
             return self.step()
-        mean = rows.abs().mean(dim=1, keepdim=True)  # its gradient is the 1/n of the paper's
+        mean = rows.abs().mean(dim=1, keepdim=True)  # its gradient is the 1/n term of the paper's
         return straight_through(binarize(rows)[1].to(self.fmt.scale_dtype).float()[:, None], mean)
 
     def rounded_rows(self) -> Tensor:
@@ -146,7 +146,7 @@ class BinaryWeight(LatentWeight):
         rows = self.rows()
         scale = self.scale(rows)
         in_steps = rows / scale.detach().clamp(min=SMALLEST)
-        # the signs of `sign_ste(in_steps)`, but a quotient may underflow to 0 and lose its own
+        # the signs of `sign_ste(in_steps)`, but a quotient may underflow to 0 and lose its sign
         return straight_through(torch.where(rows < 0, -1.0, 1.0), in_steps.clamp(-1, 1)) * scale
 
     @torch.no_grad()
@@ -157,7 +157,7 @@ class BinaryWeight(LatentWeight):
 
 
 class CodebookWeight(FakeQuantWeight):
-    """Indices that stay as k-means found them, into a table of centroids that are learned.
+    """Fixed indices, found by k-means, into a table of learned centroids.
 
     The gradient of a centroid is the sum of the gradients of the weights that share it.
 

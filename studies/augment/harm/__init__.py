@@ -1,4 +1,4 @@
-"""When augmentation hurts: turned digits, narrow nets, operations that change a label; and what a guard repairs.
+"""When augmentation hurts: turned digits, narrow nets, operations that change a label; and how a guard helps.
 
-A docstring alone: the modules are used one by one.
+There is only this docstring: the modules are used one by one.
 """

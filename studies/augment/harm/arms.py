@@ -27,12 +27,12 @@ from mini_lib.batch import Augment
 
 NONE = "none"
 MILD, STRONG = "mild affine", "strong affine"
-TURN = replace(rotate, strongest=180.0)  # all the way round, to both sides
+TURN = replace(rotate, strongest=180.0)  # a full turn, in both directions
 ANGLES = (15.0, 30.0, 90.0, 180.0)
 BY_HAND = "180 degrees, but 6 and 9 up to 30"
 BY_HAND_CUT = "180 degrees, but 6 and 9 cut at 30"
 
-# Grey pictures have no colour; a digit turned further than AutoAugment's 30 degrees is what this study is about.
+# Grey pictures have no colour; digits turned further than AutoAugment's 30 degrees are the subject of this study.
 STRENGTHS: tuple[tuple[Operation, tuple[float, ...]], ...] = (
     *(
         (one, (0.5, 1.0) if one.weakest != one.strongest else (1.0,))
@@ -45,7 +45,8 @@ STRENGTHS: tuple[tuple[Operation, tuple[float, ...]], ...] = (
 )
 
 
-# Operations that are tried again with more labels and longer training: is it the operation, or the short training?
+# Operations that are tried again with more labels and longer training: is the cause the operation, or the short
+# training?
 CONTROLLED = ("flip", "invert", "rotate 15")
 
 
@@ -88,7 +89,7 @@ def single_operations() -> Mapping[str, Policy]:
 
 
 def turning(guards: Mapping[str, Guard]) -> Mapping[str, Augment | None]:
-    """Return the ways to turn digits: not at all, up to an angle, and up to 180 degrees with a guard."""
+    """Return the ways to turn digits: not at all, up to an angle, or up to 180 degrees with a guard."""
     limits = {"rotate": tuple(30.0 if digit in (6, 9) else 180.0 for digit in range(10))}
     return {
         NONE: None,

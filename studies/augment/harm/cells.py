@@ -1,4 +1,4 @@
-"""What a net of the study is worth: on test data, class by class, and on turned test digits."""
+"""How good a net of the study is: on test data, class by class, and on turned test digits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from studies.augment.harm.nets import Cell, Task, splits_of, standardised, train
 
 @dataclass(frozen=True)
 class Run:
-    """One net: what it was trained with (`arm`) and how accurate it is, as shares; `per_class` on test data.
+    """One net: its augmentation (`arm`) and its accuracies, as shares; `per_class` is on test data.
 
-    `turned[i][j]`: of the test digits of class i, turned by any angle, how many it took for class j; None where nothing
-    was turned.
+    `turned[i][j]`: of the test digits of class i, turned by any angle, how many it recognised as class j; None where no
+    digits were turned.
     """
 
     task: Task
@@ -54,9 +54,9 @@ def run_arms(
     batch_size: int,
     turned: Split | None = None,
 ) -> tuple[Run, ...]:
-    """Train nets of a cell with each arm and each seed, and return what they are worth on test data.
+    """Train nets of a cell with each arm and each seed, and return their accuracies on test data.
 
-    Nothing is chosen here. Whoever chooses looks at the validation accuracy.
+    Nothing is chosen here. Choose by the validation accuracy.
     """
     runs = []
     for arm, augment in arms.items():
@@ -66,7 +66,7 @@ def run_arms(
 
 
 def judged(child: Child, cell: Cell, arm: str, seed: int, turned: Split | None = None) -> Run:
-    """Return what a trained net is worth on test data."""
+    """Return the accuracies of a trained net on test data."""
     test = splits_of(cell.task).test
     right = predict(child.model, test.images).argmax(dim=1) == test.labels
     per_class = tuple(right[test.labels == label].double().mean().item() for label in range(10))

@@ -1,4 +1,4 @@
-"""What is trained in this study: a small net of any width, on few labelled digits or clothes."""
+"""The trainings of this study: a small net of any width, on few labelled digits or clothes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Task = Literal["digits", "clothes"]
 
 @dataclass(frozen=True)
 class Cell:
-    """What the nets of a comparison have in common: data, number of labels, steps of training and width in channels."""
+    """The settings that the nets of a comparison share: data, number of labels, training steps, width in channels."""
 
     task: Task
     labels: int
@@ -54,7 +54,7 @@ def small_net(width: int, seed: int) -> nn.Sequential:
 
 @cache
 def splits_of(task: Task) -> SplitsWithReference:
-    """Return the pictures of a task; the reference part of clothes is the end of the shipped training pictures.
+    """Return the pictures of a task; for clothes, the reference part is the end of the shipped training pictures.
 
     >>> [len(splits_of("clothes").reference), len(splits_of("clothes").train)]
     [1500, 14500]

@@ -1,4 +1,4 @@
-"""What the recorded study found, as it is shipped, and its tables."""
+"""The results of the recorded study, as shipped, and their tables."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _QUESTIONS = ("turning", "widths", "operations", "control")
 
 @dataclass(frozen=True)
 class Study:
-    """The parts of the study: what the judges said, and the nets by the question that they answer.
+    """The parts of the study: the opinions of the judges, and the nets by the question that they answer.
 
     `control` tries a few of the operations again, with more labels and longer training.
-    `settings` says how all that was made, and on what machine.
+    `settings` says how everything was made, and on what machine.
     """
 
     safety: tuple[Measured, ...]
@@ -62,12 +62,12 @@ def runs_of(runs: Sequence[Run], cell: Cell, arm: str) -> tuple[Run, ...]:
 
 
 def astuple(cell: Cell) -> tuple[str, int, int, int]:
-    """Return what names a cell, to compare runs by."""
+    """Return the key of a cell, to compare runs by."""
     return cell.task, cell.labels, cell.steps, cell.width
 
 
 def spread(runs: Sequence[Run], cell: Cell, arm: str, classes: Sequence[int] = tuple(range(10))) -> Spread:
-    """Return the test accuracy of an arm over the seeds, on pictures of some classes, which are there equally often."""
+    """Return the test accuracy of an arm over the seeds, on pictures of some classes, which are equally frequent."""
     return Spread(
         tuple(sum(run.per_class[label] for label in classes) / len(classes) for run in runs_of(runs, cell, arm))
     )
@@ -84,10 +84,10 @@ def gain(
 def turned_spread(
     runs: Sequence[Run], cell: Cell, arm: str, rows: Sequence[int] = tuple(range(10)), taken_for: int | None = None
 ) -> Spread:
-    """Return the share of turned test digits of the classes `rows` that were taken for what they are, or for one class.
+    """Return the share of turned test digits of the classes `rows` recognised as their own class, or as a given one.
 
     Raises:
-        ValueError: these nets were asked about no turned digits.
+        ValueError: these nets were not asked about turned digits.
     """
     values = []
     for run in runs_of(runs, cell, arm):
@@ -128,7 +128,7 @@ def class_table(study: Study, cell: Cell) -> str:
 
 
 def shortcut_table(study: Study, cell: Cell) -> str:
-    """Return what nets take a turned 6 and a turned 9 for, in percent."""
+    """Return which digit nets recognise in a turned 6 and a turned 9, in percent."""
     lines = [["training pictures turned", "6 is a 6", "6 is a 9", "9 is a 9", "9 is a 6"]]
     for arm in arms_of(study.turning):
         cells = [turned_spread(study.turning, cell, arm, [a], b) for a, b in ((6, 6), (6, 9), (9, 9), (9, 6))]
@@ -139,7 +139,7 @@ def shortcut_table(study: Study, cell: Cell) -> str:
 def width_table(study: Study) -> str:
     """Return for each width the test accuracy without augmentation, in percent, and what augmentation adds, in points.
 
-    In brackets the 95% interval of the mean.
+    The 95% interval of the mean is in brackets.
     """
     arms = arms_of(study.widths)
     lines = [["data", "labels", "steps", "width", arms[0], *arms[1:]]]
@@ -175,7 +175,7 @@ def control_table(study: Study) -> str:
 
 
 def effect(gained: Paired) -> str:
-    """Return "helps" or "harms" if the 95% interval of the mean lies on one side of 0, otherwise "unclear".
+    """Return "helps" or "harms" if the 95% interval of the mean is on one side of 0, otherwise "unclear".
 
     >>> effect(Paired((0.01, 0.02, 0.03))), effect(Paired((-0.019, -0.02, -0.021)))
     ('unclear', 'harms')
@@ -187,7 +187,7 @@ def effect(gained: Paired) -> str:
 def effect_table(study: Study) -> str:
     """Return which operations help or harm digits and clothes.
 
-    So many intervals are asked here that one of twenty may lie on one side of 0 by chance: small effects are doubtful.
+    With this many intervals, one in twenty may be on one side of 0 by chance: small effects are doubtful.
     """
     digits, clothes = cells_of(study.operations)
     found: dict[tuple[str, str], list[str]] = {}
@@ -250,7 +250,7 @@ def _study_of(values: Any) -> Study:
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:
-    """Return the study that is shipped.
+    """Return the shipped study.
 
     Raises:
         ValueError: its file is missing or damaged.

@@ -1,8 +1,9 @@
 """Label safety of the study's operations, judged by two kinds of classifiers trained on the reference pictures.
 
-The *clean* one has seen pictures as they are. It cannot tell a picture that has become another class from one that is
-only strange to it. So there is a second opinion, an *experienced* one per operation: it was trained with that operation
-on half of the same pictures. What it still takes for another class cannot be told apart any more by such a net.
+The *clean* judge has seen unchanged pictures. It cannot tell a picture that has become another class from one that is
+only strange to it. So there is a second opinion, an *experienced* judge per operation: it was trained with that
+operation on half of the same pictures. A picture that it still assigns to another class can no longer be recognised by
+such a net.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ ANGLE_SHARES = tuple(step / 12 for step in range(1, 13))  # every 15 degrees
 
 @dataclass(frozen=True)
 class Measured:
-    """What a judge said of pictures that an operation changed with one strength.
+    """The opinion of a judge on pictures that an operation changed with one strength.
 
-    `counts[i][j]`: how many pictures of class i were taken for class j, of those that the judge knew before.
+    `counts[i][j]`: how many pictures of class i were recognised as class j, of those that the judge got right before.
     """
 
     task: Task
@@ -79,7 +80,7 @@ def measure_safety(
 
 
 def guards_of(rows: tuple[Measured, ...], at_least: float) -> dict[str, Guard]:
-    """Return the guards against turning that the judges' opinions make, by name: a limit for each digit.
+    """Return the guards against turning that follow from the judges' opinions, by name: a limit for each digit.
 
     Raises:
         ValueError: the rows hold no turned digits.

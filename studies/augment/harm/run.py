@@ -1,4 +1,4 @@
-"""The whole study, part by part: what is in the folder already stays, and what is missing is made."""
+"""The whole study, part by part: parts in the folder are kept, and missing ones are made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASKS: tuple[Task, ...] = ("digits", "clothes")
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the results. All nets of a cell see as many pictures: steps times batch size.
+    """The settings that decide the results. All nets of a cell see equally many pictures: steps times batch size.
 
     `few`, `longer` and `more` are the labels and the steps of a training: few labels, few labels for four times as many
     steps, and more labels. Widths are in channels of the first convolution.
@@ -70,7 +70,8 @@ def parts_of(settings: Settings) -> Mapping[str, Part]:
 
 
 def width_cells(settings: Settings) -> tuple[Cell, ...]:
-    """Return the trainings of nets of each width: few labels, and on digits longer or with more labels as controls."""
+    """Return the trainings of nets of each width: with few labels, and as controls on digits longer or with more
+    labels."""
     trainings = [("digits", how) for how in (settings.few, settings.longer, settings.more_labels)]
     trainings.append(("clothes", settings.few))
     return tuple(Cell(task, *how, width) for task, how in trainings for width in settings.widths)
@@ -101,9 +102,10 @@ def make_part(settings: Settings, folder: Path, name: str) -> tuple[Run, ...] | 
 def run_study(
     settings: Settings, folder: Path, machine: Mapping[str, object], progress: Callable[[str], None] | None = None
 ) -> Study:
-    """Make the parts that are missing in the folder, and return the study of all of them.
+    """Make the parts that are missing in the folder, and return the study made of all parts.
 
-    `progress` is called with a part's name when it is there. A run that is stopped loses the part that it was at.
+    `progress` is called with a part's name when that part is done. A run that is stopped loses only the unfinished
+    part.
 
     Raises:
         ValueError: the folder belongs to a study with other settings, or a part cannot be read.

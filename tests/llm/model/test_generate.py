@@ -129,7 +129,7 @@ def test_what_is_wrong_is_told_before_anything_is_generated(tiny):
 def test_a_model_without_tokenizer_says_ids_but_no_text():
     model = tiny_model()
     assert len(list(stream(model, [3], 4))) == 4
-    with pytest.raises(ValueError, match=r"no tokenizer to make a text of tokens; stream\(...\) gives their ids"):
+    with pytest.raises(ValueError, match=r"no tokenizer to turn tokens into text; stream\(...\) gives their ids"):
         generate(model, [3], 4)
     with pytest.raises(ValueError, match="this model has no tokenizer; pass token ids as the prompt"):
         next(stream(model, "the", 4))

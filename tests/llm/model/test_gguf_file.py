@@ -253,7 +253,7 @@ def test_a_header_that_does_not_fit_its_tensors_is_refused(case, tmp_path):
 
 def test_a_model_of_another_family_is_refused(tmp_path):
     path = write_gguf(tmp_path / "other.gguf", file_tensors(tiny_model()), family="qwen2")
-    with pytest.raises(ValueError, match="model of the family 'qwen2', and this reader knows 'llama' alone"):
+    with pytest.raises(ValueError, match="model of the family 'qwen2', and this reader knows only 'llama'"):
         load_language_model(path)
 
 

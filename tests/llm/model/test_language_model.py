@@ -98,7 +98,7 @@ FOREIGN = {
 def test_an_architecture_with_a_part_that_is_not_built_is_refused(part):
     shape, change = FOREIGN[part]
     given = {name: getattr(shape, name) for name in ("layers", "hidden", "vocabulary", "attention", "feed_forward")}
-    with pytest.raises(ValueError, match=f"tiny has {part}, which LanguageModel does not build; it builds the plan of"):
+    with pytest.raises(ValueError, match=f"tiny has {part}, which LanguageModel does not build; it builds the Llama"):
         LanguageModel(Architecture("tiny", **{**given, **change}))
 
 

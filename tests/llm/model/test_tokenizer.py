@@ -125,7 +125,7 @@ def test_a_character_is_held_until_it_is_whole(tokenizer):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("a\ud800", r"text holds '\\ud800' at place 1, half of a surrogate pair and no character; read it with"),
+        ("a\ud800", r"text holds '\\ud800' at place 1, half of a surrogate pair, no character; read it with"),
         ("\udcff", r"text holds '\\udcff' at place 0"),
         ("ab\x04", r"the vocabulary has no token for a byte of '\\x04'; take this character out of the text"),
         ("ab\U00050000", r"the vocabulary has no token for a byte of '\\U00050000'"),
@@ -198,7 +198,7 @@ def test_wrong_input_is_refused():
     with pytest.raises(TypeError, match="each token must be a whole number, got 3.5"):
         tokenizer.decode([3.5])
     with pytest.raises(
-        ValueError, match=r"tokenizer is \('llama', None\), and this reader builds \('gpt2', 'smollm'\)"
+        ValueError, match=r"tokenizer is \('llama', None\), and this reader builds only \('gpt2', 'smollm'\)"
     ):
         Tokenizer.of_file({"tokenizer.ggml.model": "llama"})
     for change, message in (
