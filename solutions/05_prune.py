@@ -26,7 +26,7 @@ from mini_lib import data, fit, measure, native, prune, zoo
 from mini_lib.prune import second_order, sparse, structure
 from mini_lib.quantize.train import reestimate_batch_norm
 from studies.paired import Paired
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
 figures.use_style()
@@ -164,14 +164,15 @@ for density in tqdm(DENSITIES, desc="densities"):
 for density in (0.95, 0.8):
     curves["chance"][density] = pruned_to(density, prune.random_scores)
 
+# %% name="out-oneshot" tags=["hide-input"]
+with hold("5.a"):
+    print(f"dense: {percent(baseline)}")
+    densities = sorted({*DENSITIES, *curves["chance"]}, reverse=True)
+    table(densities, curves, lambda at, name: percent(curves[name][at]) if at in curves[name] else "", "density")
+
 # %%
 enough = [density for density, spread in curves["magnitude"].items() if spread.mean >= baseline.mean - 0.01]
 reveal("5.a", round(100 * (1 - min(enough, default=1.0))))
-
-# %% name="out-oneshot" tags=["hide-input"]
-print(f"dense: {percent(baseline)}")
-densities = sorted({*DENSITIES, *curves["chance"]}, reverse=True)
-table(densities, curves, lambda at, name: percent(curves[name][at]) if at in curves[name] else "", "density")
 
 # %% tags=["solution-only"]
 from teach import claim
@@ -349,12 +350,13 @@ predict(
 with tqdm(total=5 * 4, desc="layers x densities") as bar:
     scan = prune.sensitivity(model, splits.validation, densities=(0.5, 0.3, 0.2, 0.1), progress=lambda _: bar.update())
 
+# %% name="out-sensitivity"
+with hold("5.b"):
+    print(scan)
+
 # %%
 worst = min(scan.layers, key=lambda layer: scan.accuracy(layer, 0.2)).removesuffix(".weight")
 reveal("5.b", next(layer for layer in LAYERS if layer.startswith(worst)))
-
-# %% name="out-sensitivity"
-print(scan)
 
 # %% [markdown]
 # There are three ways to share the same total number of weights: the same density in each *layer*; one *global* contest of all weights; or, for each layer, the lowest density that loses at most two points in the scan. (The scan was made on seed 0 and is used for all three seeds.) The next cell takes about 4 seconds.
@@ -397,7 +399,7 @@ claim(
 # %% [markdown]
 # The scan allowed each of four layers a loss of two points, 8 in all. With the old batch norms, which the scan used as well, the loss is 15 points: losses measured one layer at a time do not add up. With new batch norms it is 3 points. Either way the scan beats the global contest in all three seeds. Why?
 #
-# A global contest compares the weights of different layers. But before a batch norm, the size of a layer's weights is arbitrary: double the weights of `conv4`, and its batch norm divides by twice as much. The outputs stay the same, but the mask changes.
+# A global contest compares the weights of different layers. But before a batch norm, the size of a layer's weights is arbitrary: double the weights of `conv4`, and its batch norm divides by twice as much. The outputs stay the same, but the mask changes. The next two cells show it in about 4 seconds.
 
 
 # %%
@@ -419,7 +421,7 @@ def unit_norms(network):
 
 RESCALED = {"conv4 times 2": lambda network: {"conv4": 2}, "each convolution divided by its norm": unit_norms}
 by_scale, by_scale_anew, same = {"as trained": shared["global"]}, {"as trained": shared_anew["global"]}, 0.0
-for name, factors in RESCALED.items():
+for name, factors in tqdm(RESCALED.items(), desc="scales"):
     others = [rescaled(network, factors(network)) for network in networks]
     left = [prune.apply_mask(other, prune.keep_top(prune.magnitude(other), total)) for other in others]
     by_scale[name] = fit.over_seeds(lambda seed: on_validation(left[seed]))
@@ -455,23 +457,27 @@ claim("with new ones in the mean", holds=[*by_scale_anew.values()][-1].mean > ne
 # ## 3 Train on
 #
 # If you prune more, the accuracy collapses. But the weights that are left can learn to do without the others, if you train them further. There is one catch. Here is a model pruned to 30% and then trained for four steps, once with
-# `apply_mask`, the obvious way, and once with `masked`:
+# `apply_mask`, the obvious way, and once with `masked`. This takes about 3 seconds.
 
 
-# %% name="out-stale"
+# %% name="run-stale"
 def share_not_zero(network):
     weights = prune.magnitude(network).values()
     return sum(int((weight > 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
 mask = prune.keep_top(prune.magnitude(model), 0.3)
-print(mask, end="\n\n")
 little = {"epochs": 1, "seed": 0, "learning_rate": 1e-3}
+twins = {"applied once": prune.apply_mask(model, mask), "kept": prune.masked(model, mask)}
 not_zero = {}
-for name, network in {"applied once": prune.apply_mask(model, mask), "kept": prune.masked(model, mask)}.items():
+for name, network in tqdm(twins.items(), desc="models"):
     trained = fit.fit(network, splits.train.first(512), splits.validation.first(100), **little).model
     not_zero[name] = share_not_zero(prune.baked(trained))
-    print(f"the mask was {name + ':':<14} after 4 steps, {not_zero[name]:.1%} are not zero")
+
+# %% name="out-stale" tags=["hide-input"]
+print(mask, end="\n\n")
+for name, share in not_zero.items():
+    print(f"the mask was {name + ':':<14} after 4 steps, {share:.1%} are not zero")
 
 # %% tags=["solution-only"]
 claim("Training gave nearly every weight a value again", holds=not_zero["applied once"] > 0.9)
@@ -578,14 +584,15 @@ with tqdm(total=4 + 2, desc="rounds") as bar:
         paths[name] = prune.prune_and_train(model, few, splits.validation, **halving, **short)
 dense_accuracy = fit.accuracy(model, splits.validation)
 
+# %% name="out-finetune" tags=["hide-input"]
+with hold("5.c"):
+    print(f"dense {dense_accuracy:.1%}")
+    for name, path in paths.items():
+        print(f"by {name}")
+        print(*(f"  {step}" for step in path), sep="\n")
+
 # %%
 reveal("5.c", round(100 * paths["magnitude"][1].validation_accuracy, 1))
-
-# %% name="out-finetune" tags=["hide-input"]
-print(f"dense {dense_accuracy:.1%}")
-for name, path in paths.items():
-    print(f"by {name}")
-    print(*(f"  {step}" for step in path), sep="\n")
 
 
 # %% name="fig-finetune" tags=["hide-input"]
@@ -691,11 +698,14 @@ left_macs = sum(
     cost.macs * sparsest.mask.tensors.get(f"{cost.name}.weight", torch.ones(1)).float().mean().item()
     for cost in measure.layer_costs(model, example)
 )
-reveal("5.d", round(zeros.rows[0].median_s / zeros.rows[1].median_s, 2))
 
 # %% name="out-zeros" tags=["hide-input"]
-print(zeros)
-print(f"multiplications with a weight that is left: {measure.macs(model, example) / left_macs:.1f} times fewer")
+with hold("5.d"):
+    print(zeros)
+    print(f"multiplications with a weight that is left: {measure.macs(model, example) / left_macs:.1f} times fewer")
+
+# %%
+reveal("5.d", round(zeros.rows[0].median_s / zeros.rows[1].median_s, 2))
 
 # %% tags=["solution-only"]
 dense_macs = measure.macs(model, example)
@@ -940,6 +950,11 @@ for caches in ("warm", "cold") if HAS_COMPILER else ():
             1024, 1024, SWEPT, repeats=15, caches=caches, progress=lambda done, total: bar.update()
         )
 
+# %% name="out-kernels" tags=["hide-input"]
+with hold("5.e"):
+    for caches, sweep in sweeps.items():
+        print(f"{caches} caches\n{sweep}\n")
+
 
 # %% tags=["hide-input"]
 def in_words(density):
@@ -951,10 +966,6 @@ def in_words(density):
 
 
 reveal("5.e", in_words(sweeps["warm"].crossover("CSR").median)) if HAS_COMPILER else None
-
-# %% name="out-kernels" tags=["hide-input"]
-for caches, sweep in sweeps.items():
-    print(f"{caches} caches\n{sweep}\n")
 
 # %% tags=["solution-only"]
 if HAS_COMPILER:
@@ -1280,15 +1291,16 @@ for name, way in tqdm(WAYS.items(), desc="ways"):
     methods[name] = fit.over_seeds(lambda seed: on_validation(halved[seed]))
     methods_anew[name] = fit.over_seeds(lambda seed: with_norms_anew(halved[seed]))
 
+# %% name="out-methods" tags=["hide-input"]
+with hold("5.f"):
+    columns = {"as it is": methods, "batch norms anew": methods_anew}
+    table(WAYS, columns, lambda name, column: percent(columns[column][name]), "density 50%, validation, 3 seeds")
+    print(f"\n{'points, seed by seed (95% interval)':<40}" + "".join(f"{column:>24}" for column in columns))
+    for name, other in (("Wanda, by layer", "magnitude, by layer"), ("SparseGPT", "Wanda, by layer")):
+        print(f"{f'{name} - {other}':<40}" + "".join(f"{points(of[name], of[other]):>24}" for of in columns.values()))
+
 # %%
 reveal("5.f", max(WAYS, key=lambda name: methods[name].mean))
-
-# %% name="out-methods" tags=["hide-input"]
-columns = {"as it is": methods, "batch norms anew": methods_anew}
-table(WAYS, columns, lambda name, column: percent(columns[column][name]), "density 50%, validation, 3 seeds")
-print(f"\n{'points, seed by seed (95% interval)':<40}" + "".join(f"{column:>24}" for column in columns))
-for name, other in (("Wanda, by layer", "magnitude, by layer"), ("SparseGPT", "Wanda, by layer")):
-    print(f"{f'{name} - {other}':<40}" + "".join(f"{points(of[name], of[other]):>24}" for of in columns.values()))
 
 
 # %% tags=["solution-only"]
