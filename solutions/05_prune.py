@@ -81,8 +81,8 @@ show(
 # The peak is at zero. A weight there adds little to a sum, unless its input is large. Why not leave it out? That is **pruning** by magnitude. Each weight gets a **score**, here its
 # magnitude; the weights with the highest scores stay, and the others become zero. A **mask** says what stays: True or False for each weight. The share that stays is the **density**.
 #
-# You might want to compare the scores with a threshold, but scores can be equal. Suppose two of the scores 0.5, 0.2, 0.5, 0.5 are to stay: a threshold of 0.5 keeps three. So rank the scores, and keep the
-# first two in the order: True, False, True, False.
+# A threshold is a trap, since scores can be equal: if two of the scores 0.5, 0.2, 0.5, 0.5 are to stay, a threshold of 0.5 keeps three. So rank the scores, and keep the
+# first two: True, False, True, False.
 
 # %% [markdown]
 # ### Exercise 5.1 - Keep exactly so many (5 min)
@@ -132,7 +132,7 @@ predict(
 )
 
 # %% [markdown]
-# The next cell prunes three models, trained from different seeds, and measures them on the *validation* images. (The test images are kept for the end.) The control is chance: it prunes the same number of weights, drawn at random. This takes about 5 seconds.
+# Prune three models, trained from different seeds, and measure them on the *validation* images. (The test images are kept for the end.) The control removes as many weights at random. This takes about 5 seconds.
 
 # %% name="run-oneshot"
 networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
@@ -149,7 +149,7 @@ def on_validation(network):
 
 
 def pruned_to(density, score, accuracy=on_validation):
-    """The accuracy of such networks over three seeds."""
+    """The accuracy of networks pruned in this way, over three seeds."""
     return fit.over_seeds(lambda seed: accuracy(pruned(seed, density, score)))
 
 
@@ -230,7 +230,7 @@ check("5.2")
 # </details>
 
 # %% [markdown]
-# The next cell prunes the same networks by this score. This takes about 4 seconds.
+# Prune the same networks by this score. This takes about 4 seconds.
 
 # %% name="run-scores"
 some = splits.train.first(500)
@@ -297,7 +297,7 @@ claim(
 # %% [markdown]
 # A gradient describes a small step, and pruning is a large one. In the mean the gradient's score is better at a density of a half and worse at a fifth, but all four intervals contain zero: three seeds do not decide this.
 #
-# Nothing was trained here, not even the batch norms. They still subtract and divide by the means and variances of the dense network. How much of the loss is due to these old statistics? The next cell estimates them again on 100 training images and leaves all weights as they are. This takes about 6 seconds.
+# Nothing was trained here, not even the batch norms. They still subtract and divide by the means and variances of the dense network. How much of the loss is due to these old statistics? Estimate them again on 100 training images, and leave all weights as they are. This takes about 6 seconds.
 
 # %% name="run-anew"
 calibration = splits.train.first(200).images
@@ -332,11 +332,11 @@ claim(
 )
 
 # %% [markdown]
-# The old statistics caused most of the loss: at a density of 30%, the accuracy by magnitude rises from 34% to 78%, and removing 5% at random costs 6 points instead of 43. A comparison of scores that leaves out this step mostly compares how well the old statistics happen to fit. So the tables of pruned, untrained models below show both. Only the scan and single accuracies keep the old statistics.
+# The old statistics caused most of the loss: at a density of 30%, the accuracy by magnitude rises from 34% to 78%, and removing 5% at random costs 6 points instead of 43. Without this step you mostly compare how well the old statistics happen to fit. So the tables of pruned, untrained models below show both. Only the scan and single accuracies keep the old statistics.
 #
 # ### Which layer suffers?
 #
-# Some layers tolerate pruning better than others. To find out, prune *one* layer at a time and leave all others whole: a **sensitivity scan**. This takes about 4 seconds.
+# Some layers tolerate pruning better than others. A **sensitivity scan** prunes *one* layer at a time and leaves all others whole. This takes about 4 seconds.
 
 # %%
 LAYERS = ("conv1 (144 weights)", "conv2 (4,608)", "conv3 (18,432)", "conv4 (36,864)", "linear (640)")
@@ -359,7 +359,7 @@ worst = min(scan.layers, key=lambda layer: scan.accuracy(layer, 0.2)).removesuff
 reveal("5.b", next(layer for layer in LAYERS if layer.startswith(worst)))
 
 # %% [markdown]
-# There are three ways to share the same total number of weights: the same density in each *layer*; one *global* contest of all weights; or, for each layer, the lowest density that loses at most two points in the scan. (The scan was made on seed 0 and is used for all three seeds.) The next cell takes about 4 seconds.
+# You can share the same total number of weights in three ways: the same density in each *layer*; one *global* contest of all weights; or, for each layer, the lowest density that loses at most two points in the scan. (The scan was made on seed 0 and is used for all three.) This takes about 4 seconds.
 
 # %% name="run-scopes"
 allowed = prune.densities_for(scan, most_lost=0.02)
@@ -448,15 +448,15 @@ claim(
 claim("with new ones in the mean", holds=[*by_scale_anew.values()][-1].mean > new.mean)
 
 # %% [markdown]
-# The dense network computes the same in all three rows, but the pruned one reaches 36%, 14% or 81%; with new batch norms 80%, 59% or 88%. So a global contest ranks the weights of different layers on scales that mean nothing. When all layers are on a common scale it does better than the scan, in all three seeds with the old batch norms, with new ones in the mean.
+# The dense network computes the same in all three rows, but the pruned one reaches 36%, 14% or 81%; with new batch norms 80%, 59% or 88%. So a global contest ranks layers by a scale that means nothing; on a common scale it does better than the scan, in all three seeds with the old batch norms, with new ones in the mean.
 
 # %% [markdown]
 # > **Takeaway.** Take the statistics of the batch norms again before you compare pruned models, and do not compare weights of different layers whose scales are arbitrary.
 
 # %% [markdown]
-# ## 3 Train on
+# ## 3 Train further
 #
-# If you prune more, the accuracy collapses. But the weights that are left can learn to do without the others, if you train them further. There is one catch. Here is a model pruned to 30% and then trained for four steps, once with
+# If you prune more, the accuracy collapses. But with further training, a network can learn to do without the pruned weights. There is one catch. Here is a model pruned to 30% and then trained for four steps, once with
 # `apply_mask`, the obvious way, and once with `masked`. This takes about 3 seconds.
 
 
@@ -483,7 +483,7 @@ for name, share in not_zero.items():
 claim("Training gave nearly every weight a value again", holds=not_zero["applied once"] > 0.9)
 
 # %% [markdown]
-# In the first case the mask was *applied* once. Training gave nearly every weight a value again. There was no error message, and the model was no longer pruned. The zeros must be restored **after each step**.
+# In the first case the mask was *applied* once. Training gave nearly every weight a value again. Nothing complained, and nothing was pruned. The zeros must be restored **after each step**.
 #
 # Worked by hand: of the weights (1, 2), the second is pruned, so training starts from (1, 0). If the gradient there is (-5, -4) and the learning rate is 0.1, the step goes to (1.5, 0.4), and the mask makes that (1.5, 0).
 
@@ -566,7 +566,7 @@ predict(
 )
 
 # %% [markdown]
-# The next cell halves the number of weights four times, with one pass over 2,000 images after each round. The control does two rounds of the same, but removes weights at random. This takes about 6 seconds.
+# Halve the number of weights four times, with one pass over 2,000 images after each round. The control does two such rounds, but removes weights at random. This takes about 6 seconds.
 
 # %% name="run-finetune"
 few = splits.train.first(2000)
@@ -723,9 +723,9 @@ claim(
 claim("about 14 on paper", dense_macs / left_macs, within=0.5, page="slides/05_prune.md")
 
 # %% [markdown]
-# The kernel multiplies a zero like any other number, and a zero is stored in 32 bits. **Unstructured zeros in a dense kernel save neither time nor bytes.** A sixteenth of the weights is not a sixteenth of the multiplications either: a weight of an early layer is used at more pixels, so it matters which layers kept their weights. Here there are about 14 times fewer FLOPs on paper, and the measured time is the same.
+# The kernel multiplies a zero like any other number, and a zero is stored in 32 bits. **Unstructured zeros in a dense kernel save neither time nor bytes.** A sixteenth of the weights is not a sixteenth of the multiplications either: a weight of an early layer is used at more pixels, so it matters which layers kept their weights. Here there are about 14 times fewer FLOPs on paper, and no gain in time.
 #
-# There are two ways out. You can remove whole channels, so that the dense kernels become smaller. Or you can store and multiply only the weights that are left, with other formats and kernels (sections 5 and 6).
+# There are two ways out. You can remove whole channels, so that the dense matrices shrink. Or you can store and multiply only the weights that are left, with other formats and kernels (sections 5 and 6).
 #
 # ### Whole channels
 #
@@ -772,7 +772,7 @@ check("5.5")
 # </details>
 
 # %% [markdown]
-# In each layer, the half of the channels with the shortest filters is removed. First comes the proof that nothing else changed: the smaller model must give the same outputs as the full-sized model with zeros in place of these channels.
+# Remove the half of each layer's channels with the shortest filters. First the proof that nothing else changed: the smaller model must give the same outputs as the full-sized one with zeros in place of these channels.
 
 # %% name="out-structured"
 keep = structure.keep_channels(structure.channel_scores(model, example), density=0.5)
@@ -789,8 +789,8 @@ one, other = measure.macs(model, example), measure.macs(smaller, example)
 claim("MACs fall to about a quarter", holds=0.22 < other / one < 0.28)
 
 # %% [markdown]
-# *This* model is smaller and faster, in plain torch. MACs fall to about a quarter, since a layer loses inputs and outputs; the time falls less. The price is the accuracy. So train the model further, next to two controls: a model that lost half of its channels at random; and a model of the same small shape with *fresh* weights, which
-# was never pruned at all. This takes about 4 seconds.
+# *This* model is smaller and faster, in plain torch. MACs fall to about a quarter, since a layer loses inputs and outputs; the time falls less. The price is the accuracy. So train it further, next to two controls: half of the channels removed at random; and the same small shape with *fresh* weights,
+# never pruned at all. This takes about 4 seconds.
 
 # %% name="run-channels"
 chance = torch.Generator().manual_seed(0)
@@ -830,7 +830,7 @@ claim(
 # %% [markdown]
 # ## 5 Bytes, with the places
 #
-# If you do not store the zeros, you must store the places of the other weights. Here are three ways, in fp32:
+# If you leave out the zeros, you must store the places of the other weights. Three ways, in fp32:
 #
 # - **Bitmap**: one bit for every weight of the matrix says whether the weight is stored; the values follow.
 # - **CSR** (compressed sparse rows): the values; for each value its column, in 2 bytes; and for each row the place where it begins, in 4 bytes, with one more entry for the end.
@@ -871,7 +871,7 @@ check("5.6")
 # </details>
 
 # %% [markdown]
-# The library stores these formats and counts the bytes of their tensors. Here are three models: scattered weights, whole 4 x 4 blocks, and two of every four. (The last two patterns are used for the inner convolutions only: `conv1` has nine weights per row, and `linear` has ten rows.)
+# The library stores these formats and counts the bytes of their tensors. Three models: scattered weights, whole 4 x 4 blocks, and two of every four. (The last two patterns are used for the inner convolutions only: `conv1` has nine weights per row, and `linear` has ten rows.)
 
 
 # %%
@@ -892,7 +892,7 @@ for name, kept in patterns.items():
     print(f"\n{name}\n{sparse.smallest_formats(model, kept, where=is_inner)}")
 
 # %% [markdown]
-# Below which density does a format have fewer bytes than dense? The limit is where the places take as many bytes as the zeros saved. That needs no measurement.
+# Below which density does a format pay? Where the places take as many bytes as the zeros saved; that needs no measurement.
 
 # %% name="out-breakeven" tags=["nbval-check-output"]
 for name in ("conv1", "conv4"):
@@ -901,7 +901,7 @@ for name in ("conv1", "conv4"):
     print(name, "   ".join(f"{what} {share:.1%}" for what, share in shares.items()), sep=": ")
 
 # %% [markdown]
-# Now compare the two ways out of section 4, at about the same bytes: a quarter of the weights, scattered, stored as a bitmap; and half of the channels, stored as they are. Both were trained on the same images from one seed, the first in two passes and the second in three. (The scattered model is timed in torch, where its zeros are multiplied.)
+# Now compare the two ways out that section 4 named, at about the same bytes: a quarter of the weights, scattered, stored as a bitmap; and half of the channels, stored as they are. Both were trained on the same images from one seed, the first in two passes and the second in three. (The scattered model is timed in torch, where its zeros are multiplied.)
 
 # %% name="out-ways-out" tags=["hide-input"]
 report = measure.report(
@@ -1048,7 +1048,7 @@ show(
 # Look at the line "torch dense" first: at a density of 1% its matrix is full of zeros, and it is no faster than our dense kernel. Then follow CSR to where it crosses the line at 1: with warm caches far below the density at which it begins to have fewer *bytes* (67%), with cold ones at a higher density. Blocks and 2:4 are faster than dense already at a half (within a block, neighbours are
 # multiplied at once). With warm caches the bitmap takes about as long at 1% as at a half (every word of its mask is read, however few bits are set). And time does not follow bytes: CSR with 1% of the weights has 63 times fewer bytes, and is far from 63 times as fast.
 #
-# So are blocks the answer? A pattern has a price. The next cell keeps half of the weights of the inner convolutions in each pattern, by magnitude and without training. This takes about 5 seconds.
+# So are blocks the answer? A pattern has a price. Keep half of the weights of the inner convolutions in each pattern, by magnitude and without training. This takes about 5 seconds.
 
 # %% name="run-patterns"
 PATTERNS = {
@@ -1231,7 +1231,7 @@ check("5.8")
 # This formula follows from second derivatives, as in *Optimal Brain Damage*, but of the error in one layer's output. Summed over the images, they are, up to a factor of two, $H_{jk} = \sum x_j x_k$. With the diagonal alone, removing $w_j$ costs $w_j^2 H_{jj} = w_j^2 \lVert x_j \rVert^2$, which is the square of Wanda's score.
 # *Optimal Brain Surgeon* keeps all of $H$. Then a removal costs $w_j^2 / [H^{-1}]_{jj}$, and the weights that stay are *moved* to compensate. With a diagonal $H$ the two costs are the same. Worked by hand for the row above: 9 and 64, the squares of 3 and 8. **SparseGPT** does this for a whole layer, column by column, without any training.
 #
-# The next table shows the remaining error of each layer alone, with two of every four weights kept. It is the *square* of the error in the output, as a share of the output's square. (Lesson 07 calls its root the error.) It is measured on the calibration images themselves, to which SparseGPT and the refits below are fitted.
+# The table has the remaining error of each layer alone, with two of every four weights kept: the *square* of the error in the output, as a share of the output's square. (Lesson 07 calls its root the error.) It is measured on the calibration images themselves, to which SparseGPT and the refits below are fitted.
 
 
 # %%
@@ -1258,7 +1258,7 @@ claim(
 )
 
 # %% [markdown]
-# Does Wanda's mask win in every layer? Look at the last one. The second table gives both masks their best weights, so you can separate what a method gains by its mask from what it gains by moving the other weights. (SparseGPT moves only the weights to the right of a column, which is cheaper.)
+# Does Wanda's mask win in every layer? Look at the last one. The second table gives both masks their best weights, so you can separate what a method gains by its mask from what it gains by moving the other weights. (SparseGPT moves only the weights to the right of a column, which is cheaper.) The next measurement takes about 9 seconds.
 
 # %%
 predict(
@@ -1266,9 +1266,6 @@ predict(
     "Half of all weights go, without any training. Which method keeps the most accuracy?",
     choices=("magnitude, by layer", "magnitude, by row", "Wanda, by row", "Wanda, by layer", "SparseGPT"),
 )
-
-# %% [markdown]
-# The next cell takes about 9 seconds.
 
 # %% name="run-methods"
 by_input = [second_order.activation_weighted(network, calibration) for network in networks]
@@ -1335,17 +1332,17 @@ claim(
 )
 
 # %% [markdown]
-# With the old statistics in the batch norms, the best and the worst method are 48 points apart; with new statistics, 7. Much of what looked like the merit of a score was due to old statistics, and SparseGPT gained the least from new statistics. Wanda and magnitude, by layer, are then level, and SparseGPT stays ahead in the mean, though the interval contains zero.
+# With the old batch norms, the best and the worst method are 48 points apart; with new statistics, 7. Much of what looked like the merit of a score was due to old statistics, and SparseGPT gained the least from new statistics. Wanda and magnitude, by layer, are then level, and SparseGPT stays ahead in the mean, though the interval contains zero.
 #
 # The paper's rule, each row separately, was found on language models. Here "by layer" is better in the mean for both scores.
 
 # %% [markdown]
-# > **Takeaway.** A score can look at the inputs as well as the weights, but measure it on your model: a rule found on language models need not hold for a small CNN.
+# > **Takeaway.** A score can look at the inputs as well as the weights, but measure it on your model: a rule found on language models may fail on a small CNN.
 
 # %% [markdown]
 # ## 8 Look around
 #
-# Here is the first layer of `lenet_300_100`, without training. The figure shows which part of the histogram is removed, which weights stay (for each input pixel, the share of its 300), the accuracy, the bytes, and the measured time. Move the density, and see which of them change with it.
+# The figure shows the first layer of `lenet_300_100`, without training: which part of the histogram is removed, which weights stay (for each input pixel, the share of its 300), the accuracy, the bytes, and the measured time. Move the density, and see which of them change with it.
 
 # %% name="fig-explore" tags=["hide-input", "widget"]
 first_layer = lenet.linear1.weight.detach()
@@ -1440,7 +1437,7 @@ explore(
 #
 # ## The ledger
 #
-# This lesson adds two rows. The first is chosen on the validation images: of the models that were halved round by round, it is the sparsest within one point of the dense one, stored in the smallest format for each layer. The second is the model with half of the channels, trained. Their test accuracy is measured here for the first time.
+# This lesson adds two rows. The first is chosen on the validation images: of the models halved round by round, the sparsest within one point of the dense one, stored in the smallest format for each layer. The second has half of the channels, trained. Their test accuracy is measured here for the first time.
 
 # %% name="out-ledger" tags=["hide-input"]
 good = [step for step in paths["magnitude"] if step.validation_accuracy >= dense_accuracy - 0.01]
@@ -1461,7 +1458,7 @@ ledger(cut, lesson=5, beside=whole)
 
 # %% tags=["solution-only"]
 claim("sparsest within one point of the dense one", holds=chosen.validation_accuracy >= dense_accuracy - 0.01)
-claim("then it is faster", holds=cut.median_s < 0.8 * whole.median_s, page="slides/05_prune.md")
+claim("then the model is faster", holds=cut.median_s < 0.8 * whole.median_s, page="slides/05_prune.md")
 
 # %%
 progress()

@@ -9,7 +9,7 @@
 # large one, and faster. With other initial values it did not. Their explanation is **the lottery ticket hypothesis**: a large network is a
 # heap of tickets, small networks with random weights, and one of them wins because of the values that its weights happened to get.
 #
-# That is a claim about cause, and such a claim needs an experiment with controls. In this lesson you run it.
+# That is a claim about cause, and a claim about cause needs an experiment with controls. In this lesson you run it.
 #
 # **You will be able to**
 # 1. find a ticket by iterative magnitude pruning, and name the mistake to avoid in each step;
@@ -361,7 +361,7 @@ check("6.5")
 # %% [markdown]
 # ### Fifty-one networks
 #
-# One network of each kind proves nothing: another seed gives another result. Three seeds, four arms and four densities, plus the dense networks, make 51 trainings. The library can stack the weights of many networks into one tensor and train them **as one**: the same loop, with each matrix product done for all networks at once (`torch.func.vmap`). The networks do not influence each other. And if there are more cores, each can run a process. The next cell times these ways; this takes about 20 seconds.
+# One network of each kind proves nothing: another seed gives another result. Three seeds, four arms and four densities, plus the dense networks, make 51 trainings. The library can stack the weights of many networks into one tensor and train them **as one**: the same loop, with each matrix product done for all networks at once (`torch.func.vmap`). The networks do not influence each other. And if there are more cores, each can run a process. Time these ways; this takes about 10 seconds.
 
 # %%
 predict(
@@ -946,7 +946,7 @@ check("6.8")
 # </details>
 
 # %% [markdown]
-# To find the ticket took the steps of a whole search, although its weights have not kept them. What if the dense network had got all these steps? This takes about 20 seconds.
+# The ticket needed the steps of a whole search, though its weights were reset. What if the dense network had got all these steps? This takes about 10 seconds.
 
 # %%
 predict(
