@@ -809,7 +809,7 @@ predict(
 )
 
 # %% [markdown]
-# With a constant rate, learning-rate rewinding has nothing to set back. So here the rate drops to a tenth after 150 of the 300 steps, and again after 225. All four networks have one mask, and all but `late` make 300 steps more. This takes about 9 seconds.
+# With a constant rate, learning-rate rewinding has nothing to set back. So here the rate drops to a tenth after 150 of the 300 steps, and again after 225. All four networks use the same mask, and all but `late` make 300 steps more. This takes about 9 seconds.
 
 # %% name="run-rewinding"
 FALLING = replace(RECIPE, drops=(150, 225))
@@ -909,7 +909,7 @@ claim(
 )
 
 # %% [markdown]
-# Start with the last two columns: is the ticket, set back to the very start, worse than the dense network, or no better than a network drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Now the first column: going back to a later step gains about half a point more at most, in the mean. Corrected for six questions, no gain is established ($p$ = 0.09).
+# Start with the last two columns: is the ticket, set back to the very start, worse than the dense network, or no better than a network drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Now the first column: going back to a later step gains about half a point more at most, in the mean. Corrected for the six comparisons, no gain is established ($p$ = 0.09).
 # So at this rate, with its barrier at step 0, the ticket does not fail. The failures of the papers are those of deeper networks.
 
 # %% [markdown]
@@ -1061,7 +1061,7 @@ explore(
 
 # %% [markdown]
 # The histogram shows something that no arm has tested. Before training all values were equally likely. Most of the kept weights were large *from the start*, and reinit draws from all values again, so it also starts with smaller ones. Is that why it is worse? Two more controls
-# for the sparsest ticket answer this: one shuffles its initial values among its own places in each layer; the other shuffles only their *sizes*, while each place keeps its *sign*. This takes about 10 seconds.
+# for the sparsest ticket test this: one shuffles its initial values among its own places in each layer; the other shuffles only their *sizes*, while each place keeps its *sign*. This takes about 10 seconds.
 
 # %%
 predict(
