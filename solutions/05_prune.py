@@ -376,7 +376,7 @@ for name, share in tqdm(SHARES.items(), desc="ways to share"):
     shared_anew[name] = fit.over_seeds(lambda seed: with_norms_anew(left[seed]))
 
 # %% name="out-scopes" tags=["hide-input"]
-print({name.removesuffix(".weight"): density for name, density in allowed.items()})
+print("by the scan:", ", ".join(f"{name.removesuffix('.weight')} {share:.0%}" for name, share in allowed.items()))
 columns = {"as it is": shared, "batch norms anew": shared_anew}
 table(SHARES, columns, lambda name, column: percent(columns[column][name]), f"density {total:.1%} in total")
 
@@ -1035,7 +1035,7 @@ def draw_kernels():
         axes.minorticks_off()
     ticks = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
     both[0].set(ylabel="time, dense = 1\n(logarithmic)", yticks=ticks, yticklabels=ticks)
-    figure.legend(*both[0].get_legend_handles_labels(), fontsize=12, loc="outside right center")
+    figure.legend(*both[0].get_legend_handles_labels(), fontsize=14, loc="outside right center")
     return figure
 
 
