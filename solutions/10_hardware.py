@@ -1,18 +1,16 @@
 # %% [markdown]
 # # How is a layer mapped onto the machine?
 #
-# Lesson 10 · about 75 minutes · before it: [09 Why does the order of loops matter?](09_loops.ipynb)
+# Lesson 10 · {minutes} · before it: [09 Why does the order of loops matter?](09_loops.ipynb)
 #
-# A layer is a few nested loops over numbers. A machine is something else: instructions that do a whole block at once, caches that move whole lines,
-# a memory that is small, and data that is always somewhere else. The choices between the two decide the time, the bytes and the energy. The arithmetic stays the
-# same.
+# A layer is a few nested loops over numbers. A machine has instructions that do a whole block at once, caches that move whole lines, and a small memory, and most of the data is somewhere else. How you map the loops onto the machine decides the time, the bytes and the energy. The arithmetic stays the same.
 #
 # **You will be able to**
-# 1. say how much of a block instruction a layer can use, and why a depthwise layer uses so little;
-# 2. count the bytes and the joules that a layout and a tiling cost, and compare the count with a simulated cache and with the clock;
+# 1. compute how much of a block instruction a layer can use, and say why a depthwise layer uses so little;
+# 2. count the bytes and the joules of a layout and a tiling, and compare the counts with a simulated cache and with the clock;
 # 3. plan the memory of a network, and say when fetching ahead hides the time of loading.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. Code that only draws is folded: one click on the dots shows it.
 
 # %%
 import itertools
@@ -25,6 +23,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from mini_lib import data, fit, measure, native, zoo
 from mini_lib.loops import (
@@ -60,13 +59,15 @@ from mini_lib.loops import (
     transpose,
 )
 from mini_lib.loops.machine.mapping import AVX2_FP32, SYSTOLIC_128, TENSOR_CORE
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)
 figures.use_style()
 models = {name: zoo.load(name, seed=0) for name in ("small_cnn", "depthwise_cnn")}
 picture = torch.zeros(1, 1, 28, 28)
 
+# %% tags=["hide-input"]
+# What every section uses: times of C code, simulated caches, and a printed table.
 try:
     print("times of C code were measured with", native.find_compiler().version)
     FAST = native.native_flags()
@@ -88,14 +89,14 @@ def times_in_c(programs, flags=("-O1",), repeats=7, restrict=False):
 
 
 def seen_by(program, *caches):
-    """What the caches see of a nest; None where that would take too long without a compiler."""
+    """The statistics of each cache for a nest; None where that would take too long without a compiler."""
     if not FAST and count_accesses(program) > 300_000:
         return None
     return misses(program, *caches)
 
 
 def count(stats, name):
-    """A number of one level as text."""
+    """One number of a cache as text."""
     return "-" if stats is None else f"{getattr(stats, name):,}"
 
 
@@ -110,8 +111,7 @@ def table(rows, columns, cell, corner="", left=30):
 # %% [markdown]
 # ## 1 An instruction does a block
 #
-# A processor for neural networks does not multiply two numbers. Its instruction multiplies two small *matrices*: 16 x 16 x 16 products in one go. **Tensorize** is the
-# rewrite that says: these loops are that instruction.
+# A processor for neural networks does not multiply two numbers at a time. Its instruction multiplies two small *matrices*: 16 x 16 x 16 products in one go. The rewrite **tensorize** says that a group of loops is this instruction.
 
 # %% name="out-tensorize"
 block = Intrinsic("mma 16x16x16", matmul(16, 16, 16), cycles=16)
@@ -124,9 +124,9 @@ for line in str(tensorized).splitlines():
     print(line if len(line) <= 72 else line[:69] + "...")
 
 # %% [markdown]
-# The instruction is declared by the loops that it does, so the match can be checked. What does not fit is refused, such as a pointwise convolution with 14 x 14 = 196 pixels:
+# An instruction is declared by the loops that it does, so the match can be checked. Loops that do not fit are refused, such as those of a pointwise convolution with 14 x 14 = 196 pixels:
 
-# %% name="out-refused"
+# %%
 attempts = {
     "196 pixels, tiles of 16": lambda: matmul(64, 196, 32).tile("m n k", 16),
     "196 pixels, with a guard": lambda: (
@@ -138,6 +138,8 @@ attempts = {
     ),
     "208 pixels, 12 of them zeros": lambda: matmul(64, 208, 32).tile("m n k", 16).tensorize("m.i", block),
 }
+
+# %% name="out-refused" tags=["hide-input"]
 for name, attempt in attempts.items():
     try:
         attempt()
@@ -147,11 +149,11 @@ for name, attempt in attempts.items():
         print(textwrap.fill(str(error), 76, initial_indent="    ", subsequent_indent="    "))
 
 # %% [markdown]
-# So a layer is **padded**: filled up with zeros to whole blocks. The unit multiplies the zeros as slowly as anything else. The share of its work that was asked for is
+# So a layer is **padded**: filled up with zeros to whole blocks. The unit takes as long for a zero as for any other number. Its **utilization** is the share of its work that the layer asked for:
 #
 # $$\text{utilization} = \prod_{\text{axes}} \frac{\text{size}}{\lceil \text{size} / \text{block} \rceil \cdot \text{block}}.$$
 #
-# Ten outputs on an axis of 16: 10 / 16 = 0.625. If the other axis has 9 of 16, both together: 0.625 · 0.5625 = 0.35.
+# Worked by hand: ten outputs on an axis of 16 use 10 / 16 = 0.625 of it. If the layer also uses 9 of 16 on the other axis, the utilization is 0.625 · 0.5625 = 0.35.
 
 # %% [markdown]
 # ### Exercise 10.1 - How much of a block is used (5 min)
@@ -186,10 +188,9 @@ check("10.1")
 # </details>
 
 # %% [markdown]
-# Which loop lies on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, k is summed, and an axis takes only loops of its role. A unit of independent lanes is freer, and takes any
-# two loops. A convolution has many: outputs, inputs, rows, columns. So the compiler tries them.
+# Which loop goes on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, and k is summed. An axis takes only loops of its role. A unit of independent lanes is freer, and takes any two loops. A convolution has many loops: outputs, inputs, rows, columns. So the compiler tries every assignment.
 #
-# Loops out = 10 and in = 8 on a unit of 8 x 8 such lanes: with out on one axis, 10 of 16 places are used; with in, 8 of 8.
+# Worked by hand: the loops are out = 10 and in = 8, and the unit has 8 x 8 such lanes. With `out` on an axis, 10 of 16 places are used; with `in`, 8 of 8.
 
 # %% [markdown]
 # ### Exercise 10.2 - Which loop on which axis (8 min)
@@ -226,20 +227,20 @@ check("10.2")
 # </details>
 
 # %% [markdown]
-# As a matrix product, a convolution has pixels (m), output channels (n), and what is summed: input channels times the 3 x 3 taps (k). A **depthwise** convolution is many small products,
-# one for each channel: one output channel each, and nine numbers to sum.
+# As a matrix product, a convolution has the pixels along m, the output channels along n, and the terms of each sum along k: input channels times the 3 x 3 taps. A **depthwise** convolution is many small products, one per channel. Each has one output channel, and nine numbers to sum.
 
 # %%
 predict(
     "10.a",
-    "A tensor core does 16 x 8 x 16 products at once. How much of it do a depthwise 3x3 layer's products use?",
+    "A tensor core does 16 x 8 x 16 products at once. How much of it do the products of a depthwise 3x3 layer use?",
     unit="% of the peak",
 )
 
 
-# %% name="fig-utilization"
+# %% tags=["hide-input"]
+# Bookkeeping: a forward pass shows the shapes of each layer.
 def problems(model):
-    """For each convolution and linear layer, the matrix product that it is."""
+    """Each convolution and linear layer of a model, as a matrix product."""
     found, handles = {}, []
 
     def note(name):
@@ -263,7 +264,13 @@ def problems(model):
     return found
 
 
+# %%
 layers = {name: problems(model) for name, model in models.items()}
+depthwise = layers["depthwise_cnn"]["depthwise2"]
+mapped = best_mapping(depthwise, [TENSOR_CORE])
+reveal("10.a", round(100 * mapped.share_of_peak, 1))
+
+# %% name="fig-utilization" tags=["hide-input"]
 units = {
     "tensor core": (TENSOR_CORE, "blue", ""),
     "CPU vectors": (AVX2_FP32, "orange", "//"),
@@ -288,27 +295,22 @@ def draw_utilization():
             )
         axes.set_xticks(places, found, rotation=60, ha="right", fontsize=12)
         axes.set_title(title)
-    both[0].set(ylabel="at most, in % of the peak", ylim=(0, 122), yticks=range(0, 101, 20))
+    both[0].set(ylabel="highest utilization, in %", ylim=(0, 122), yticks=range(0, 101, 20))
     both[1].legend(loc="upper right", fontsize=12, ncols=3)
     return figure
 
 
 show(
     draw_utilization(),
-    alt="The most that each layer of two networks can use of three units. The depthwise layers use little of the tensor core and next to nothing of the systolic array.",
+    alt="The highest utilization that each layer of two networks can reach on three units. The depthwise layers use little of the tensor core and next to nothing of the systolic array.",
 )
 
-# %%
-depthwise = layers["depthwise_cnn"]["depthwise2"]
-reveal("10.a", round(100 * best_mapping(depthwise, [TENSOR_CORE]).share_of_peak, 1))
-
 # %% [markdown]
-# By hand: one of 8 columns, and 9 taps where 16 would fit: 1/8 · 9/16 = 0.07. (Pixels waste a little more.)
+# By hand: the layer uses 1 of 8 columns, and has 9 taps where 16 would fit: 1/8 · 9/16 = 0.07. (Pixels waste a little more.)
 #
-# The lanes of a matrix unit *share* their operands: that is what makes it cheap. Groups share nothing, so all columns but one multiply for nobody. In a vector unit each lane brings its own
-# operands, and then each lane can take its own channel. Here are all the ways for one depthwise layer, and for the dense layer after it:
+# The lanes of a matrix unit *share* their operands, which is what makes it cheap. Groups share nothing, so all columns but one do no useful work. In a vector unit each lane brings its own operands, and then each lane can take its own channel. Here are the best mappings of one depthwise layer, and of the dense layer after it:
 
-# %% name="out-mappings" tags=["nbval-check-output"]
+# %% name="out-mappings" tags=["hide-input", "nbval-check-output"]
 for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_cnn"]["pointwise2"])):
     print(f"{name}: {found}")
     for mapping in mappings(found, [TENSOR_CORE, AVX2_FP32])[:6]:
@@ -316,7 +318,7 @@ for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_
         print(f"    {mapping.unit.name:<24}({loops:<12}) {100 * mapping.share_of_peak:6.1f}% of the peak")
 
 # %% [markdown]
-# Could we not put the *channels* of the depthwise layer on an axis of the matrix unit? The match says why not: X would have to be the same for all of them.
+# Could the *channels* of the depthwise layer go on an axis of the matrix unit? The refusal says why not: X would have to be the same for all channels.
 
 # %% name="out-refused-depthwise"
 depthwise_nest = nest(
@@ -333,7 +335,7 @@ except ValueError as error:
     print(textwrap.fill(str(error), 76))
 
 # %% [markdown]
-# What stays in place while the rest passes by is the **dataflow** of a unit: weights (*weight-stationary*, as in the TPU), sums (*output-stationary*), or a row of weights with a row of the picture and their sums (*row-stationary*, Eyeriss). It decides which operand is read how often.
+# The **dataflow** of a unit says what stays in place while the rest passes by: weights (*weight-stationary*, as in the TPU), sums (*output-stationary*), or a row of weights with a row of the picture and their sums (*row-stationary*, as in Eyeriss). It decides how often each operand is read.
 
 # %% tags=["solution-only"]
 from teach import claim
@@ -367,12 +369,12 @@ claim(
 )
 
 # %% [markdown]
-# That was counted. Now the clock: how many multiply-accumulates per second does this CPU reach in each layer? (PyTorch, one thread, batch 32.) The last column is a control: the time to copy the layer's input.
+# Utilization was counted. Now the clock: how many multiply-accumulates per second does this CPU reach in each layer? (PyTorch, one thread, batch 32.) The last column is a control: the time to copy the layer's input. This takes about 4 seconds.
 
 
-# %% name="out-layer-speed"
+# %% name="out-layer-speed" tags=["hide-input"]
 def layer_speed(model):
-    """Multiply-accumulates per second of each convolution, measured one by one."""
+    """The MACs of each convolution, its time, and the time to copy its input."""
     images = torch.rand(32, 1, 28, 28)
     calls, work = {}, {}
     with torch.no_grad():
@@ -386,19 +388,17 @@ def layer_speed(model):
     return {name: (work[name], times[name], times[name, "copy"]) for name in work}
 
 
+speeds_of = [layer_speed(model) for model in tqdm(models.values(), desc="networks")]
 layer_speeds = {}
-for model in models.values():
-    for name, (macs, latency, copied) in layer_speed(model).items():
-        speed = macs / latency.median_s / 1e9
-        layer_speeds[name] = (
-            macs / min(latency.times_s),
-            min(copied.times_s) / min(latency.times_s),
-        )  # the quickest runs
-        row = f"{name:<12}{macs / 1e6:6.1f} M MACs {latency!s:>22}{speed:6.1f} G MACs/s"
-        print(f"{row}   copy {1e3 * copied.median_s:.3f} ms")
+for name, (macs, latency, copied) in itertools.chain.from_iterable(found.items() for found in speeds_of):
+    speed = macs / latency.median_s / 1e9
+    quickest = min(latency.times_s)
+    layer_speeds[name] = macs / quickest, min(copied.times_s) / quickest
+    row = f"{name:<12}{macs / 1e6:6.1f} M MACs {latency!s:>22}{speed:6.1f} G MACs/s"
+    print(f"{row}   copy {1e3 * copied.median_s:.3f} ms")
 
 # %% [markdown]
-# The depthwise layers reach fewer multiply-accumulates per second than the pointwise layers after them, although their vectors could be full. Memory alone is not the reason: a copy of their input takes a fraction of their time.
+# The depthwise layers reach fewer multiply-accumulates per second than the pointwise layers after them, although they could fill the vectors. Memory alone is not the reason: copying their input takes a fraction of their time.
 
 # %% tags=["solution-only"]
 claim(
@@ -406,17 +406,19 @@ claim(
     holds=all(layer_speeds[f"depthwise{n}"][0] < layer_speeds[f"pointwise{n}"][0] for n in (1, 2, 3, 4)),
 )
 claim(
-    "a copy of their input takes a fraction of their time",
+    "copying their input takes a fraction of their time",
     holds=all(layer_speeds[f"depthwise{n}"][1] < 0.5 for n in (1, 2, 3, 4)),
 )
 
 # %% [markdown]
-# ## 2 Layout: who lies next to whom
+# > **Takeaway.** Padding multiplies over the axes and groups share no operands, so a depthwise layer uses little of a matrix unit.
+
+# %% [markdown]
+# ## 2 Layout: what is next to what
 #
-# A picture with channels has three axes, and one of them gets to have its elements side by side. **NCHW** puts the pixels of a channel together, **NHWC** the
-# channels of a pixel. A cache fetches lines of 64 bytes, sixteen floats. Whoever walks along the wrong axis uses one float of each line.
+# A picture with channels has three axes, and only one of them can have its elements next to each other in memory. **NCHW** puts the pixels of a channel together, **NHWC** the channels of a pixel. A cache fetches lines of 64 bytes, which is sixteen floats. A walk along the wrong axis uses one float of each line.
 #
-# By hand: 17 floats side by side lie in two lines. 10 floats that are 100 apart lie in ten.
+# Worked by hand: 17 adjacent floats are in two lines. 10 floats that are 100 apart are in ten.
 
 # %% [markdown]
 # ### Exercise 10.3 - Cache lines of a walk (5 min)
@@ -424,9 +426,9 @@ claim(
 
 # %% name="ex-10-3" tags=["exercise"]
 def lines_of_walk(count, stride, element_bytes=4, line_bytes=64):
-    """How many cache lines are touched by `count` elements that lie `stride` elements apart.
+    """How many cache lines are touched by `count` elements that are `stride` elements apart.
 
-    The first one lies at the start of a line. An element never straddles two lines.
+    The first one is at the start of a line. No element is split between two lines.
     """
     ### BEGIN SOLUTION
     return len({at * stride * element_bytes // line_bytes for at in range(count)})
@@ -443,12 +445,11 @@ check("10.3")
 # </details>
 # <details><summary>Hint 2: count each line once</summary>
 #
-# A set holds each of its members once. Or think: when the step is a line or longer, every element has its own.
+# A set holds each of its members once. Or think: when the stride is a line or longer, every element has a line of its own.
 # </details>
 
 # %% [markdown]
-# A pointwise convolution has three loops: output channel `o`, input channel `c`, pixel `p`. We try three of their orders. `layout` changes where the elements lie, not the
-# loops.
+# A pointwise convolution has three loops: output channel `o`, input channel `c`, pixel `p`. Here are three of their orders. `layout` changes where the elements are in memory, not the loops.
 #
 # Each nest is compiled twice. A C compiler must assume that the arrays may overlap: a store to Y might change X or W. "No overlap" is the same nest with the promise that they do not (`restrict`, lesson 09).
 
@@ -466,10 +467,10 @@ print(pointwise)
 # %%
 predict(
     "10.b",
-    "Pixels innermost, as printed. X and Y go from NCHW to NHWC. By what factor does the number of L1 misses grow?",
+    "Pixels innermost, as printed. X and Y change from NCHW to NHWC. By what factor does the number of L1 misses grow?",
 )
 
-# %% name="out-layouts"
+# %%
 L1, L2 = Cache(32 * 1024, ways=8), Cache(1024 * 1024, ways=16)
 orders = {
     "pixels innermost: o c p": pointwise,
@@ -481,7 +482,14 @@ nests = {f"{o}, {lay}": put(orders[o]) for o in orders for lay, put in layouts.i
 seen = {name: seen_by(program, L1) for name, program in nests.items()}
 timed, timed_restrict = times_in_c(nests, FAST), times_in_c(nests, FAST, restrict=True)
 
+# %% tags=["hide-input"]
+near, far = (seen[f"pixels innermost: o c p, {layout}"] for layout in layouts)
+if near and far:
+    grown = far[0].misses / near[0].misses
+reveal("10.b", round(grown, 1)) if near and far else print("not simulated without a compiler")
 
+
+# %% name="out-layouts" tags=["hide-input"]
 def layout_row(row, column):
     if column == "L1 misses":
         return count(seen[row] and seen[row][0], "misses")
@@ -490,25 +498,19 @@ def layout_row(row, column):
 
 
 columns = {"L1 misses": 10, "time, ms": 20, "no overlap, ms": 23}
-table(nests, columns, layout_row, "pointwise, 64 to 16, 56 x 56", left=30)
-
-# %%
-near, far = (seen[f"pixels innermost: o c p, {layout}"] for layout in layouts)
-if near and far:
-    grown = far[0].misses / near[0].misses
-reveal("10.b", round(grown, 1)) if near and far else print("not simulated without a compiler")
+with hold("10.b"):
+    table(nests, columns, layout_row, "pointwise, 64 to 16, 56 x 56", left=30)
 
 # %% [markdown]
-# Why so many? In NHWC two neighbouring pixels of one channel lie 64 floats apart: each access takes a line of its own, sixteen times as many. Then Y, one float of each line, does not stay in the cache either,
-# and misses as often as X: twice as many again.
+# Why so many? In NHWC two neighbouring pixels of one channel are 64 floats apart. Each access to X takes a line of its own: sixteen times as many lines. Then Y, which also uses one float of each line, does not stay in the cache either, and misses as often as X: that doubles the misses.
 #
-# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side. With inputs or outputs innermost, both layouts miss equally often.
-# Without the promise they also take about as long. The promise makes all four faster, and then the layout counts: with inputs innermost, NHWC is several times as fast, where *outputs* lie side by side. With outputs innermost it is NCHW, where the *pixels* do. So "the innermost axis side by side" is no law: a compiler that knows that nothing
-# overlaps may make vectors of another loop than the innermost. (Whether it did so here was not tested.)
+# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should be adjacent. With inputs or outputs innermost, both layouts miss equally often.
 #
-# Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several times, though the simulation counts the same misses for all of them (it follows the nest, not what the compiler makes of it). **Misses are one cost among several.**
+# Without the promise, these two orders also take about the same time in both layouts. The promise makes all four of these nests faster, and then the layout counts. With inputs innermost, NHWC is several times as fast, where *outputs* are adjacent. With outputs innermost it is NCHW, where the *pixels* are adjacent. So "keep the innermost axis adjacent" is no law: a compiler that knows that nothing overlaps may make vectors of another loop than the innermost. (Whether it did so here was not tested.)
 #
-# Libraries have loops for both. Here is PyTorch with the whole network in both layouts:
+# Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several-fold, though the simulation counts the same misses for all of them. (It follows the nest, not the code that the compiler makes of it.) **Misses are one cost among several.**
+#
+# Libraries have loops for both layouts. Here are two whole networks in PyTorch, each in both layouts:
 
 # %% name="out-channels-last"
 images = torch.rand(32, 1, 28, 28)
@@ -522,49 +524,49 @@ with torch.no_grad():
         print(f"{name:<22} {latency}")
 
 # %% [markdown]
-# ### Padding: when all rows want the same shelf
+# ### Padding: when all rows compete for the same places
 #
-# Bits of the address choose the **set** of a line, and a set has room for eight lines here (lesson 09). Rows of 256 floats begin 1,024 bytes apart, so a walk down a column falls into a few sets again
-# and again: **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
+# Bits of the address choose the **set** of a line, and here a set has room for eight lines (lesson 09). Rows of 256 floats begin 1,024 bytes apart, so a walk down a column falls into the same few sets again and again: **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
 
 # %%
 predict(
     "10.c",
-    "The transpose of 256 x 256 floats. How many times as fast is it, if each row of B gets 16 floats of padding?",
+    "The transpose of 256 x 256 floats. How many times as fast is it if each row of B gets 16 floats of padding?",
     unit="times",
 )
 
-# %% name="out-padding"
-reasons = {}
+# %%
 plain = transpose(256, 256)
 variants = {"256 floats per row": plain, "272 floats per row": plain.pad("B", axis=1, elements=16)}
 speeds = times_in_c(variants, repeats=31)
-for name, program in variants.items():
-    stats = seen_by(program, L1, L2)
-    first, second = (count(stats and stats[level], "misses") for level in (0, 1))
-    clocked = speeds[name] or "no compiler"
-    print(f"{name}: {first:>7} L1 misses {second:>6} L2 misses  {clocked}")
-    reasons[name] = classify(trace(program), L1)
-for name, kinds in reasons.items():
-    print(f"{name}: cold {kinds.cold:,}, capacity {kinds.capacity:,}, conflict {kinds.conflict:,}")
+reasons = {name: classify(trace(program), L1) for name, program in variants.items()}
 
-# %%
+# %% tags=["hide-input"]
 before, after = speeds.values()
 if before:
     faster = before.median_s / after.median_s
 reveal("10.c", round(faster, 1)) if before else print("not measured without a compiler")
 
+# %% name="out-padding" tags=["hide-input"]
+with hold("10.c"):
+    for name, program in variants.items():
+        stats = seen_by(program, L1, L2)
+        first, second = (count(stats and stats[level], "misses") for level in (0, 1))
+        clocked = speeds[name] or "no compiler"
+        print(f"{name}: {first:>7} L1 misses {second:>6} L2 misses  {clocked}")
+    for name, kinds in reasons.items():
+        print(f"{name}: cold {kinds.cold:,}, capacity {kinds.capacity:,}, conflict {kinds.conflict:,}")
+
 # %% [markdown]
-# All misses of L1 but the cold ones are conflicts, padding takes every one away, and little else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the
-# same misses count as *capacity*, and padding still helps where a cache is larger than that.)
+# All misses of L1 except the cold ones are conflicts. Padding removes every conflict, and changes little else: the instructions and the misses of L2 stay the same, and the pages hardly change. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the same misses count as *capacity*, and padding still helps where a cache is larger than that.)
 
 # %% tags=["solution-only"]
 unpadded, spread_out = reasons.values()
 claim(
-    "All misses of L1 but the cold ones are conflicts, padding takes every one away",
+    "All misses of L1 except the cold ones are conflicts. Padding removes every conflict",
     holds=(unpadded.capacity == 0 < unpadded.conflict and spread_out.conflict == spread_out.capacity == 0),
 )
-claim("not the misses of L2", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
+claim("the misses of L2 stay the same", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
 claim("So here the conflicts are the likely cause", holds=faster > 2)
 wide = {extra: transpose(512, 512).pad("B", axis=1, elements=extra) for extra in (16, 32)} | {0: transpose(512, 512)}
 whole = classify(trace(wide[0]), L1)
@@ -573,7 +575,7 @@ claim(
     "There the same misses count as *capacity*, and padding still helps where a cache is larger than that",
     holds=(whole.conflict == 0 < whole.capacity and larger[1] < 0.2 * larger[0]),
 )
-claim("sixteen times as many. Then Y", holds=2 * 15 < grown < 2 * 16.1)
+claim("sixteen times as many lines. Then Y", holds=2 * 15 < grown < 2 * 16.1)
 claim(
     "both layouts miss equally often",
     holds=all(seen[f"{o}, NCHW"][0].misses == seen[f"{o}, NHWC"][0].misses for o in list(orders)[1:]),
@@ -589,23 +591,25 @@ claim(
 plain_s, promised_s = ({name: min(one[name].times_s) for name in nests} for one in (timed, timed_restrict))
 inputs_nchw, inputs_nhwc, outputs_nchw, outputs_nhwc = others
 claim(
-    "Without the promise they also take about as long",
+    "Without the promise, these two orders also take about the same time in both layouts",
     holds=all(
         2 / 3 < plain_s[one] / plain_s[other] < 3 / 2
         for one, other in ((inputs_nchw, inputs_nhwc), (outputs_nchw, outputs_nhwc))
     ),
 )
-claim("The promise makes all four faster", holds=all(promised_s[name] < plain_s[name] for name in others))
 claim(
-    "with inputs innermost, NHWC is several times as fast",
+    "The promise makes all four of these nests faster", holds=all(promised_s[name] < plain_s[name] for name in others)
+)
+claim(
+    "With inputs innermost, NHWC is several times as fast",
     holds=promised_s[inputs_nchw] > 2.5 * promised_s[inputs_nhwc],
 )
 claim(
-    "With outputs innermost it is NCHW, where the *pixels* do",
+    "With outputs innermost it is NCHW, where the *pixels* are adjacent",
     holds=promised_s[outputs_nhwc] > 2.5 * promised_s[outputs_nchw],
 )
 claim(
-    "the times of those four differ several times, though the simulation counts the same misses for all of them",
+    "the times of those four differ several-fold, though the simulation counts the same misses for all of them",
     holds=(
         len({seen[name][0].misses for name in others}) == 1
         and max(promised_s[name] for name in others) > 4 * min(promised_s[name] for name in others)
@@ -613,14 +617,16 @@ claim(
 )
 
 # %% [markdown]
+# > **Takeaway.** Whether a layout is good depends on the order of the loops and on what the compiler may do with them.
+
+# %% [markdown]
 # ## 3 What has to move, and what it costs
 #
-# C += A · B with 64 x 512 numbers in A and 512 x 64 in B. If the cache held everything, each number would be read once. It does not, so we **tile**: one tile of C stays in the cache for all of k,
-# while rows of A and columns of B stream past. For the next tile they stream past again:
+# Take C += A · B with 64 x 512 numbers in A and 512 x 64 in B. If the cache held everything, each number would be read once. It does not, so we **tile**: one tile of C stays in the cache for all of k, while rows of A and columns of B stream past. For the next tile they stream past again:
 #
-# $$\text{bytes} = \Big( \underbrace{m k \cdot \lceil n / t_n \rceil}_{A} + \underbrace{k n \cdot \lceil m / t_m \rceil}_{B} + \underbrace{2\, m n}_{C} \Big) \cdot \text{bytes of an element}.$$
+# $$\text{bytes} = \Big( \underbrace{m k \cdot \lceil n / t_n \rceil}_{A} + \underbrace{k n \cdot \lceil m / t_m \rceil}_{B} + \underbrace{2\, m n}_{C} \Big) \cdot \text{bytes per element}.$$
 #
-# By hand: m = 8, n = 4, k = 3, tiles of 4 x 4, one byte each. A: 24, once. B: 12, for two rows of tiles, 24. C: 2 · 32 = 64, since it is read and written. Together 112.
+# Worked by hand: m = 8, n = 4, k = 3, tiles of 4 x 4, one byte per element. A has 24 numbers, read once: 24. B has 12, read for two rows of tiles: 24. C has 32, read and written: 64. Together 112.
 
 # %% [markdown]
 # ### Exercise 10.4 - Bytes moved by a tiled matrix product (10 min)
@@ -630,7 +636,7 @@ claim(
 def tiled_traffic(m, n, k, tile_m, tile_n, element_bytes=4):
     """Bytes between cache and memory for C[m,n] += A[m,k] B[k,n], one tile of C after the other.
 
-    A tile of C stays in the cache for all of k; A and B do not stay from tile to tile.
+    A tile of C stays in the cache for all of k; A and B do not stay from one tile to the next.
     """
     ### BEGIN SOLUTION
     tiles_down, tiles_across = -(-m // tile_m), -(-n // tile_n)
@@ -644,35 +650,30 @@ def tiled_traffic(m, n, k, tile_m, tile_n, element_bytes=4):
 check("10.4")
 
 # %% [markdown]
-# <details><summary>Hint 1: who is read again?</summary>
+# <details><summary>Hint 1: which matrix is read again?</summary>
 #
-# Tiles that lie next to each other (along n) need the same rows of A. Tiles that lie above each other (along m) need the same columns of B.
+# Tiles that are next to each other (along n) need the same rows of A. Tiles that are above each other (along m) need the same columns of B.
 # </details>
-# <details><summary>Hint 2: what the tiles are multiplied with</summary>
+# <details><summary>Hint 2: how often?</summary>
 #
 # All of A, m · k numbers, is read once for each *column of tiles*. Round the number of tiles up.
 # </details>
 
 # %% [markdown]
-# The simulated cache tells whether the formula holds: 8 KiB, once with any line in any place, and once with 4 ways.
+# Does the formula hold? We simulate a cache of 8 KiB, once with room for any line in any place, and once with 4 ways.
 
 # %%
 predict(
     "10.d",
-    "Tiles grow from 2 x 2 to 64 x 64, where C takes twice the cache. What do the simulated bytes do?",
+    "Tiles grow from 2 x 2 to 64 x 64, where a tile of C takes twice the cache. What do the simulated bytes do?",
     choices=("they fall all the way", "they fall, then rise", "they follow the formula exactly"),
 )
 
 
-# %% name="fig-traffic"
+# %% tags=["hide-input"]
 def moved_bytes(stats):
     """All bytes between a cache and memory, with those that are still to be written at the end."""
     return stats.moved_bytes + stats.dirty_lines * stats.cache.line_bytes
-
-
-m, n, k = 64, 64, 512
-product = matmul(m, n, k)
-tiles = (2, 4, 8, 16, 32, 64)
 
 
 def padded(program):
@@ -682,28 +683,39 @@ def padded(program):
     return program
 
 
+# %%
 def counted(tile):
     across, down = -(-n // tile), -(-m // tile)
     return 4 * (m * k * across + k * n * down + 2 * m * n)
 
 
+m, n, k = 64, 64, 512
+product, tiles = matmul(m, n, k), (2, 4, 8, 16, 32, 64)
 kinds = {
-    "any line anywhere": (product, Cache(8192, ways=128), "o", "blue"),
-    "4 ways": (product, Cache(8192, ways=4), "s", "vermillion"),
-    "4 ways, rows padded": (padded(product), Cache(8192, ways=4), "^", "orange"),
+    "any line anywhere": (product, Cache(8192, ways=128)),
+    "4 ways": (product, Cache(8192, ways=4)),
+    "4 ways, rows padded": (padded(product), Cache(8192, ways=4)),
 }
 simulated = {}
-for name, (program, cache, _, _) in kinds.items():
+for name, (program, cache) in kinds.items():
     for tile in tiles:
         tiled = program.tile({"m": tile, "n": tile}).reorder("m.o n.o k m.i n.i")
         found = seen_by(tiled, cache)
         simulated[name, tile] = moved_bytes(found[0]) if found else None
 
+# %% tags=["hide-input"]
+fully = [simulated["any line anywhere", tile] for tile in tiles]
+if fully[0]:
+    shape = "they fall, then rise" if fully[-1] > min(fully) else "they fall all the way"
+reveal("10.d", shape) if fully[0] else print("not simulated without a compiler")
 
+
+# %% name="fig-traffic" tags=["hide-input"]
 def draw_traffic():
     figure, axes = plt.subplots(figsize=(9, 4.8))
+    looks = dict(zip(kinds, (("o", "blue"), ("s", "vermillion"), ("^", "orange"))))
     axes.plot(tiles, [counted(t) / 1e6 for t in tiles], color="black", linestyle=":", label="the formula")
-    for name, (_, _, marker, colour) in kinds.items():
+    for name, (marker, colour) in looks.items():
         values = [(simulated[name, tile] or np.nan) / 1e6 for tile in tiles]
         line = "--" if marker == "^" else "-"
         axes.plot(tiles, values, marker=marker, color=figures.COLOURS[colour], linestyle=line, label=name)
@@ -717,16 +729,14 @@ def draw_traffic():
 
 show(
     draw_traffic(),
-    alt="Megabytes moved over the side of the tile: the formula falls; the simulated caches lie above it for small tiles, meet it for 16 and 32, and leave it when the tile is too large. Without padding, four ways never meet it.",
+    alt="Megabytes moved over the side of the tile. The formula falls. The simulated caches are above it for small tiles, meet it at 16 and 32, and leave it when the tile is too large. Without padding, four ways never meet it.",
 )
 
-# %%
-fully = [simulated["any line anywhere", tile] for tile in tiles]
-if fully[0]:
-    shape = "they fall, then rise" if fully[-1] > min(fully) else "they fall all the way"
+# %% tags=["hide-input"]
+with hold("10.d"):
     for tile, found in zip(tiles, fully):
-        print(f"tile {tile:2}: formula {counted(tile):>10,} bytes, simulated {found:>10,}")
-reveal("10.d", shape) if fully[0] else print("not simulated without a compiler")
+        simulation = f"{found:>10,}" if found else "-"
+        print(f"tile {tile:2}: formula {counted(tile):>10,} bytes, simulated {simulation}")
 
 # %% tags=["solution-only"]
 claim(
@@ -739,21 +749,20 @@ claim(
     "Small tiles move more than the formula says",
     holds=all(simulated["any line anywhere", tile] > 1.4 * counted(tile) for tile in (2, 4, 8)),
 )
-claim("A tile that does not fit is no tile", holds=simulated["any line anywhere", 64] > 10 * counted(64))
+claim("A tile that does not fit moves far more", holds=simulated["any line anywhere", 64] > 10 * counted(64))
 claim(
-    "And without padding, the rows fall into a few sets",
+    "Without padding, the rows fall into a few sets",
     holds=all(simulated["4 ways", tile] > 2 * simulated["4 ways, rows padded", tile] for tile in (8, 16, 32)),
 )
 
 # %% [markdown]
-# Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does
-# not fit is no tile. And without padding, the rows fall into a few sets: the formula assumes a cache that puts a line anywhere.
+# Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does not fit moves far more. Without padding, the rows fall into a few sets, but the formula assumes a cache that can put a line anywhere.
 #
 # ### Several levels
 #
-# Real machines have two or three caches. Five schedules of one matrix product, on a small machine: 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
+# Real machines have two or three caches. Here are five schedules of one matrix product on a small machine: its caches have 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
 
-# %% name="out-levels"
+# %%
 machine = Cache(8 * 1024, ways=4), Cache(64 * 1024, ways=8), Cache(512 * 1024, ways=16)
 side = 256
 base = matmul(side, side, side)
@@ -771,6 +780,7 @@ levels = {name: seen_by(program, *machine) for name, program in schedules.items(
 clock = times_in_c(schedules, repeats=5)
 
 
+# %% name="out-levels" tags=["hide-input"]
 def level_row(name, column):
     if column == "time at -O1":
         return clock[name] or "no compiler"
@@ -787,11 +797,11 @@ columns = {"accesses": 12, "L1, MB": 10, "L2, MB": 10, "L3, MB": 10, "time at -O
 table(schedules, columns, level_row, "256^3", left=14)
 
 # %% [markdown]
-# The megabytes are what moves between a level and the one below it: "L3" is the traffic with memory. The last row has padded rows, a tile of C and a row of B in registers.
+# The megabytes are the traffic between a level and the one below it: "L3" is the traffic with memory. The last row has padded rows, and keeps a tile of C and a row of B in registers.
 #
-# Each level catches what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: conflicts again. And registers are the level above the first cache: what stays there is no access at all.
+# Each level catches part of what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: the conflicts are back. Registers are the level above the first cache: a number that stays there takes no access at all.
 #
-# The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles takes nearly all of the first level's traffic away and hardly any time.
+# The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles removes nearly all of the first level's traffic and hardly any time.
 
 # %% tags=["solution-only"]
 first_level = {name: moved_bytes(levels[name][0]) for name in schedules}
@@ -804,7 +814,7 @@ claim(
     ),
 )
 claim(
-    "Padding the tiles takes nearly all of the first level's traffic away and hardly any time",
+    "Padding the tiles removes nearly all of the first level's traffic and hardly any time",
     holds=(
         first_level["tiles, padded"] < 0.05 * first_level["tiles of 16"]
         and clock_s["tiles, padded"] > 0.7 * clock_s["tiles of 16"]
@@ -814,23 +824,23 @@ claim(
 # %% [markdown]
 # ### One number decides: the reuse distance
 #
-# How large must a cache be? Ask of each access: how many *other* lines were touched since this line was used last? A cache that holds more lines than that still has it. So one pass over the trace tells the
-# misses of every size. The curve is for a cache that puts a line anywhere; the dots are simulated caches with four ways.
+# How large must a cache be? Ask for each access: how many *other* lines have been touched since this line was last used? This number is the **reuse distance**. A cache that holds more lines than that still has the line. So one pass over the trace gives the misses for every size. The curves are for a cache that can put a line anywhere; the dots are simulated caches with four ways.
 
-
-# %% name="fig-reuse"
+# %%
 small = matmul(32, 32, 32)
 walks = {"m n k": small, "m k n": small.reorder("m k n"), "tiles of 8": small.tile("m n k", 8)}
+traces = {name: trace(program) for name, program in walks.items()}
+distances = {name: reuse_distances(accesses) for name, accesses in traces.items()}
+
+# %% name="fig-reuse" tags=["hide-input"]
 sizes = [2**power for power in range(8, 16)]  # bytes
 
 
 def draw_reuse():
     figure, axes = plt.subplots(figsize=(9, 4.6))
-    for (name, program), colour in zip(walks.items(), ("vermillion", "blue", "green")):
-        accesses = trace(program)
-        distances = reuse_distances(accesses)
+    for (name, accesses), colour in zip(traces.items(), ("vermillion", "blue", "green")):
         fine = np.unique(np.geomspace(256, 32768, 200).astype(int) // 64)
-        curve = 100 * miss_ratio_curve(distances, fine)
+        curve = 100 * miss_ratio_curve(distances[name], fine)
         axes.plot(fine * 64, curve, color=figures.COLOURS[colour], label=name)
         seen = [simulate_caches(accesses, Cache(size, ways=4)).levels[0] for size in sizes]
         dots = [100 * stats.miss_ratio for stats in seen]
@@ -850,13 +860,13 @@ show(
 )
 
 # %% [markdown]
-# The curves fall in steps. Each step is a loop whose data begins to fit.
+# The curves fall in steps. At each step, the data of one more loop begins to fit.
 #
 # ### Where the joules go
 #
-# A battery pays not only for multiplications, but for moving numbers, and for the instructions that do so. These figures of 2014 are for chips of 45 nm, made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between those two grew (Jouppi et al. 2021).
+# A battery pays not only for multiplications, but also for moving numbers, and for the instructions that do both. These figures of 2014 are for chips of 45 nm, made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between the two has grown (Jouppi et al. 2021).
 
-# %% name="out-energies"
+# %% name="out-energies" tags=["hide-input"]
 prices = HOROWITZ_45NM
 print(textwrap.fill(f"{prices.source}; {prices.name}", 76))
 for name in ("int8_add", "int8_mul", "fp32_add", "fp32_mul"):
@@ -867,8 +877,7 @@ low, high = (1e12 * joules for joules in prices.dram_j)
 print(f"    {f'{prices.access_bytes} bytes, DRAM':<28}{low:8.0f} to {high:.0f} pJ")
 
 # %% [markdown]
-# By hand, with round prices (4 pJ a multiplication, 1 pJ an addition, 20 pJ a cache word, 1,500 pJ a DRAM word, and a word has 8 bytes): 10 MACs take 50 pJ, 80 bytes from the cache 200 pJ, and 8 bytes from memory
-# 1,500 pJ.
+# Worked by hand, with round prices: 4 pJ per multiplication, 1 pJ per addition, 20 pJ per cache word and 1,500 pJ per DRAM word, and a word has 8 bytes. Then 10 MACs take 50 pJ, 80 bytes from the cache 200 pJ, and 8 bytes from memory 1,500 pJ.
 
 # %% [markdown]
 # ### Exercise 10.5 - The energy of a layer (5 min)
@@ -901,14 +910,13 @@ check("10.5")
 # A picojoule is a millionth of a millionth of a joule.
 # </details>
 
+# %% [markdown]
+# The table leaves out that an instruction has to be fetched and steered through the core. By the same source, that costs about 70 pJ in a simple core, whatever the instruction computes. We charge it as well; the model of lesson 09 counts the instructions. A vector instruction is charged the same, although a wide one costs more.
+
 # %%
 predict("10.e", "The matrix product as written (m n k). What share of its energy is arithmetic?", unit="%")
 
-# %% [markdown]
-# The table leaves out that an instruction has to be fetched and steered through the core: about 70 pJ in a simple one, by the same source, whatever it computes. We charge it as well; the model of lesson 09 counts the instructions. A vector instruction is charged the same, although a wide one costs more.
-
-
-# %% name="fig-energy"
+# %%
 with_instructions = replace(prices, operation_j={**prices.operation_j, "instruction": 70e-12})
 
 
@@ -916,7 +924,7 @@ def energy_of(name):
     stats = levels[name]
     macs = side**3
     scalars = stats[0].references
-    if name == "in registers":  # there, only the loads of A are scalar: one for 16 MACs
+    if name == "in registers":  # there, only the loads of A are scalar: one per 16 MACs
         scalars = macs // 16
     moved = {
         machine[0].size_bytes: 8 * scalars + 64 * (stats[0].references - scalars),
@@ -930,7 +938,14 @@ def energy_of(name):
 
 energies = {name: energy_of(name) for name in schedules if levels[name]}
 
+# %% tags=["hide-input"]
+if energies:
+    energy = energies["m n k"]
+    share = sum(energy.parts_j[key][0] for key in ("fp32_mul", "fp32_add")) / energy.low_j
+reveal("10.e", round(100 * share, 1)) if energies else print("not simulated without a compiler")
 
+
+# %% name="fig-energy" tags=["hide-input"]
 def draw_energy():
     figure, axes = plt.subplots(figsize=(10, 4.2))
     parts = {
@@ -957,19 +972,16 @@ def draw_energy():
 
 show(
     draw_energy(),
-    alt="Energy of five schedules of one matrix product, split into arithmetic, instructions, three caches and memory. The arithmetic is the same small bar in each; all other parts but memory differ a lot.",
+    alt="Energy of five schedules of one matrix product, split into arithmetic, instructions, three caches and memory. The arithmetic is the same small bar in each; all other parts except memory differ a lot.",
 )
 
-# %%
-for name, energy in energies.items():
-    print(f"{name:<16}{1e3 * energy.low_j:7.2f} to {1e3 * energy.high_j:.2f} mJ")
-if energies:
-    energy = energies["m n k"]
-    share = sum(energy.parts_j[key][0] for key in ("fp32_mul", "fp32_add")) / energy.low_j
-reveal("10.e", round(100 * share, 1)) if energies else print("not simulated without a compiler")
+# %% tags=["hide-input"]
+with hold("10.e"):
+    for name, energy in energies.items():
+        print(f"{name:<16}{1e3 * energy.low_j:7.2f} to {1e3 * energy.high_j:.2f} mJ")
 
 # %% [markdown]
-# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Leakage is not in this sum of table prices; it is no measurement. The last row saves twice: fewer accesses, and fewer instructions for the same work.
+# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) This is a sum of table prices, not a measurement, and leakage is not in it. The last row saves twice: fewer accesses, and fewer instructions for the same work.
 
 # %% tags=["solution-only"]
 low_j = {name: energy.low_j for name, energy in energies.items()}
@@ -977,7 +989,7 @@ claim("Moving a number costs more than multiplying it", holds=prices.cache_j[8 *
 claim("Most joules of the naive order can be saved", holds=low_j["in registers"] < 0.2 * low_j["m n k"])
 parts_j = {name: {key: part[0] for key, part in energy.parts_j.items()} for name, energy in energies.items()}
 claim(
-    "The arithmetic is the same small bar in each; all other parts but memory differ a lot",
+    "The arithmetic is the same small bar in each; all other parts except memory differ a lot",
     holds=(
         len({one["fp32_mul"] for one in parts_j.values()}) == 1
         and all(
@@ -992,12 +1004,18 @@ claim(
         parts_j["in registers"][key] < 0.5 * parts_j["tiles, padded"][key] for key in ("instruction", "cache 8 KB")
     ),
 )
+claim(
+    "here these take most of the energy",
+    holds=all(one["fp32_mul"] + one["fp32_add"] < 0.5 * low_j[name] for name, one in parts_j.items()),
+)
 
 # %% [markdown]
-# ## 4 Memory: who may lie where
+# > **Takeaway.** The arithmetic stays the same; the schedule decides how many bytes move and how many instructions run, and here these take most of the energy.
+
+# %% [markdown]
+# ## 4 Memory: a place for each tensor
 #
-# While a network runs, each layer writes a tensor and the next one reads it. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers
-# often have no allocator, and some runtimes for phones choose to use none: all places are planned before, in one block of memory, the *arena*.
+# While a network runs, each layer writes a tensor and the next one reads it. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers often have no allocator, and some runtimes for phones choose to use none: all places are planned in advance, in one block of memory, the *arena*.
 
 # %%
 small_layers = [(cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)]
@@ -1006,9 +1024,9 @@ ranges = live_ranges(steps, {"input": picture.nbytes})
 print(f"{len(ranges)} tensors, {sum(live.size_bytes for live in ranges):,} bytes together")
 
 
-# %% name="fig-live"
+# %% name="fig-live" tags=["hide-input"]
 def draw_live(ranges, names):
-    figure, axes = plt.subplots(figsize=(10, 0.32 * len(ranges) + 1.2))
+    figure, axes = plt.subplots(figsize=(9, 0.28 * len(ranges) + 1.3))
     largest = max(live.size_bytes for live in ranges)
     for row, live in enumerate(ranges):
         axes.barh(
@@ -1020,10 +1038,10 @@ def draw_live(ranges, names):
             color=figures.COLOURS["blue"],
         )
         axes.text(
-            live.first_step + live.steps + 0.1, row, f"{live.size_bytes / 1024:.1f} KiB", va="center", fontsize=10
+            live.first_step + live.steps + 0.1, row, f"{live.size_bytes / 1024:.1f} KiB", va="center", fontsize=12
         )
-    axes.set_yticks(range(len(ranges)), [live.name for live in ranges], fontsize=11)
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="left", fontsize=11)
+    axes.set_yticks(range(len(ranges)), [live.name for live in ranges], fontsize=12)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="left", fontsize=12)
     axes.tick_params(axis="x", labelbottom=False, labeltop=True, bottom=False, top=False)
     axes.set_xlim(0, len(names) + 1.5)
     axes.invert_yaxis()
@@ -1036,7 +1054,7 @@ show(
 )
 
 # %% [markdown]
-# No plan can need less than what is alive at one moment. By hand: x (8 bytes) is alive in steps 0 and 1, y (4) in 1 and 2, z (6) in 2 and 3. At step 1 that is 12, at step 2 it is 10. So 12 at least.
+# No plan can need less than the bytes that are alive at one moment. Worked by hand: x (8 bytes) is alive in steps 0 and 1, y (4) in 1 and 2, z (6) in 2 and 3. At step 1 that is 12, at step 2 it is 10. So a plan needs at least 12.
 
 # %% [markdown]
 # ### Exercise 10.6 - The most bytes alive at once (6 min)
@@ -1069,17 +1087,17 @@ check("10.6")
 # </details>
 
 # %% [markdown]
-# Is that what really happens? PyTorch frees a tensor when nobody holds it. We watch: each output is counted when its layer is done, and forgotten when it dies.
+# Does a real forward pass need this much? PyTorch frees a tensor once nothing refers to it. The next cell counts each output when its layer is done, and takes it out of the count when PyTorch frees it.
 
 
-# %% name="out-watched" tags=["nbval-check-output"]
+# %% tags=["hide-input"]
 def watched_peak(model, x):
     """The most bytes of tensors that are alive at the end of a layer, in a real forward pass."""
     alive, most = {"input": x.nbytes}, 0
 
     def hook(layer, inputs, output):
         nonlocal most
-        key = object()  # one that no other tensor has
+        key = object()  # no other tensor has the same key
         alive[key] = output.nbytes
         weakref.finalize(output, alive.pop, key)
         most = max(most, sum(alive.values()))
@@ -1092,15 +1110,15 @@ def watched_peak(model, x):
     return most
 
 
+# %% name="out-watched" tags=["nbval-check-output"]
 kept = live_ranges(steps, {"input": picture.nbytes}, keep=("input",))  # our caller holds the image
 print(f"counted from live ranges: {plan_naive(kept).bound_bytes:,} bytes")
 print(f"watched in PyTorch:       {watched_peak(models['small_cnn'], picture):,} bytes")
 
 # %% [markdown]
-# Knowing the peak is not yet a plan: each tensor needs an **offset**, and two that are alive together must not overlap. A planner takes the tensors in some order and puts each into a gap. The simplest rule is *first
-# fit*: the lowest place that is free.
+# Knowing the peak is not yet a plan. Each tensor needs an **offset**, and two tensors that are alive together must not overlap. A planner takes the tensors in some order and puts each into a gap. The simplest rule is *first fit*: the lowest place that is free.
 #
-# By hand: bytes 0 to 7 and 12 to 15 are taken. A tensor of 4 bytes fits at 8. One of 6 does not, and goes on top, to 16.
+# Worked by hand: bytes 0 to 7 and 12 to 15 are taken. A tensor of 4 bytes fits at 8. A tensor of 6 bytes does not, and goes on top, at 16.
 
 # %% [markdown]
 # ### Exercise 10.7 - The lowest place that is free (10 min)
@@ -1133,17 +1151,15 @@ check("10.7")
 # </details>
 # <details><summary>Hint 2: the gap</summary>
 #
-# The gap before a place goes from your byte to its start. Is it `size` or more? Then stop. Else go on behind that place, but never downwards.
+# The gap before a taken place goes from your byte to its start. Is it `size` or more? Then stop. Otherwise go on after that place, but never downwards.
 # </details>
 
 # %% [markdown]
-# In a chain of layers nearly any rule works. It gets interesting where tensors live long: shortcuts and branches. Here are three graphs: our CNN, the same with batch norm and ReLU **in place** (they overwrite their
-# input), and a block with four branches that are joined, as in GoogLeNet.
-
-# %%
-in_place = [name for name, _ in small_layers if name.endswith(("_bn", "_relu"))]
+# In a chain of layers nearly any rule works. It gets interesting where tensors live long: shortcuts and branches. Here are three graphs: our CNN, the same CNN with batch norm and ReLU **in place** (they overwrite their input), and a block whose four branches are joined at the end, as in GoogLeNet.
 
 
+# %% tags=["hide-input"]
+# The block with four branches: each step, the tensors that it reads, and the bytes of those that it writes.
 def floats(channels, side):
     return 4 * channels * side * side
 
@@ -1161,6 +1177,9 @@ branches = (
     Step("conv", ("joined",), {"z": floats(64, 7)}),
     Step("linear", ("z",), {"logits": 40}),
 )
+
+# %%
+in_place = [name for name, _ in small_layers if name.endswith(("_bn", "_relu"))]
 graphs = {
     "small_cnn": ranges,
     "small_cnn, in place": live_ranges(chain(small_layers, in_place), {"input": picture.nbytes}),
@@ -1176,14 +1195,20 @@ planners = {
 # %%
 predict(
     "10.f",
-    "Four branches. Placing the tensors in the order in which they appear: how far above the optimum?",
+    "Four branches. The tensors are placed in the order in which they appear. How far is that above the optimum?",
     choices=("no difference", "up to 10%", "10 to 30%", "more than 30%"),
 )
 
-# %% name="out-plans" tags=["nbval-check-output"]
+# %%
 plans = {(graph, name): planners[name](graphs[graph]) for graph in graphs for name in planners}
 
+# %% tags=["hide-input"]
+above = plans["four branches", "best fit"].peak_bytes / plans["four branches", "optimum"].peak_bytes - 1
+answers = {0.3: "more than 30%", 0.1: "10 to 30%", 0.0: "up to 10%"}
+reveal("10.f", next((text for limit, text in answers.items() if above > limit), "no difference"))
 
+
+# %% name="out-plans" tags=["hide-input", "nbval-check-output"]
 def plan_row(graph, name):
     if name == "bound":
         return f"{plans[graph, 'optimum'].bound_bytes:,}"
@@ -1191,19 +1216,14 @@ def plan_row(graph, name):
 
 
 columns = {"each its own": 14, "best fit": 10, "largest first": 15, "optimum": 10, "bound": 10}
-table(graphs, columns, plan_row, "bytes", left=20)
-
-# %%
-above = plans["four branches", "best fit"].peak_bytes
-above = above / plans["four branches", "optimum"].peak_bytes - 1
-answers = {0.3: "more than 30%", 0.1: "10 to 30%", 0.0: "up to 10%"}
-reveal("10.f", next((text for limit, text in answers.items() if above > limit), "no difference"))
+with hold("10.f"):
+    table(graphs, columns, plan_row, "bytes", left=20)
 
 # %% [markdown]
-# Move the planner: what lies where in the graph with four branches? White is free; the dotted line is the bound.
+# Choose a planner: where is each tensor of the graph with four branches? White is free; the dotted line is the bound.
 
 
-# %% name="fig-plans" tags=["widget"]
+# %% name="fig-plans" tags=["hide-input", "widget"]
 def draw_plan(planner, graph="four branches"):
     plan = plans[graph, planner]
     figure, axes = plt.subplots(figsize=(8, 4))
@@ -1222,7 +1242,7 @@ def draw_plan(planner, graph="four branches"):
         )
         if live.size_bytes > 0.04 * plan.peak_bytes:
             middle = live.first_step + live.steps / 2, low + live.size_bytes / 2048
-            axes.text(*middle, live.name, ha="center", va="center", fontsize=10)
+            axes.text(*middle, live.name, ha="center", va="center", fontsize=12)
     axes.axhline(plan.bound_bytes / 1024, color="black", linestyle=":", linewidth=2)
     axes.set_title(f"{plan.peak_bytes:,} bytes", loc="left")
     axes.set(xlabel="step", ylabel="memory, in KiB")
@@ -1232,7 +1252,7 @@ def draw_plan(planner, graph="four branches"):
 
 explore(
     draw_plan,
-    alt=lambda planner: f"Where each tensor of the four branches lies over time, planned as: {planner}.",
+    alt=lambda planner: f"Where each tensor of the four branches is in memory over time, with the planner: {planner}.",
     planner=tuple(planners),
 )
 
@@ -1240,12 +1260,11 @@ explore(
 # One frame of the figure above, for the slides.
 show(
     draw_plan("optimum"),
-    alt="Where each tensor of the graph with four branches lies over time in the best plan; it touches the dotted bound.",
+    alt="Where each tensor of the graph with four branches is in memory over time in the best plan, which touches the dotted bound.",
 )
 
 # %% [markdown]
-# Placing in the order of time puts a small tensor where a large one would have fitted later. Largest first sees the future, and is simple; the optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: fewer
-# tensors, not better places. (It is allowed only where nobody reads the old values any more.) The bound depends on the *order* of the steps too, where the graph leaves a choice:
+# Placing tensors in the order of time puts a small tensor where a large one would have fitted later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
 
 # %% name="out-orders" tags=["nbval-check-output"]
 first, middle, end = branches[:1], branches[1:8], branches[8:]
@@ -1269,26 +1288,29 @@ claim(
     holds=(plans["small_cnn", "best fit"].peak_bytes < 1.05 * plans["small_cnn", "optimum"].peak_bytes),
 )
 claim(
-    "Placing in the order of time puts a small tensor where a large one would have fitted later",
+    "Placing tensors in the order of time puts a small tensor where a large one would have fitted later",
     holds=(at_peak["best fit"] > 1.3 * at_peak["largest first"]),
 )
 claim(
     "Working in place lowers the bound itself",
     holds=(plans["small_cnn, in place", "optimum"].bound_bytes < plans["small_cnn", "optimum"].bound_bytes),
 )
-claim("The bound depends on the *order* of the steps too", holds=min(bounds.values()) < max(bounds.values()))
+claim("the bound also depends on the *order* of the steps", holds=min(bounds.values()) < max(bounds.values()))
+
+# %% [markdown]
+# > **Takeaway.** Memory must hold the tensors that are alive together; the best plans here need no more, and working in place or another order of the steps changes that bound.
 
 # %% [markdown]
 # ## 5 Fetching: hide the waiting
 #
-# A tile has to be loaded before it can be worked on. One after the other, a loop over tiles takes the *sum* of both. With a second buffer the next tile is loaded **while** this one is worked on. Then, for equal tiles,
+# A tile has to be loaded before the machine can work on it. One after the other, a loop over tiles takes the *sum* of the two times. With a second buffer the next tile is loaded **while** the machine works on this one: *double buffering*. Then, for equal tiles,
 #
 # $$\text{time} = \text{load} + (\text{tiles} - 1) \cdot \max(\text{load}, \text{compute}) + \text{compute}.$$
 #
-# By hand: three tiles, load 1, compute 4. In turns: 3 · 5 = 15. Double-buffered: 1 + 2 · 4 + 4 = 13.
+# Worked by hand: three tiles, load 1, compute 4. In turns: 3 · 5 = 15. Double-buffered: 1 + 2 · 4 + 4 = 13.
 
 
-# %% name="fig-gantt"
+# %% name="fig-gantt" tags=["hide-input"]
 def draw_gantt(rows, load_s, compute_s):
     figure, all_axes = plt.subplots(len(rows), 1, figsize=(10, 1.5 * len(rows) + 0.7), sharex=True, squeeze=False)
     for axes, (title, buffers) in zip(all_axes[:, 0], rows.items()):
@@ -1313,7 +1335,7 @@ def draw_gantt(rows, load_s, compute_s):
 buffers = {"one buffer": 1, "two buffers": 2, "three buffers": 3}
 show(
     draw_gantt(buffers, [1, 1, 5, 1, 5, 1], [4, 2, 2, 4, 2, 4]),
-    alt="When each of six uneven tiles is loaded and worked on, with one, two and three buffers. With one they take turns; with two they overlap; the third helps a little more.",
+    alt="When each of six uneven tiles is loaded and computed, with one, two and three buffers. With one they take turns; with two they overlap; the third helps a little more.",
 )
 
 # %% [markdown]
@@ -1327,7 +1349,7 @@ show(
 def pipelined_time(loads, computes):
     """The time for all tiles with two buffers: while a tile is worked on, the next one is loaded.
 
-    loads, computes: lists, one number for each tile. Tile 2 needs the buffer of tile 0.
+    loads, computes: lists, one number per tile. Tile 2 needs the buffer of tile 0.
     """
     ### BEGIN SOLUTION
     total = loads[0]
@@ -1343,7 +1365,7 @@ check("10.8")
 # %% [markdown]
 # <details><summary>Hint 1: three parts</summary>
 #
-# The first load (nothing runs beside it), the rounds in the middle, and the last computation (nothing is left to load).
+# The first load (nothing else runs yet), the rounds in the middle, and the last computation (nothing is left to load).
 # </details>
 # <details><summary>Hint 2: one round</summary>
 #
@@ -1351,25 +1373,29 @@ check("10.8")
 # </details>
 
 # %% [markdown]
-# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders.
+# How much can it help? Guess first, then move the sliders.
 
 # %%
 predict(
     "10.g",
-    "Sixteen tiles, loading takes as long as computing. How many times as fast is double buffering?",
+    "Sixteen tiles, and loading takes as long as computing. How many times as fast is double buffering?",
     unit="times",
 )
 
 
-# %% name="fig-ratio" tags=["widget"]
+# %%
 def gain(load, tiles):
-    """How many times as fast two buffers are, when a tile takes 1 in all and `load` of it is loading."""
+    """How many times as fast two buffers are, when a tile takes 1 in all, and `load` of that is loading."""
     loads, computes = [load] * tiles, [1 - load] * tiles
     return serial_s(loads, computes) / double_buffered_s(loads, computes)
 
 
+reveal("10.g", round(gain(0.5, 16), 2))
+
+
+# %% name="fig-ratio" tags=["hide-input", "widget"]
 def draw_ratio(load, tiles):
-    figure, both = plt.subplots(2, 1, figsize=(8, 5.6), gridspec_kw={"height_ratios": (2, 1.2)})
+    figure, both = plt.subplots(2, 1, figsize=(7.5, 4.8), gridspec_kw={"height_ratios": (2, 1.2)})
     shares = np.linspace(0.01, 0.99, 99)
     both[0].plot(100 * shares, [gain(s, tiles) for s in shares], color=figures.COLOURS["blue"])
     both[0].plot([load], [gain(load / 100, tiles)], "o", color=figures.COLOURS["vermillion"], markersize=13)
@@ -1392,19 +1418,17 @@ def draw_ratio(load, tiles):
 
 explore(
     draw_ratio,
+    labels={"tiles": "number of tiles", "load": "loading, in % of the work"},
     alt=lambda load, tiles: (
-        f"Speed-up of double buffering over the share of loading for {tiles} tiles, a dot at {load} percent, and the timeline."
+        f"Speed-up of double buffering over the share of loading, with the tiles at {tiles} and a dot at {load} percent; "
+        "below it, the timeline of the first tiles."
     ),
-    tiles=(1, 4, 16),
+    tiles=(1, 16),
     load=(20, 50, 80),
 )
 
-# %%
-reveal("10.g", round(gain(0.5, 16), 2))
-
 # %% [markdown]
-# Far from balance it helps little: what takes nine tenths of the time cannot hide behind one tenth. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be
-# smaller.
+# At best, loading takes as long as computing, and half of the time is hidden. Far from balance it helps little: nine tenths of loading cannot hide behind one tenth of computing, nor the other way round. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be smaller.
 #
 # ### The rewrite
 #
@@ -1429,13 +1453,11 @@ predict(
     choices=("faster by a third or more", "within a third", "slower by a third or more"),
 )
 
-# %% name="out-double-time"
+# %%
 cases = {"no copy": stream, "copy, one slot": staged, "copy, two slots": buffered}
 taken = times_in_c(cases, FAST, repeats=31)
-for name, latency in taken.items():
-    print(f"{name:<18}{latency or 'no compiler, not measured'}")
 
-# %%
+# %% tags=["hide-input"]
 one, two = taken["copy, one slot"], taken["copy, two slots"]
 if one:
     ratio = two.median_s / one.median_s
@@ -1443,13 +1465,17 @@ if one:
     said = next(text for limit, text in limits.items() if ratio > limit)
 reveal("10.h", said) if one else print("not measured without a compiler")
 
-# %% [markdown]
-# Nobody else copies *during* the work here: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other means against waiting (not varied here): the **prefetcher** sees a walk and fetches ahead, and the core
-# starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
-#
-# A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead.
+# %% name="out-double-time" tags=["hide-input"]
+with hold("10.h"):
+    for name, latency in taken.items():
+        print(f"{name:<18}{latency or 'no compiler, not measured'}")
 
-# %% name="out-threads"
+# %% [markdown]
+# Here nothing copies *during* the work: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other means against waiting (not varied here). Its **prefetcher** recognizes a walk and fetches ahead, and the core starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
+#
+# A CPU can overlap when a second thread does the loading. A data loader does exactly this. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead. This takes about 5 seconds.
+
+# %%
 TILES = 12
 numbers = np.random.default_rng(0).integers(0, 16, 500_000, dtype=np.int16)
 packed = zlib.compress(numbers.tobytes(), 1)
@@ -1481,9 +1507,13 @@ def one_ahead():
             helper.join()
 
 
-one_tile = measure.compare_latency({"load": load, "compute": compute}, repeats=9)
+# %% name="out-threads" tags=["hide-input"]
+rounds = {"one tile": ({"load": load, "compute": compute}, 9), "all": ({"turns": in_turns, "ahead": one_ahead}, 15)}
+one_tile, clocked = (
+    measure.compare_latency(calls, repeats=repeats, warmup=1)
+    for calls, repeats in tqdm(rounds.values(), desc="times of one tile, then of all")
+)
 load_s, compute_s = ([latency.median_s] * TILES for latency in one_tile.values())
-clocked = measure.compare_latency({"turns": in_turns, "ahead": one_ahead}, repeats=15, warmup=1)
 predicted = {"turns": serial_s(load_s, compute_s), "ahead": double_buffered_s(load_s, compute_s)}
 print(f"one tile: load {one_tile['load']}, compute {one_tile['compute']}")
 for name, latency in clocked.items():
@@ -1491,12 +1521,14 @@ for name, latency in clocked.items():
     print(f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms")
 
 # %% [markdown]
-# In turns, the formula is about right. One tile ahead, no run beats the formula by much, and how near a run comes depends on a second core that is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula
-# leaves that out.) Where other programs keep the second core busy, little is gained.
+# In turns, the formula is about right. One tile ahead, no run beats the formula by much. How close a run comes depends on a second core that is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula leaves that out.) Where other programs keep the second core busy, little is gained.
 
 # %% tags=["solution-only"]
-claim("At best both take equally long, and half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
-claim("what takes nine tenths of the time cannot hide behind one tenth", holds=gain(0.9, 16) < 1.12)
+claim("At best, loading takes as long as computing, and half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
+claim(
+    "nine tenths of loading cannot hide behind one tenth of computing, nor the other way round",
+    holds=gain(0.9, 16) < 1.12 and gain(0.1, 16) < 1.12,
+)
 quickest_s = {name: min(latency.times_s) for name, latency in {**taken, **clocked, **one_tile}.items()}
 claim(
     "The loop without a copy is the fastest of the three",
@@ -1510,15 +1542,18 @@ ahead_s = double_buffered_s([quickest_s["load"]] * TILES, [quickest_s["compute"]
 claim("no run beats the formula by much", holds=quickest_s["ahead"] > 0.85 * ahead_s)
 
 # %% [markdown]
+# > **Takeaway.** Two buffers turn a sum into a maximum, if another core or a copy engine does the loading.
+
+# %% [markdown]
 # ## 6 Where it stops working
 #
-# **Utilization is not speed.** It says what a mapping *can* reach when data is always there and no call costs anything.
+# **Utilization is not speed.** It says what a mapping *can* reach when the data is always there and no call costs anything.
 #
 # **A simulated cache is not your cache.** Ours evicts the least recently used line, fetches nothing ahead and sees no other program. Misses say which schedule moves less, not which is faster.
 #
 # **A plan is for one shape.** Another batch or picture size needs another plan, and memory grows with the batch:
 
-# %% name="out-batches" tags=["nbval-check-output"]
+# %% name="out-batches" tags=["hide-input", "nbval-check-output"]
 model = models["small_cnn"]
 for batch in (1, 8, 32, 128):
     costs = measure.layer_costs(model, torch.zeros(batch, 1, 28, 28))
@@ -1529,10 +1564,38 @@ for batch in (1, 8, 32, 128):
 
 # %% [markdown]
 # **Fetching ahead hides latency, not traffic.** If the memory is busy all the time, no order of waiting makes it faster. Then only fewer bytes help: tiling, fusion, fewer bits.
+
+# %% [markdown]
+# > **Takeaway.** A count says what a schedule moves or could reach; only the clock says which schedule is faster.
+
+# %% [markdown]
+# ## With pencil and paper
 #
+# **1.** A linear layer has 300 inputs and 10 outputs. It is a matrix product with m = pictures, n = 10, k = 300. How much of a tensor core of 16 x 8 x 16 does it use for one picture (m on the axis of 16, n on that of 8)? And for sixteen pictures?
+#
+# <details><summary>Answer</summary>
+#
+# One picture: m uses 1 of 16 rows. n takes two blocks of 8, so 10 of 16 places. k takes 19 blocks of 16, so 300 of 304. The utilization is 1/16 · 10/16 · 300/304 = 0.0625 · 0.625 · 0.987 = 0.039. Sixteen pictures fill the rows: 1 · 0.625 · 0.987 = 0.617, sixteen times as much.
+# </details>
+#
+# **2.** C += A · B has m = n = k = 1,024 in float32, and the cache holds 32 KiB. How many bytes move, by the formula, with tiles of 64 x 64? By what factor would tiles of 128 x 128 lower that, and can this cache use them?
+#
+# <details><summary>Answer</summary>
+#
+# Each matrix has 1,024 · 1,024 = 1,048,576 numbers. With tiles of 64, A and B are read 16 times each, and C is read and written: 16 + 16 + 2 = 34 passes, so 34 · 1,048,576 · 4 = 142,606,336 bytes, about 143 MB. With tiles of 128 it would be 8 + 8 + 2 = 18 passes, fewer by a factor of 34 / 18 = 1.9. But a tile of C would take 128 · 128 · 4 = 65,536 bytes, 64 KiB, which does not fit. A tile of 64 x 64 takes 16 KiB.
+# </details>
+#
+# **3.** Eight equal tiles take 3 ms each to load and 5 ms each to compute. How long does the loop take in turns, and with two buffers? And if loading becomes twice as fast?
+#
+# <details><summary>Answer</summary>
+#
+# In turns: 8 · (3 + 5) = 64 ms. With two buffers: 3 + 7 · 5 + 5 = 43 ms, 1.5 times as fast. With loads of 1.5 ms: in turns 8 · 6.5 = 52 ms, with two buffers 1.5 + 7 · 5 + 5 = 41.5 ms. Once the loading is hidden, making it faster hardly helps.
+# </details>
+
+# %% [markdown]
 # ## The ledger
 #
-# The row of this lesson is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. Planned and in place, its activations would need the second number of bytes; PyTorch does not plan.
+# This lesson's row is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. Planned and in place, its activations would need the second number of bytes that the cell prints; PyTorch does not plan.
 
 # %%
 splits = data.fashion()
@@ -1569,7 +1632,7 @@ claim(
     page="slides/10_hardware.md",
 )
 claim(
-    "all misses but the cold ones are conflicts",
+    "all misses except the cold ones are conflicts",
     holds=unpadded.capacity == 0 < unpadded.conflict,
     page="slides/10_hardware.md",
 )
@@ -1600,14 +1663,16 @@ progress()
 # ## Summary
 #
 # - A block instruction is only as good as the layer that fills it. Padding multiplies over the axes, and groups share no operands.
-# - A layout is good for an order of loops and for what the compiler may do with them, not by itself. Rows whose length is a power of two may want padding.
-# - A tile decides how often the rest is read again. The formula holds where whole lines are used and the tile fits.
+# - A layout is good for an order of loops and for what the compiler may do with them, not in itself. Rows whose length is a power of two may need padding.
+# - A tile decides how often the other operands are read again. The formula holds where whole lines are used and the tile fits.
 # - Moving a number costs more than multiplying it. Most joules of the naive order can be saved: by moving less, and by fewer instructions.
-# - Memory has to hold what is alive at once; the best plans here needed no more. Working in place lowers that bound, and the order of the steps changes it.
-# - Two buffers turn a sum into a maximum, if someone else does the loading.
+# - Memory has to hold the tensors that are alive at once; the best plans here needed no more. Working in place lowers that bound, and the order of the steps changes it.
+# - Two buffers turn a sum into a maximum, if another core or a copy engine does the loading.
 #
 # **References.** Chen et al. 2018, *TVM: An Automated End-to-End Optimizing Compiler for Deep Learning*. Jouppi et al. 2017, *In-Datacenter Performance Analysis of a Tensor Processing Unit*. Jouppi et al. 2021, *Ten Lessons From
 # Three Generations Shaped Google's TPUv4i*. Chen, Emer and Sze 2016, *Eyeriss*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Mattson et al. 1970, *Evaluation Techniques for Storage Hierarchies*.
 # Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Liberis and Lane 2019, *Neural networks on microcontrollers: saving memory at inference via operator reordering*.
 #
-# **In the library.** In `mini_lib/loops`, `machine` has the matrix units, the prices of energy and the pipeline, `caches` the caches and the reuse distances, `memory` the live ranges and the plans.
+# **In the library.** In `mini_lib/loops`, `machine` has the matrix units, the prices of energy and the pipeline, `caches` has the caches and the reuse distances, and `memory` has the live ranges and the plans.
+#
+# **Next:** [11 When does augmentation hurt?](11_augment.ipynb)

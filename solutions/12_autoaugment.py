@@ -1,17 +1,17 @@
 # %% [markdown]
 # # Can the data tell us how to augment it?
 #
-# Lesson 12 · about 75 minutes · before it: [11 When does augmentation hurt?](11_augment.ipynb)
+# Lesson 12 · {minutes} · before it: [11 When does augmentation hurt?](11_augment.ipynb)
 #
-# In lesson 11 you chose the augmentation. You knew that a 9 turned upside down is a 6, and you measured what else changes the label. For other pictures, X-rays or satellite images, who knows? In 2018 a group at Google proposed to let the data decide: try a policy, train a small network with it, see
-# how it does on validation data, and propose a better one. Their program tried 15,000 policies for each data set and called the result **AutoAugment**. It set new records. It also raised questions. Was it the search that helped, or the many operations? Would random policies have done as well? And who paid for the labels that the search looked at?
+# In lesson 11 you chose the augmentation. You knew that a 9 turned upside down is a 6, and you measured what else changes the label. For other pictures, such as X-rays or satellite images, nobody may know this. In 2018 a group at Google proposed to let the data decide: try a policy, train a small network with it, see
+# how well the network does on validation data, and propose a better policy. Their program tried 15,000 policies per data set. They called the method **AutoAugment**, and it set new records. It also raised questions. Did the search help, or only the many operations? Would random policies have done as well? And what else could the labels have done that the search used?
 #
 # **You will be able to**
-# 1. write an augmentation policy as data, and say how many there are and what a policy may be judged by;
+# 1. write an augmentation policy as data, count the possible policies, and say which data may judge them;
 # 2. search for a policy with a controller that learns from rewards, and with simpler methods at equal compute;
-# 3. say how much of what a search seems to gain is luck, and what it must be compared with.
+# 3. say how much of the apparent gain of a search is luck, and with which controls it must be compared.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. The next cell takes about 4 seconds.
 
 # %%
 import statistics
@@ -47,7 +47,7 @@ from studies.augment import contest, contest_record
 from studies.augment.searches import augment_of
 from studies.augment.turned import Disturbance, turned_and_inverted
 from studies.paired import Paired, holm
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core per process; sums then repeat to the last digit
 figures.use_style()
@@ -57,8 +57,7 @@ fashion = data.fashion()
 # %% [markdown]
 # ## 1 A policy is data
 #
-# A **step** is an operation, the *probability* that it happens to a picture, and a *magnitude* from 0 to 9, from weak to strong. A **sub-policy** is two steps, one after the other. A **policy** is a list of sub-policies, and each picture draws one of them. Nothing in it has to be
-# computed: a policy is a small table, and it can be printed, stored and changed by a program. Here are the first rows of the policy that AutoAugment found for CIFAR-10.
+# A **step** is an operation, the *probability* that it happens to a picture, and a *magnitude* from 0 to 9, from weak to strong. A **sub-policy** is two steps, one after the other. A **policy** is a list of sub-policies, and each picture draws one of them. So a policy is a small table, which a program can print, store and change. Here are the first rows of the policy that AutoAugment found for CIFAR-10.
 
 # %% name="out-policy"
 print(Policy(AUTOAUGMENT_CIFAR10.sub_policies[:6]))
@@ -85,7 +84,7 @@ show(
 )
 
 # %% [markdown]
-# Magnitudes and probabilities are rounded to a few values, so a search space is finite. But is it small? By hand: 3 operations, 2 probabilities and 2 magnitudes are 12 possible steps. For each first step there are 12 second ones, so there are 144 sub-policies of two steps. A policy of 5 such sub-policies has ten steps.
+# Magnitudes and probabilities take only a few values, so the search space is finite. Is it small? Worked by hand: 3 operations, 2 probabilities and 2 magnitudes are 12 possible steps. For each first step there are 12 second ones, so there are 144 sub-policies of two steps. A policy of 5 such sub-policies has ten steps.
 
 # %% [markdown]
 # ### Exercise 12.1 - The size of the search space (4 min)
@@ -110,7 +109,7 @@ check("12.1")
 # %% [markdown]
 # <details><summary>Hint 1: one step</summary>
 #
-# A step makes three choices. For each operation there are all probabilities, and for each of these all magnitudes.
+# A step makes three choices. Each operation can come with each probability, and each of these pairs with each magnitude.
 # </details>
 # <details><summary>Hint 2: many steps</summary>
 #
@@ -123,17 +122,18 @@ check("12.1")
 # %%
 predict("12.a", "How many digits has the number of policies in AutoAugment's search space?", unit="digits")
 
-# %% name="out-space"
+# %%
 paper_policies = (16 * 11 * 10) ** (2 * 5)
+reveal("12.a", len(str(paper_policies)))
+
+# %% name="out-space"
 print(f"{paper_policies:.1e} policies; AutoAugment tried 15,000 of them")
 print(f"at ten policies per second, all of them would take {paper_policies / 10 / (365 * 24 * 3600):.0e} years")
 
-# %%
-reveal("12.a", len(str(paper_policies)))
+# %% [markdown]
+# > **Takeaway.** A policy is a table that a program can write, and there are far too many policies to try them all.
 
 # %% [markdown]
-# > **Takeaway.** A policy is a table that a program can write. There are far too many of them to try all, so a search tries a few and learns from them, or it only believes that it does.
-#
 # ## 2 A task whose answer is known
 #
 # To see whether a search works, you need a task whose answer you know. Take clothes, with a catch: the training pictures stand upright and are bright on dark. The validation and test pictures are turned by up to 72 degrees in either direction, and half of them are inverted. So the right policy turns and inverts. You know that. The search never sees a validation
@@ -164,7 +164,7 @@ show(
 )
 
 # %% [markdown]
-# A **child** is a small network that is trained with one policy, for a short time. What its policy is worth, the **reward**, is an accuracy of this child. On which pictures? There are three splits, and only one of them will do.
+# A **child** is a small network that is trained with one policy, for a short time. The **reward** of a policy is the accuracy of its child. On which pictures? There are three splits, and only one of them will do.
 
 # %% [markdown]
 # ### Exercise 12.2 - What a policy is worth (6 min)
@@ -189,15 +189,15 @@ check("12.2")
 # %% [markdown]
 # <details><summary>Hint 1: which split</summary>
 #
-# The policy that does nothing makes the training pictures easiest to learn by heart. And what has chosen the policy cannot report how good it is.
+# The policy that does nothing makes the training pictures easiest to memorize. And pictures that have chosen the policy cannot report how good it is.
 # </details>
 # <details><summary>Hint 2: augmented or not</summary>
 #
-# In use, nobody will augment the pictures that the network gets.
+# In use, the network gets pictures that nobody has augmented.
 # </details>
 
 # %% [markdown]
-# Now three children that know what to expect. One is trained without augmentation. One is trained with TrivialAugment, which draws any operation at any strength for each picture. And one has an *oracle*: the policy that the task was made from.
+# Before any search, train three children for comparison. One is trained without augmentation. One is trained with TrivialAugment, which draws any operation at any strength for each picture. The last one has an *oracle*: the policy that the task was made from. Training takes about 10 seconds.
 
 # %%
 predict(
@@ -206,7 +206,7 @@ predict(
     unit="points",
 )
 
-# %% name="out-known"
+# %%
 NEW_SEEDS = (100, 101, 102, 103)  # no search has seen them
 
 
@@ -214,7 +214,16 @@ def children_of(policies, splits=TASK, recipe=RECIPE, seeds=NEW_SEEDS):
     """One child per policy and seed, all trained as one grouped model: {name: children}."""
     names = [name for name in policies for _ in seeds]
     changes = [policies[name] and Standardised(policies[name]) for name in names]
-    trained = train_children(child_cnn, changes, splits.train, splits.validation, recipe, [*seeds] * len(policies))
+    with tqdm(total=recipe.steps, unit="step") as bar:
+        trained = train_children(
+            child_cnn,
+            changes,
+            splits.train,
+            splits.validation,
+            recipe,
+            [*seeds] * len(policies),
+            progress=lambda step: bar.update(),
+        )
     return {name: [child for one, child in zip(names, trained) if one == name] for name in policies}
 
 
@@ -227,12 +236,13 @@ def judged(children, split=None):
 
 known = children_of({"none": None, "TrivialAugment": TrivialAugment(), "oracle": Disturbance()})
 on_test = {name: judged(children, TASK.test) for name, children in known.items()}
+reveal("12.b", round(100 * (on_test["TrivialAugment"].mean - on_test["none"].mean), 1))
+
+# %% name="out-known" tags=["hide-input"]
 lines = [("trained with", "validation", "test")]
 lines += [(name, str(judged(children)), str(on_test[name])) for name, children in known.items()]
-print(aligned(lines))
-
-# %%
-reveal("12.b", round(100 * (on_test["TrivialAugment"].mean - on_test["none"].mean), 1))
+with hold("12.b"):
+    print(aligned(lines))
 
 # %% tags=["solution-only"]
 from teach import claim
@@ -266,20 +276,24 @@ claim(
 )
 
 # %% [markdown]
-# Chance level is 10%. TrivialAugment gains nothing here that four seeds could show. It turns one picture in fourteen, and only its strongest solarizing inverts one: an augmentation that does a little of everything hardly contains what this task needs. The oracle shows how much there is to find in so short a training. (Roughly: another policy may suit a short training still better.)
-#
+# Chance level is 10%. TrivialAugment gains nothing here that four seeds could show. It turns one picture in fourteen, and only its strongest solarizing inverts one: an augmentation that does a little of everything contains hardly anything that this task needs. The oracle shows how much there is to find in so short a training. (This is only a rough bound: another policy may suit a short training still better.)
+
+# %% [markdown]
+# > **Takeaway.** The reward of a policy is the accuracy of a child on validation pictures as they are: augmented, training or test pictures would answer another question.
+
+# %% [markdown]
 # ## 3 A controller that learns
 #
-# How does a program write better policies? AutoAugment has a **controller**, a recurrent network. It makes one decision after the other: which operation, which probability, which magnitude, then the next step. Each decision is drawn from a softmax over the options. The child's accuracy is the reward. It has no derivative with respect to the decisions: they are discrete, and a
-# whole training lies between. So nothing can be backpropagated, and yet the controller can learn.
+# How does a program write better policies? AutoAugment has a **controller**, a recurrent network. It makes one decision after the other: which operation, which probability, which magnitude, then the next step. Each decision is drawn from a softmax over the options. The child's accuracy is the reward. The reward has no derivative with respect to the decisions: they are discrete, and a
+# whole training comes between them and the reward. So nothing can be backpropagated, and yet the controller can learn.
 #
-# The trick is called **REINFORCE** (Williams, 1992). Draw a policy, get its reward $R$, and make the decisions that were drawn a little more likely if the reward was better than usual, and a little less likely if it was worse:
+# The method is called **REINFORCE** (Williams, 1992). Draw a policy, get its reward $R$, and make the decisions that were drawn a little more likely if the reward was better than usual, and a little less likely if it was worse:
 #
 # $$\nabla \, \mathbb{E}[R] = \mathbb{E}\big[ (R - b) \; \nabla \log p(\text{policy}) \big].$$
 #
-# The baseline $b$ stands for "usual". Without it every policy that is drawn would be made more likely, since accuracies are never negative. It changes nothing in the mean as long as it does not depend on the draw that it is compared with, and a good one makes the steps less noisy. A **moving average** serves: $b \leftarrow d \cdot b + (1 - d) \cdot R$. It starts as the first reward.
+# The baseline $b$ is the usual reward. Without it every policy that is drawn would become more likely, since accuracies are never negative. A baseline does not change the mean of the gradient as long as it does not depend on the draw that it is compared with, and a good one makes the steps less noisy. A common choice is a **moving average** that starts as the first reward: $b \leftarrow d \cdot b + (1 - d) \cdot R$. The **advantage** of a draw is its reward minus the baseline.
 #
-# By hand, with $d = 0.5$: rewards 0.5, 0.75, 0.5. The first advantage is 0.5 - 0.5 = 0. The second is 0.75 - 0.5 = 0.25, and afterwards $b$ = 0.625. The third is 0.5 - 0.625 = -0.125.
+# Worked by hand, with $d = 0.5$ and the rewards 0.5, 0.75, 0.5. The first advantage is 0.5 - 0.5 = 0. The second is 0.75 - 0.5 = 0.25, and afterwards $b$ = 0.625. The third is 0.5 - 0.625 = -0.125.
 
 # %% [markdown]
 # ### Exercise 12.3 - Better than usual (6 min)
@@ -307,7 +321,7 @@ check("12.3")
 # %% [markdown]
 # <details><summary>Hint 1: the order</summary>
 #
-# What was usual before a trial does not know the result of that trial. Compare first, update afterwards.
+# The baseline of a trial must not contain the reward of that trial. Compare first, and update afterwards.
 # </details>
 # <details><summary>Hint 2: the update</summary>
 #
@@ -319,7 +333,7 @@ check("12.3")
 #
 # $$\frac{\partial \log p_a}{\partial z_k} = [k = a] - p_k.$$
 #
-# By hand: four options, all with logit 0, so each has probability ¼. Option 2 was drawn. The derivative is (-¼, -¼, ¾, -¼). With an advantage of -0.5 the gradient is (0.125, 0.125, -0.375, 0.125): option 2 becomes less likely, all others more.
+# Worked by hand: four options, all with logit 0, so each has probability ¼. Option 2 was drawn (the first option is number 0). The derivative is (-¼, -¼, ¾, -¼). With an advantage of -0.5 the gradient is (0.125, 0.125, -0.375, 0.125): option 2 becomes less likely, all others more.
 
 # %% [markdown]
 # ### Exercise 12.4 - The gradient of REINFORCE (8 min)
@@ -359,8 +373,8 @@ check("12.4")
 # %% [markdown]
 # ### See it learn
 #
-# First with a reward that costs nothing, so that one can watch. A customer likes pictures that are turned first and inverted second. The customer says only one number per policy: 0.3, plus 0.2 if the first step turns, plus 0.2 if the second one inverts. And the number is noisy, as an accuracy is: a standard deviation of 0.05. The controller knows nothing about turning or
-# inverting: each step chooses among all operations of AutoAugment that need a single picture. Two updates are compared: REINFORCE as above, and **PPO**, which takes four steps from the same trials (more about it below). Each has a control: REINFORCE with a larger learning rate, and PPO with a single step. (In the library both step with Adam, at a rate of 0.005 and 0.003, and add a small bonus for entropy, so that the controller is not sure too early. PPO with a single step is REINFORCE at the lower of the two rates.)
+# Start with a reward that costs nothing, so that you can watch. A customer likes pictures that are turned first and inverted second. The customer gives only one number per policy: 0.3, plus 0.2 if the first step turns, plus 0.2 if the second step inverts. The number is noisy, as an accuracy is, with a standard deviation of 0.05. The controller knows nothing about turning or
+# inverting: each step chooses among all operations of AutoAugment that need a single picture. Compare two updates: REINFORCE as above, and **PPO**, which takes four steps from the same trials (more about it below). Each has a control: REINFORCE with a larger learning rate, and PPO with a single step. (In the library both use Adam, at rates of 0.005 and 0.003, and add a small bonus for entropy, so that the controller does not settle too early. PPO with a single step is REINFORCE at the lower of the two rates.)
 
 # %%
 predict(
@@ -369,13 +383,13 @@ predict(
     unit="trials",
 )
 
-# %% name="out-toy"
+# %%
 TOY = SearchSpace(AUTOAUGMENT_OPERATIONS, probabilities=(0.25, 0.5, 0.75, 1.0), magnitudes=(1, 3, 5, 7, 9), steps=2)
 TRIALS, TOGETHER = 400, 10
 
 
 def taste(policy):
-    """What the customer says of a policy with one sub-policy, without the noise."""
+    """The customer's number for a policy with one sub-policy, without the noise."""
     first, second = policy.sub_policies[0].steps
     return 0.3 + 0.2 * (first.operation.name == "rotate") + 0.2 * (second.operation.name == "invert")
 
@@ -411,6 +425,9 @@ def trials_until(seen, share=0.5):
     return TOGETHER * int(both[0]) if len(both) else None
 
 
+reveal("12.c", trials_until(watched["PPO"][0]) or TRIALS)
+
+# %% name="out-toy" tags=["hide-input"]
 print(f"{len(TOY.operations)} operations; trials until both wanted ones are above one half")
 for name, of_seeds in watched.items():
     told = (f"seed {seed}: {trials_until(seen) or 'not in time'}" for seed, seen in enumerate(of_seeds))
@@ -437,13 +454,10 @@ show(
     alt="Probability that the controller draws the wanted operations in both steps, over trials, for three seeds: near zero at first, then it rises to nearly one, with PPO sooner than with REINFORCE, and about as soon as with REINFORCE at four times the rate.",
 )
 
-# %%
-reveal("12.c", trials_until(watched["PPO"][0]) or TRIALS)
-
 # %% tags=["solution-only"]
 until = {name: [trials_until(seen) or 2 * TRIALS for seen in of_seeds] for name, of_seeds in watched.items()}
 mean_until = {name: statistics.fmean(of_seeds) for name, of_seeds in until.items()}
-claim("the steps are what makes it faster", holds=all(a < b for a, b in zip(until["PPO"], until["PPO, one step"])))
+claim("so the extra steps make it faster", holds=all(a < b for a, b in zip(until["PPO"], until["PPO, one step"])))
 claim(
     "a larger learning rate does as much for REINFORCE",
     holds=mean_until["REINFORCE, 4 x the rate"] < 1.3 * mean_until["PPO"] < 1.3 * mean_until["REINFORCE"],
@@ -461,7 +475,7 @@ claim(
 )
 
 # %% [markdown]
-# Move the slider: these are the probabilities of the controller's two decisions about operations, as it learns. Watch what happens to the options that nobody wanted: they do not fade at the same pace, and some of them rise for a while.
+# Move the slider to see the probabilities of the controller's two decisions about operations as it learns. Watch the options that nobody wanted: they do not fade at the same pace, and some of them rise for a while.
 
 
 # %% name="fig-learning" tags=["widget", "hide-input"]
@@ -487,14 +501,14 @@ def say_learning(trials):
     return f"Probabilities of each operation in both steps. {told}."
 
 
-explore(draw_learning, alt=say_learning, trials=(0, 40, 70, 100, 400))
+explore(draw_learning, alt=say_learning, labels={"trials": "trials so far"}, trials=(0, 40, 70, 100, 400))
 
 # %% [markdown]
-# **PPO** takes several steps from the same trials. The last two rows of the table differ in nothing else: the steps are what makes it faster. But a larger learning rate does as much for REINFORCE, so which of the two learns from fewer trials depends on their settings. Several steps are dangerous: after the first one the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
+# **PPO** takes several steps from the same trials. The last two rows of the table differ in nothing else, so the extra steps make it faster. But a larger learning rate does as much for REINFORCE, so which of the two learns from fewer trials depends on their settings. Several steps are dangerous: after the first step the controller would draw other trials. So each trial is weighted by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
 #
 # $$\text{mean of } \; \min\big( r A, \; \text{clip}(r, 1 - c, 1 + c) \, A \big).$$
 #
-# By hand, with $c = ¼$: a choice had probability ¼ and has ½ now, so $r = 2$. If $A = 1$, the two products are 2 and 1.25, and the smaller one counts: 1.25. Its derivative is 0, there is no reason to go on. If $A = -1$, they are -2 and -1.25, and the smaller one is -2: the choice was bad and became likelier, so this must be undone at full strength.
+# Worked by hand, with $c = ¼$: a choice had probability ¼ and has ½ now, so $r = 2$. If $A = 1$, the two products are 2 and 1.25, and the smaller one counts: 1.25. Its derivative is 0, so PPO pushes no further. If $A = -1$, the products are -2 and -1.25, and the smaller one is -2: the choice was bad and became more likely, so PPO undoes this at full strength.
 
 # %% [markdown]
 # ### Exercise 12.5 - PPO clips what has moved enough (8 min)
@@ -502,9 +516,9 @@ explore(draw_learning, alt=say_learning, trials=(0, 40, 70, 100, 400))
 
 # %% name="ex-12-5" tags=["exercise"]
 def clipped_objective(new, old, advantage, clip):
-    """What PPO makes as large as it can: the mean of min(ratio * advantage, clipped ratio * advantage).
+    """The objective that PPO maximizes: the mean of min(ratio * advantage, clipped ratio * advantage).
 
-    new, old: the logarithms of the probabilities of what was drawn, now and when it was drawn, [N]. advantage: [N].
+    new, old: the logarithms of the probabilities of the drawn options, now and when they were drawn, [N]. advantage: [N].
     clip: how far a ratio may leave 1. Returns one number.
     """
     ### BEGIN SOLUTION
@@ -522,23 +536,24 @@ check("12.5")
 #
 # You are given logarithms. The logarithm of a ratio is a difference.
 # </details>
-# <details><summary>Hint 2: what the minimum is of</summary>
+# <details><summary>Hint 2: the minimum</summary>
 #
-# Of two products. Multiply by the advantage first: with a negative one, the order of the two is reversed.
+# It is the minimum of two products. Multiply by the advantage first: a negative advantage reverses their order.
 # </details>
 
 # %% [markdown]
-# > **Takeaway.** A controller learns without a derivative of the reward: what was drawn becomes likelier if it did better than usual. It pays for this with trials, since one noisy number has to teach many decisions.
-#
+# > **Takeaway.** A controller learns without a derivative of the reward, and pays for it with trials: one noisy number has to teach many decisions.
+
+# %% [markdown]
 # ## 4 The real search
 #
-# Now the rewards cost something: each is a child that has to be trained. How does one get many of them for little?
+# Now the rewards cost something: for each of them a child has to be trained. Three ideas make many children cheap.
 #
-# - **Small and short.** A child takes 40 steps here. It does not have to be good, it only has to rank policies as a long training would.
+# - **Small and short.** A child takes 40 steps here. It does not have to be good; it only has to rank policies as a long training would.
 # - **Several as one.** Children have the same shape, so their weights are stacked, and one grouped convolution computes several children at once, each with its own augmentation.
-# - **Half of them go.** The hope is that a child that is bad after a few steps rarely wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does it in the library. The search below lets all its children finish, so that all rewards can be compared.)
+# - **Half of them stop.** The hope is that a child that is bad after a few steps rarely wins. *Successive halving* trains all children for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does this in the library. The search below lets all its children finish, so that all rewards can be compared.)
 #
-# By hand: four children, stages that end at step 10 and step 30. All four train 10 steps: 40. Two stay and train 20 more: 40. Together 80 steps instead of 120.
+# Worked by hand: four children, with stages that end at step 10 and step 30. All four train for 10 steps, 40 in all. Two stay and train for 20 more each, 40 in all. Together this is 80 steps instead of 120.
 
 # %% [markdown]
 # ### Exercise 12.6 - Half of the children go (10 min)
@@ -546,11 +561,11 @@ check("12.5")
 
 # %% name="ex-12-6" tags=["exercise"]
 def halving(accuracies, steps):
-    """Which child is left when the worse half goes after each stage, and how many steps were trained.
+    """The child that is left when the worse half stops after each stage, and the steps that were trained.
 
     accuracies: [children, stages], each child's validation accuracy at the end of each stage; all different in a stage.
-    steps: the step at which each stage ends, such as [10, 30]. After each stage but the last, half of those who are
-    left go. Returns (number of the best one of those left at the end, steps of all children together).
+    steps: the step at which each stage ends, such as [10, 30]. After each stage but the last, the worse half of the
+    children that are left stop. Returns (number of the best child that is left, steps of all children together).
     """
     ### BEGIN SOLUTION
     alive, trained, reached = list(range(len(accuracies))), 0, 0
@@ -570,11 +585,11 @@ check("12.6")
 # %% [markdown]
 # <details><summary>Hint 1: what to remember</summary>
 #
-# A list of the children that are left. For each stage: pay for its new steps, sort by the accuracy of this stage, keep the first half.
+# Keep a list of the children that are left. For each stage: count its new steps, sort by the accuracy of this stage, and keep the first half.
 # </details>
-# <details><summary>Hint 2: the bill</summary>
+# <details><summary>Hint 2: the count</summary>
 #
-# Children are trained on, not anew: from step 10 to step 30 are 20 steps, for each of those who are left.
+# Children go on training and do not start again: from step 10 to step 30 there are 20 steps, for each child that is left.
 # </details>
 # <details><summary>Hint 3: sorting</summary>
 #
@@ -582,23 +597,23 @@ check("12.6")
 # </details>
 
 # %% [markdown]
-# Four methods search the same space. They differ only in what they propose next.
+# Four methods search the same space. They differ only in the policies that they propose.
 #
 # | method | proposes |
 # | --- | --- |
-# | random search | anything: the control |
-# | controller | what a recurrent network draws, which learns from the rewards (PPO) |
-# | evolution | one number changed in the best of a few that were picked at random; then the *oldest* goes, so that a lucky one does not live for ever |
-# | forward selection | one step more than the best so far, every operation in turn |
+# | random search | any policy: the control |
+# | controller | the draws of a recurrent network that learns from the rewards (PPO) |
+# | evolution | the best of a few policies that were picked at random, with one number changed; then the *oldest* policy is removed, so that a lucky one does not stay for ever |
+# | forward selection | the best policy so far with one more step, every operation in turn |
 #
 # The space is small, since the search must fit into this lesson: eight operations with TrivialAugment's wide ranges (turning goes up to 135 degrees), among them the two right ones. A policy has five sub-policies; forward selection begins with none and stops at five.
 #
-# **Equal compute** means: each may train children on the same number of pictures, and a picture counts every time that it is seen. Seconds would depend on the machine and on the program.
+# **Equal compute** means that each may train children on the same number of pictures, and a picture counts every time that it is seen. Seconds would depend on the machine and on the program. The search takes about 20 seconds.
 
 # %%
 predict(
     "12.d",
-    "Equal compute, one number per policy. Whose best policy gets nearest to the oracle on the test pictures?",
+    "Equal compute, one number per policy. Which method's best policy comes closest to the oracle on the test pictures?",
     choices=("random search", "controller", "evolution", "forward selection"),
 )
 
@@ -624,21 +639,22 @@ with tqdm(total=len(METHODS) * SEARCH_TRIALS, unit="child") as bar:
             method, by_children, trials=SEARCH_TRIALS, together=CHILDREN, progress=lambda trial: bar.update()
         )
 
-# %% name="out-search"
+# %%
 found = children_of({name: outcome.best.policy for name, outcome in outcomes.items()})
-lines = [("the best of", "trials", "pictures", "reward", "new seeds, validation", "new seeds, test")]
 on_test |= {name: judged(children, TASK.test) for name, children in found.items()}
+winner = max(found, key=lambda name: on_test[name].mean)
+reveal("12.d", winner)
+
+# %% name="out-search" tags=["hide-input"]
+lines = [("the best of", "trials", "pictures", "reward", "new seeds, validation", "new seeds, test")]
 for name, children in (found | known).items():
     spent = ("-", "-", "-")
     if name in outcomes:
         outcome = outcomes[name]
         spent = (str(len(outcome.trials)), f"{outcome.spent.trained_pictures:,}", f"{outcome.best.reward:.1%}")
     lines.append((name, *spent, *(str(one).split(" (")[0] for one in (judged(children), on_test[name]))))
-print(aligned(lines))
-
-# %%
-winner = max(found, key=lambda name: on_test[name].mean)
-reveal("12.d", winner)
+with hold("12.d"):
+    print(aligned(lines))
 
 # %% tags=["solution-only"]
 pictures_trained = {outcome.spent.trained_pictures for outcome in outcomes.values()}
@@ -699,24 +715,21 @@ print(f"found by {winner}:")
 print(outcomes[winner].best.policy)
 
 # %% [markdown]
-# First the column of pictures: is the compute equal? Then the reward, which chose the policy of each search. The last two columns belong to other children with new seeds, and only the test column is on pictures that no search has used: that one is the report. One search per method does not say which method is better; it shows what a search *can* find. (Forward selection also proposes smaller policies than the others, and the right one is small.) The right policy turns and inverts; does the policy above?
-
-# %% [markdown]
-# > **Takeaway.** A search is compared with random search at equal compute, and over several searches: one may be lucky.
+# Read the column of pictures first: is the compute equal? Then read the reward, which chose the policy of each search. The last two columns belong to other children with new seeds. Only the test column uses pictures that no search has used, so it is the report. One search per method does not say which method is better; it shows what a search *can* find. (Forward selection also proposes smaller policies than the others, and the right one is small.) The right policy turns and inverts. Does the policy above?
 #
 # ### Without any child: density matching
 #
-# Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one part of the training pictures, here a half (the authors' program does it for five splits of 60% and 40%). Then each policy augments the other part, and its reward is how well this network recognizes the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea: a policy is good if its pictures look as if they came
+# Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one part of the training pictures, here a half (the authors' program does it for five splits of 60% and 40%). Then each policy augments the other part, and its reward is the accuracy of this network on the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea is that a policy is good if its pictures look as if they came
 # from the same data. On CIFAR-10 it found policies that were about as good as AutoAugment's.
 
 # %%
 predict(
     "12.e",
-    "Density matching on our task: which policy gets the highest reward?",
+    "Density matching on this task: which policy gets the highest reward?",
     choices=("the oracle", "TrivialAugment", "the policy that changes nothing"),
 )
 
-# %% name="out-density"
+# %%
 learned, held_out = next(folds(TASK.train, 2, seed=0))
 [plain] = train_children(child_cnn, [None], learned, held_out, ChildRecipe(steps=240, batches_at_once=10), [0])
 matching = DensityMatching(plain.model, held_out)
@@ -726,18 +739,19 @@ candidates = {
     "the policy that changes nothing": NOTHING,
 }
 matched = dict(zip(candidates, matching(list(candidates.values()))))
+reveal("12.e", max(matched, key=matched.get))
+
+# %% name="out-density"
 print("reward of density matching, and of a child")
 by_child = dict(zip(candidates, ("oracle", "TrivialAugment", "none")))
-for name, share in matched.items():
-    print(f"{name:<33}{share:6.1%}{judged(known[by_child[name]]).mean:8.1%}")
+with hold("12.e"):
+    for name, share in matched.items():
+        print(f"{name:<33}{share:6.1%}{judged(known[by_child[name]]).mean:8.1%}")
 
 densest = run_search(RandomSearch(SPACE, seed=1), DensityMatching(plain.model, held_out), trials=64, together=8)
 [of_densest] = children_of({"densest": densest.best.policy}).values()
 print(f"\nthe best of {len(densest.trials)} random policies by density matching,\nas a child on test pictures:")
 print(judged(of_densest, TASK.test))
-
-# %%
-reveal("12.e", max(matched, key=matched.get))
 
 # %% tags=["solution-only"]
 claim(
@@ -756,21 +770,21 @@ claim(
 )
 
 # %% [markdown]
-# Its question is: "which pictures does the network know *already*?" Turned and inverted pictures are those that it does not know, and that is why it needs them. Density matching keeps the labels safe, as in lesson 11, and it cannot find out that the validation data looks different, since it never sees any of it. A child can: its reward is measured on validation pictures.
+# Density matching asks which pictures the network knows *already*. Turned and inverted pictures are those that it does not know, and that is why it needs them. Density matching keeps the labels safe, as in lesson 11, and it cannot find out that the validation data looks different, since it never sees any of it. A child can: its reward is measured on validation pictures.
 #
 # ### A search that was stopped
 #
-# Sooner or later a long search is interrupted, by you or by a power cut. So a search writes a **log**, a plain text file: a line with the settings, then one line of JSON per group of policies judged together, with their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
+# Sooner or later a long search is interrupted, by you or by a power cut. So a search writes a **log**, a plain text file: a line with the settings, then one line of JSON per group of policies that were judged together, with their rewards. The draws of a method depend only on its seed and on the rewards that it was given. So the log is enough: a search that starts again reads it, gives the method the same rewards, and continues. Here the reward is the customer's taste again, and the power fails after
 # some trials.
 
 
-# %% name="out-stopped"
+# %% name="out-stopped" tags=["hide-input"]
 class PowerCut(Exception):
     """The power has failed."""
 
 
 class Customer:
-    """Says what each policy is worth, without noise; the power fails after some groups of policies."""
+    """Gives the reward of each policy, without noise; the power fails after some groups of policies."""
 
     def __init__(self, fails_after=None):
         self.fails_after, self.judged = fails_after, []
@@ -809,16 +823,19 @@ except ValueError as refusal:
 
 # %% tags=["solution-only"]
 claim(
-    "a search that starts again reads it, tells the method what it was told, and goes on",
+    "a search that starts again reads it, gives the method the same rewards, and continues",
     holds=resumed.trials == uninterrupted.trials and 8 * len(customer.judged) < len(resumed.trials),
 )
 
 # %% [markdown]
+# > **Takeaway.** Compare a search with random search at equal compute, and over several searches: one search may be lucky.
+
+# %% [markdown]
 # ## 5 Luck
 #
-# A search reports the best of many trials. Each trial is a noisy number: another seed, another accuracy. If you take the largest of many noisy numbers, it is large partly because its noise was. This is the **winner's curse**, and the more you try, the worse it gets.
+# A search reports the best of many trials. Each trial is a noisy number: another seed gives another accuracy. The largest of many noisy numbers is large partly because its noise was. This is the **winner's curse**, and the more you try, the worse it gets.
 #
-# To see it alone, take away everything else: many children with *the same* policy, on the upright clothes. There is nothing to find. What does the best of $n$ promise, and what is it worth?
+# To see the curse alone, take away everything else: train many children with *the same* policy, on the upright clothes. Then there is nothing to find. How much does the best of $n$ promise, and how much of it is real? The children take about 4 seconds.
 
 # %%
 predict(
@@ -827,7 +844,7 @@ predict(
     unit="points",
 )
 
-# %% name="out-luck"
+# %%
 UPRIGHT = data.Splits(fashion.train.first(500), fashion.validation.first(500), fashion.test.first(2000))
 ALIKE = 48
 [alike] = children_of({"the same": None}, splits=UPRIGHT, seeds=range(ALIKE)).values()
@@ -836,7 +853,7 @@ real = torch.tensor([fit.accuracy(child.model, UPRIGHT.test) for child in alike]
 
 
 def leads(count, draws=2000):
-    """Of many draws of `count` children: the best one's lead in validation, in test, and that of the children not drawn.
+    """For many draws of `count` children: the lead of the best in validation and in test, and that of the others in test.
 
     Leads are in points over the mean of all children on the same pictures.
     """
@@ -848,6 +865,9 @@ def leads(count, draws=2000):
     return [100 * one.mean().item() for one in three]
 
 
+reveal("12.f", round(100 * (promised.max() - promised.mean()).item(), 1))
+
+# %% name="out-luck" tags=["hide-input"]
 print(
     f"{ALIKE} children, one policy: validation {fit.Spread(tuple(promised.tolist()))}, test {fit.Spread(tuple(real.tolist()))}"
 )
@@ -874,11 +894,8 @@ def draw_luck():
 
 show(
     draw_luck(),
-    alt="Lead of the best of n children with one policy, in points over the mean, over n: its validation accuracy rises and rises, its test accuracy follows far behind, and new children with the same policy stay at zero.",
+    alt="Lead of the best of n children with one policy, in points over the mean, over n: its validation accuracy keeps rising, its test accuracy stays far below, and new children with the same policy stay at zero.",
 )
-
-# %%
-reveal("12.f", round(100 * (promised.max() - promised.mean()).item(), 1))
 
 # %% tags=["solution-only"]
 promise, kept, _ = leads(32)
@@ -892,9 +909,9 @@ claim(
 claim("Here less than a third remains", holds=kept < promise / 3)
 
 # %% [markdown]
-# The validation accuracy of the best one rises with the number of trials, to about 3 points above the mean for the best of 32. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. Here less than a third remains. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. Here they can only be at the mean, since all policies are the same.
+# The validation accuracy of the best one rises with the number of trials, to about 3 points above the mean for the best of 32. The second curve is the test accuracy of *the same network*: the part of its lead that remains was real, and the rest was luck. Here less than a third remains. But a search does not deliver the child. It delivers the *policy*, and new networks are trained with this policy, with new seeds. Here they can only be at the mean, since all policies are the same.
 #
-# So choose with one set of numbers, and report another one. By hand: policy A reached 0.75 and 0.5 in validation, B 0.625 and 0.75. A has a mean of 0.625, B of 0.6875: choose B, although the best single run is as high in A. Its test accuracies are 0.5 and 0.75: report 0.625.
+# So choose with one set of numbers, and report another. Worked by hand: policy A reached 0.75 and 0.5 in validation, B 0.625 and 0.75. A has a mean of 0.625, B of 0.6875: choose B, although the best single run is as high in A. The test accuracies of B are 0.5 and 0.75: report 0.625.
 
 # %% [markdown]
 # ### Exercise 12.7 - Choose with one, report with another (5 min)
@@ -902,7 +919,7 @@ claim("Here less than a third remains", holds=kept < promise / 3)
 
 # %% name="ex-12-7" tags=["exercise"]
 def choose_and_report(validation, test):
-    """Which policy is best, and how good it is.
+    """Choose the best policy, and report its accuracy.
 
     validation, test: for each policy a list of accuracies, one for each seed. Two policies never have the same mean.
     Returns (number of the policy that you choose, the accuracy that you report for it).
@@ -920,19 +937,20 @@ check("12.7")
 # %% [markdown]
 # <details><summary>Hint 1: what must not choose</summary>
 #
-# If the test accuracies take part in the choice, no honest number is left to be reported.
+# If the test accuracies take part in the choice, no honest number is left for the report.
 # </details>
 # <details><summary>Hint 2: several seeds</summary>
 #
-# The best single run of a policy says how many runs there were, not how good it is. Take means.
+# The best single run of a policy depends on how many runs there were, and not only on how good it is. Take means.
 # </details>
 
 # %% [markdown]
-# > **Takeaway.** The best of many noisy numbers is too good to be true. Train the winner again with new seeds, and report test accuracy.
-#
+# > **Takeaway.** The best of many noisy numbers is too good to be true: train the winner again with new seeds, and report test accuracy.
+
+# %% [markdown]
 # ## 6 What a searched policy must beat
 #
-# AutoAugment joins the five best policies of its search into one: 25 sub-policies instead of 5. So the result is also more *varied* than any policy that was tried. Is it good because its parts are good, or because there are many of them? The control is a random policy **of the same size**: as many sub-policies, drawn by chance, without looking at any reward.
+# AutoAugment joins the five best policies of its search into one: 25 sub-policies instead of 5. So the result is also more *varied* than any policy that was tried. Is it good because its parts are good, or because there are many of them? The control is a random policy **of the same size**: as many sub-policies, drawn at random, without looking at any reward.
 
 # %% [markdown]
 # ### Exercise 12.8 - A control of the same size (6 min)
@@ -942,8 +960,8 @@ check("12.7")
 def size_matched(searched, rewards, drawn, top):
     """The best policies of a search joined into one, and its control.
 
-    searched: policies, each a list of sub-policies; rewards: one for each, all different. drawn: policies that chance has
-    drawn, more than enough of them. Returns two lists of sub-policies: those of the `top` best searched policies, the best first; and as many
+    searched: policies, each a list of sub-policies; rewards: one for each, all different. drawn: policies drawn at
+    random, more than enough of them. Returns two lists of sub-policies: those of the `top` best searched policies, the best first; and as many
     of the drawn ones, in their order.
     """
     ### BEGIN SOLUTION
@@ -968,9 +986,9 @@ check("12.8")
 # </details>
 
 # %% [markdown]
-# And there is a last control. A search spends *labels*: a network could have learned from the validation pictures. So: no search, but train on the validation pictures **too**.
+# There is one more control. A search uses up *labels*: a network could have learned from the validation pictures. So the control does not search, but trains on the validation pictures **too**.
 #
-# All of this takes longer than a lesson: it was **recorded**. Two more methods take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand, by somebody who knows clothes and has not searched, moves, turns and shears a little. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own. (*Five random policies joined* is the control of the same size for the methods that join their five best. Forward selection ends with one policy that it has grown, and population-based augmentation with a schedule of four.)
+# All of this takes longer than a lesson, so it was **recorded**. Two more methods take part: Optuna's TPE, which models where good policies are, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy by hand was written by somebody who knows clothes and has not searched; it moves, turns and shears a little. There are few labels and ten seeds; each seed has its own pictures to train and to validate on, and its own search. (*Five random policies joined* is the control of the same size for the methods that join their five best. Forward selection ends with one policy that it has grown, and population-based augmentation with a schedule of four.)
 
 # %% name="out-recorded"
 record = contest_record.recorded()
@@ -1001,12 +1019,13 @@ predict(
 
 # %% name="out-contest"
 SHOWN = [arm for arm in record.arms if not arm.endswith(contest.HALF)]
-print(contest_record.accuracy_table(record, SHOWN))
+with hold("12.g"):
+    print(contest_record.accuracy_table(record, SHOWN))
 
 
-# %% name="fig-contest" tags=["hide-input"]
+# %% tags=["hide-input"]
 def kind_of(arm):
-    """What sort of arm it is: the words of prediction 12.g where they fit."""
+    """The sort of arm, in the words of prediction 12.g where they fit."""
     if arm.startswith(contest.ALL_LABELS):
         return "any of them, trained on the validation labels too"
     if arm in contest.SEARCHED:
@@ -1036,23 +1055,23 @@ def draw_contest():
     return figure
 
 
+best_arm = max(SHOWN, key=lambda arm: contest_record.spread(record, arm).mean)
+reveal("12.g", kind_of(best_arm))
+
+# %% name="fig-contest" tags=["hide-input"]
 show(
     draw_contest(),
     alt="Test accuracy of all arms of the record, sorted by their mean, with a small dot for each seed; circles are searched policies, triangles were trained on the validation labels too, squares are neither.",
 )
 
-# %%
-best_arm = max(SHOWN, key=lambda arm: contest_record.spread(record, arm).mean)
-reveal("12.g", kind_of(best_arm))
-
 # %% [markdown]
-# Are the differences real? Subtract seed by seed, as in lesson 06. The interval is made so that 95 of 100 such intervals hold the true mean, and $p$ says how often chance alone would make a mean difference at least as large, if the sign of each seed's difference were a coin toss. The last column corrects it for the number of comparisons.
+# Are the differences real? Subtract seed by seed, as in lesson 06. Of 100 such intervals, 95 contain the true mean. The value $p$ says how often chance alone would give a mean difference at least as large, if the sign of each seed's difference were a coin toss. The last column corrects $p$ for the number of comparisons.
 
 # %% name="out-paired"
 print(f"test accuracy less that of {contest.JOINED!r}")
 print(contest_record.gain_table(record, contest.JOINED, SHOWN))
 
-# %% name="out-verdict"
+# %% name="out-verdict" tags=["hide-input"]
 best = record.settings["best"]  # the searched method with the highest validation accuracy
 CLAIMS = {
     "the search beats no augmentation": (best, contest.NONE),
@@ -1076,11 +1095,11 @@ for (said, gain), p in zip(gains.items(), holm([gain.p_value for gain in gains.v
 print(aligned(lines))
 
 # %% [markdown]
-# All searched policies have a higher mean than no augmentation, one of them only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And a network that learns from the validation pictures too, without any augmentation, beats the best search. A search that is over can give the labels back, and train on all of them with the policy that it found, as AutoAugment does. The last row compares at equal labels: what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing. (Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6, in as many steps.)
+# All searched policies have a higher mean than no augmentation, one of them only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller differs measurably from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And a network that learns from the validation pictures too, without any augmentation, beats the best search. After a search, you can use all labels for training with the policy that was found, as AutoAugment does. The last row compares at equal labels: there the policy adds 0.5 points to no augmentation, and ten seeds cannot distinguish that from nothing. (Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6, in as many steps.)
 #
-# "Not known" means that ten seeds do not decide, not that there is no difference. And all of this holds for this data, these few labels and this small network. The wide net of lesson 11 reaches 79% with 500 clothes and no augmentation, more than any arm above that has 500 labels; and a mild affine change cost it about a point, where the milder one by hand gains 4.5 here. The strength, the network and the training all differ there, so nothing here says which of them it is; but a gain that was measured with one network need not hold for another.
+# "Not known" means that ten seeds do not decide, not that there is no difference. All of this holds for this data, these few labels and this small network. The wide net of lesson 11 reaches 79% with 500 clothes and no augmentation, more than any arm above that has 500 labels; and a mild affine change cost it about a point, where the milder one by hand gains 4.5 here. The strength, the network and the training all differ there, so nothing here says which of them is the cause; but a gain that was measured with one network may not hold for another.
 #
-# And the winner's curse, in the same record. The *reward of the winner* is what the search was told; *again* is the same policy, as a child with new seeds, and *luck* the difference. The first column is the mean of all trials. RandAugment chose among ten settings only, by means of six children each: fewer and less noisy numbers leave less room for luck. Density matching trains no child, and population-based augmentation trains whole networks instead: they are left out.
+# The winner's curse is in the same record. The *reward of the winner* is the number that the search saw; *again* is the reward of the same policy with children of new seeds, and *luck* is the difference. The first column is the mean of all trials. RandAugment chose among ten settings only, by means of six children each: fewer and less noisy numbers leave less room for luck. Density matching trains no child, and population-based augmentation trains whole networks instead: they are left out.
 
 # %% name="out-curse"
 print(contest_record.luck_table(record))
@@ -1119,7 +1138,7 @@ claim(
     holds=corrected["five random policies, joined, beat one"] > 0.05,
 )
 claim(
-    "Neither the best search nor the controller can be told apart from random search",
+    "Neither the best search nor the controller differs measurably from random search",
     holds=min(corrected[said] for said in gains if said.endswith("beats random search")) > 0.05,
 )
 claim(
@@ -1143,7 +1162,7 @@ claim(
     holds=corrected["all labels, without any of this, beat it"] < 0.05 and points(ALL + contest.NONE, best) > 0,
 )
 claim(
-    "what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing",
+    "there the policy adds 0.5 points to no augmentation, and ten seeds cannot distinguish that from nothing",
     points(ALL + best, ALL + contest.NONE),
     holds=corrected["with all labels for both, it gains"] > 0.05,
 )
@@ -1209,19 +1228,47 @@ claim(
 )
 
 # %% [markdown]
-# > **Takeaway.** A searched policy is worth what it gains over a random one of the same size, over simple policies (by hand, or RandAugment with two tuned numbers), and over training on the labels that it has spent.
-#
+# > **Takeaway.** Compare a searched policy with a random one of the same size, with simple policies, and with training on the labels that the search has used.
+
+# %% [markdown]
 # ## 7 Where it stops working
 #
-# - **It is easy to find nothing.** In the record, the differences between good policies are small, and one noisy number per child says little about them. On the constructed task the two right operations about double the accuracy: there, a search pays.
-# - **The proxy may lie.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11; Cubuk et al. 2020 show it for larger networks and larger data sets). In the record, forward selection has the highest reward of all, and the lowest accuracy of the searches that train children, once the nets train ten times as long. (It also joins nothing; which of the two is the reason, the record does not tell.)
-# - **The validation data must look like the use.** The search on our task could work only because the validation pictures were turned and inverted. It adapts to whatever it is shown, and to its mistakes as well.
-# - **Labels are spent.** With few labels, as in the record, training on all of them was the better use. Give them back when the search is over. With very many, the validation part should cost little.
-# - **The space is the knowledge.** Somebody chose operations that keep the label. If the right one is not among them, no search will find it.
+# - **There may be little to find.** In the record, the differences between good policies are small, and one noisy number per child says little about them. On the constructed task the two right operations about double the accuracy: there, a search pays.
+# - **The proxy may mislead.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11; Cubuk et al. 2020 show it for larger networks and larger data sets). In the record, forward selection has the highest reward of all, and the lowest accuracy of the searches that train children, once the nets train ten times as long. (It also joins nothing; the record does not say which of the two is the reason.)
+# - **The validation data must look like the data in use.** The search on the constructed task could work only because the validation pictures were turned and inverted. It adapts to whatever it is shown, and to its mistakes as well.
+# - **Labels are used up.** With few labels, as in the record, it was better to train on all of them. Train on them once the search is over. With very many labels, the validation part should cost little.
+# - **The space contains the knowledge.** Somebody chose operations that keep the label. If the right one is not among them, no search will find it.
+
+# %% [markdown]
+# > **Takeaway.** A search can only find what its space contains, what its proxy rewards and what its validation data shows.
+
+# %% [markdown]
+# ## With pencil and paper
+#
+# **1.** A search tries $n$ policies that are all equally good. Their validation accuracies have a standard deviation of 1 point. For $n$ = 2, the larger of two has an expected lead over the mean of $1/\sqrt{\pi}$ = 0.56 standard deviations, for 15 it is about 1.7. How large a lead will a search with 15 trials report, although there is nothing to find? What changes if each policy is tried with 4 seeds, and the means are compared?
+#
+# <details><summary>Answer</summary>
+#
+# It will report 1.7 points. The mean of 4 seeds has a standard deviation of 1 / √4 = 0.5 points, so the lead is about 0.85 points, for four times the compute. It becomes smaller but does not vanish: only new seeds for the winner remove it.
+# </details>
+#
+# **2.** A controller chooses between two options with probabilities ¾ and ¼. The first is worth a reward of 0.5, the second 0.9. What is the expected gradient of REINFORCE with respect to the two logits, without a baseline and with the baseline 0.6?
+#
+# <details><summary>Answer</summary>
+#
+# The first option contributes its advantage times (¼, -¼), the second its advantage times (-¾, ¾). Without a baseline: ¾ · 0.5 · (¼, -¼) + ¼ · 0.9 · (-¾, ¾) = (0.09375 - 0.16875, ...) = (-0.075, 0.075). With 0.6: ¾ · (-0.1) · (¼, -¼) + ¼ · 0.3 · (-¾, ¾) = (-0.01875 - 0.05625, ...) = (-0.075, 0.075). Both are the same: a baseline does not change the mean. But without it, drawing the worse option makes this option *likelier*; with it, each single step points the right way.
+# </details>
+#
+# **3.** Eight children train in stages that end at 10, 20 and 40 steps, and half of those that are left stop after the first and after the second stage. How many steps are trained? For how many children would these steps have been enough without halving?
+#
+# <details><summary>Answer</summary>
+#
+# 8 · 10 + 4 · 10 + 2 · 20 = 160 steps, enough for 4 children of 40 steps.
+# </details>
 #
 # ## The ledger
 #
-# What is kept is a network, and augmentation costs it no byte and no operation: it changes what the weights have learned. (One network each: how much the policy gains, the record says, and not these two.)
+# The row is a network, and augmentation costs it no byte and no operation: it changes what the weights have learned. (Each row is one network. For the gain of the policy, trust the record and not these two.)
 
 # %% name="out-ledger"
 own = contest.pictures_of(contest.Contest(), 0, fashion)  # those that search number 0 has seen
@@ -1245,42 +1292,19 @@ table
 progress()
 
 # %% [markdown]
-# ## Paper and pencil
-#
-# **1.** A search tries $n$ policies that are all equally good. Their validation accuracies have a standard deviation of 1 point. For $n$ = 2, the larger of two has an expected lead over the mean of $1/\sqrt{\pi}$ = 0.56 standard deviations, for 15 it is about 1.7. How large is the lead that a search with 15 trials will report, although there is nothing to find? What changes if each policy is tried with 4 seeds, and the means are compared?
-#
-# <details><summary>Answer</summary>
-#
-# 1.7 points. The mean of 4 seeds has a standard deviation of 1 / √4 = 0.5 points, so the lead is about 0.85 points, for four times the compute. It gets smaller, and it stays: only new seeds for the winner take it away.
-# </details>
-#
-# **2.** A controller chooses between two options with probabilities ¾ and ¼. The first is worth a reward of 0.5, the second 0.9. What is the expected gradient of REINFORCE with respect to the two logits, without a baseline and with the baseline 0.6?
-#
-# <details><summary>Answer</summary>
-#
-# First option: advantage times (¼, -¼); second: advantage times (-¾, ¾). Without a baseline: ¾ · 0.5 · (¼, -¼) + ¼ · 0.9 · (-¾, ¾) = (0.09375 - 0.16875, ...) = (-0.075, 0.075). With 0.6: ¾ · (-0.1) · (¼, -¼) + ¼ · 0.3 · (-¾, ¾) = (-0.01875 - 0.05625, ...) = (-0.075, 0.075). The same: a baseline does not change the mean. But without it, drawing the worse option makes this option *likelier*; with it, each single step points the right way.
-# </details>
-#
-# **3.** Eight children, stages that end at 10, 20 and 40 steps, and half of those that are left go after the first two stages. How many steps are trained? For how many children would this have been enough without halving?
-#
-# <details><summary>Answer</summary>
-#
-# 8 · 10 + 4 · 10 + 2 · 20 = 160 steps, enough for 4 children of 40 steps.
-# </details>
-#
 # ## Summary
 #
 # - A policy is a table: operations with probabilities and magnitudes. There are too many to try them all.
 # - The reward is the accuracy of a child on validation pictures, as they are: not on training pictures, never on test pictures.
-# - REINFORCE makes what was drawn likelier by how much it was better than usual. PPO takes several steps from the same trials, and clips.
-# - Equal compute, counted in pictures. Random search is the control of every search.
+# - REINFORCE makes a draw more likely in proportion to its advantage. PPO takes several steps from the same trials, and clips.
+# - Equal compute is counted in pictures. Random search is the control of every search.
 # - Density matching asks which pictures a network knows already. It cannot discover what the training data lacks.
 # - The best of many is lucky. Train the winner again, with new seeds.
-# - Compare with a random policy of the same size, with simple policies (by hand, TrivialAugment, tuned RandAugment), and with training on the labels that the search has spent, for both sides.
+# - Compare with a random policy of the same size, with simple policies (by hand, TrivialAugment, tuned RandAugment), and with training on the labels that the search has used, for both sides.
 #
 # **References.** Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data*. Zoph and Le 2017, *Neural Architecture Search with Reinforcement Learning*. Williams 1992, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning*. Schulman et al. 2017, *Proximal Policy Optimization Algorithms*. Real et al. 2019, *Regularized Evolution for Image Classifier
 # Architecture Search*. Ho et al. 2019, *Population Based Augmentation*. Lim et al. 2019, *Fast AutoAugment*. Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. Jamieson and Talwalkar 2016, *Non-stochastic Best Arm Identification and Hyperparameter Optimization* (successive halving). Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization* (TPE).
 #
 # **Further reading.** Li and Talwalkar 2019, *Random Search and Reproducibility for Neural Architecture Search* (arXiv 1902.07638: the same controls for another search). Cawley and Talbot 2010, *On Over-fitting in Model Selection and Subsequent Selection Bias in Performance Evaluation* (the winner's curse).
 #
-# **In the library.** In `mini_lib/augment/search`, `space.py` is what is searched, `children.py` how children are trained as one, `controller.py` and `policy_gradient.py` the controller, `random_search.py`, `evolution.py` and `forward_selection.py` the other methods, `density_matching.py` the reward without children, `run.py` the loop with its log. `studies/augment` has the task with a known answer and the recorded contest.
+# **In the library.** In `mini_lib/augment/search`, `space.py` has the search space, `children.py` trains children as one, `controller.py` and `policy_gradient.py` are the controller, `random_search.py`, `evolution.py` and `forward_selection.py` the other methods, `density_matching.py` the reward without children, `run.py` the loop with its log. `studies/augment` has the task with a known answer and the recorded contest.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from teach import figures
-from teach.live import bundle
+from teach.live import bundle, has_kernel
 from teach.words import value
 
 MOST_FRAMES = 48  # about 10 s of drawing, and 2 MB sent to the browser
@@ -113,12 +113,19 @@ def explore(
             f"explore would draw {sizes} = {count} frames, expected at most {MOST_FRAMES}; give fewer values"
         )
     frames, alts = {}, {}
-    for at in itertools.product(*choices.values()):
+    for at in _with_bar(list(itertools.product(*choices.values()))):
         named = dict(zip(choices, at))
         alts[at] = figures.checked_alt(alt(**named) if callable(alt) else alt)
         with figures.style():
             frames[at] = figures.png(draw(**named))
     return Explorable({words[name]: given for name, given in choices.items()}, frames, alts)
+
+
+def _with_bar(frames: list[tuple]) -> Iterable[tuple]:
+    """The frames, with a progress bar in a notebook where drawing them takes more than two seconds."""
+    from tqdm.auto import tqdm
+
+    return tqdm(frames, desc="drawing", unit="frame", delay=2, leave=False, disable=not has_kernel())
 
 
 def _in_words(item: Any) -> str:

@@ -186,7 +186,7 @@ class NotebookPage:
     def __init__(self, page, lab: Lab, name: str) -> None:
         self.page = page
         page.set_default_timeout(60_000)
-        page.goto(f"{lab.url}/lab/tree/{name}?token={lab.token}")
+        page.goto(f"{lab.url}/lab/tree/{name}?reset&token={lab.token}")  # no tabs of an earlier page
         page.wait_for_function("() => window.jupyterapp !== undefined")
         page.evaluate(WHEN_READY)
 

@@ -28,7 +28,7 @@ CLOSE = 2.0
 SAID_WITHIN = 2.0
 
 SAID = re.compile(r"\babout (?:(\d+) (second|minute)s?|(half a|a) minute)\b")
-BAR = re.compile(r"\btqdm\b|\bprogress=")
+BAR = re.compile(r"\btqdm\b|\bprogress=|\bexplore\(")  # explore shows a bar of its own
 
 
 @dataclass(frozen=True)

@@ -373,3 +373,11 @@ def test_labels_recipes_and_seeds_that_cannot_be():
 
     with pytest.raises(ValueError, match=says("children are grouped, and their labels are shares of [4, 5] classes; ")):
         train_children(tiny.build, [shares(4), shares(5)], TRAIN, VALIDATION, RECIPE, [0, 0])
+
+
+def test_progress_hears_of_every_step():
+    steps = []
+    train_children(tiny.build, [None, grey], TRAIN, VALIDATION, RECIPE, [0, 1], progress=steps.append)
+    assert steps == list(range(1, 13))
+    with pytest.raises(TypeError, match=says("progress must be callable")):
+        train_children(tiny.build, [None], TRAIN, VALIDATION, RECIPE, [0], progress=3)

@@ -106,6 +106,7 @@ def train_children(
     seeds: Sequence[int],
     *,
     start: State | Sequence[State] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Child]:
     """Train one child for each augmentation, all in the same steps, and return them in order.
 
@@ -114,7 +115,7 @@ def train_children(
     as if it had been trained alone, up to the rounding of sums, unless `recipe.halve_at` stops it.
 
     `start` holds weights to begin with, one set for all (a shared start, trained once, saves each child's first steps)
-    or one for each; the cost of training them is not in `Child.spent`.
+    or one for each; the cost of training them is not in `Child.spent`. `progress(step)` is called after each step.
 
     Raises:
         TypeError: a split is not a `Split`, the recipe is not a `ChildRecipe`, a seed is not a whole number, or an
@@ -124,6 +125,8 @@ def train_children(
             augmentation changes the number of pictures; or a loss is not finite.
     """
     seeds = _check(build, augments, train, validation, recipe, seeds, start)
+    if progress is not None:
+        require.callable_("progress", progress, fix="pass a function of a step, or None")
     with _BUILDING:
         nets = [build(seed) for seed in seeds]
     if start is not None:
@@ -137,6 +140,8 @@ def train_children(
     for end in (*recipe.halve_at, recipe.steps):
         for step in range(done, end):
             group.step(step, [feeds[child].batch(step) for child in alive])
+            if progress is not None:
+                progress(step + 1)
         done = end
         for child, accuracy in zip(alive, group.accuracies(validation)):
             accuracies[child], trained[child] = accuracy, end
