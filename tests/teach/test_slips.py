@@ -1,5 +1,6 @@
 """General slips: each rule names its slip where there is evidence, and stays silent where chance explains as much."""
 
+import copy
 import math
 
 import pytest
@@ -280,6 +281,6 @@ class TestEvidence:
 
 def test_dicts_of_tensors_are_compared_entry_by_entry():
     pairs = [({"a": n * torch.ones(2)}, {"a": torch.tensor([n, 10.0])}) for n in (2, 3, 4)]
-    failing = [Seen((second, first), (first, second), {}) for first, second in pairs]
+    failing = [Seen(copy.deepcopy((second, first)), (first, second), {}) for first, second in pairs]
     told = find_slip(failing, [], lambda got, expected: False)
     assert told == "the two values are right, in the wrong order: exchange them"
