@@ -64,39 +64,31 @@ decode = cost.step(LLAMA_8B, H100, new_tokens=1, context=1000, efficiency=ENGINE
 prefill = cost.step(LLAMA_8B, H100, new_tokens=1000, efficiency=ENGINE_2025)
 
 
-# %% name="fig-steps" tags=["hide-input"]
-def draw_steps(**steps):
-    figure, panels = plt.subplots(1, len(steps), figsize=(5.5 * len(steps) + 1, 4.2), sharey=True, squeeze=False)
+# %% name="fig-decode" tags=["hide-input"]
+def draw_steps(step, name):
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    rows = [row for row in reversed(step.rows) if row.operator.name != "embedding"]
+    names = [row.operator.name for row in rows]
     looks = {"memory": ("blue", "", "waits for memory"), "compute": ("orange", "//", "waits for arithmetic")}
-    for axes, (name, step) in zip(panels[0], steps.items()):
-        rows = [row for row in reversed(step.rows) if row.operator.name != "embedding"]
-        for bound, (colour, hatch, label) in looks.items():
-            ms = [1e3 * row.seconds if row.bound == bound else 0 for row in rows]
-            look = {"color": COLOURS[colour], "hatch": hatch, "edgecolor": "white", "label": label}
-            axes.barh([row.operator.name for row in rows], ms, **look)
-        for place, row in enumerate(rows):
-            axes.text(1e3 * row.seconds, place, f" {row.operator.intensity:,.0f}", va="center", fontsize=14)
-        longest_ms = 1e3 * max(row.seconds for row in rows)
-        axes.set(xlabel=f"{name.replace('_', ' ')}: ms", xlim=(0, 1.2 * longest_ms))
-        axes.legend(fontsize=13, loc="lower right")
+    for bound, (colour, hatch, label) in looks.items():
+        ms = [1e3 * row.seconds if row.bound == bound else 0 for row in rows]
+        axes.barh(names, ms, color=COLOURS[colour], hatch=hatch, edgecolor="white", label=label)
+    for place, row in enumerate(rows):
+        axes.text(1e3 * row.seconds, place, f" {row.operator.intensity:,.0f}", va="center", fontsize=14)
+    axes.set(xlabel=f"{name}: ms per operator", xlim=(0, 1.15e3 * max(row.seconds for row in rows)))
+    axes.legend(fontsize=14, loc="lower right")
     return figure
 
 
 show(
-    draw_steps(one_decode_step=decode, prefill_of_1000_tokens=prefill),
-    alt="Milliseconds of each operator of Llama-3-8B on an H100 as bars, with the FLOPs per byte at their ends. In the decode step all operators wait for memory, with 1 FLOP per byte, and 4 in attention. In the prefill the large matrices wait for arithmetic, with about 700 FLOPs per byte.",
+    draw_steps(decode, "one decode step"),
+    alt="Milliseconds of each operator of Llama-3-8B in one decode step as bars, with the FLOPs per byte at their ends. All operators wait for memory, with 1 FLOP per byte, and 4 in attention.",
 )
 
-# %% name="fig-decode" tags=["solution-only"]
+# %% name="fig-prefill" tags=["hide-input"]
 show(
-    draw_steps(one_decode_step=decode),
-    alt="Milliseconds of each operator in one decode step as bars: all wait for memory, with 1 FLOP per byte, and 4 in attention.",
-)
-
-# %% name="fig-prefill" tags=["solution-only"]
-show(
-    draw_steps(prefill_of_1000_tokens=prefill),
-    alt="Milliseconds of each operator in a prefill of 1000 tokens as bars: the large matrices wait for arithmetic, with about 700 FLOPs per byte.",
+    draw_steps(prefill, "prefill of 1000 tokens"),
+    alt="Milliseconds of each operator in a prefill of 1000 tokens as bars, with the FLOPs per byte at their ends. The large matrices wait for arithmetic, with about 700 FLOPs per byte.",
 )
 
 # %% [markdown]
@@ -168,7 +160,7 @@ variants = {name: replace(LLAMA_7B, attention=attention) for name, attention in 
 
 # %% name="fig-kv" tags=["hide-input"]
 def draw_kv():
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4), sharey=True)
     contexts, batches = [2**i for i in range(9, 18)], [2**i for i in range(10)]
     looks = (("blue", "-"), ("orange", "--"), ("green", "-."), ("vermillion", ":"))
     for (name, model), (colour, line) in zip(variants.items(), looks):
@@ -181,7 +173,7 @@ def draw_kv():
     left.text(512, 1.15 * cost.weight_bytes(LLAMA_7B) / GIB, "the weights", fontsize=13)
     left.text(512, 1.15 * H100.memory_bytes / GIB, "memory of an H100", fontsize=13)
     left.set(
-        xscale="log", yscale="log", xlabel="tokens of context, one user", ylabel="KV cache, in GiB", ylim=(0.005, 6000)
+        xscale="log", yscale="log", xlabel="tokens of context, one user", ylabel="KV cache, in GiB", ylim=(0.005, 60000)
     )
     right.set(xscale="log", xlabel="users, 4096 tokens each")
     left.set_xticks([2**9, 2**11, 2**13, 2**15, 2**17], ["512", "2k", "8k", "32k", "128k"])
@@ -354,7 +346,7 @@ reveal("13.c", "never" if first is None else "from about 8" if first < 50 else "
 
 # %% name="fig-roofline" tags=["hide-input"]
 def draw_roofline():
-    figure, axes = plt.subplots(figsize=(11, 4.9))
+    figure, axes = plt.subplots(figsize=(9, 4.2))
     peak, slope = H100.matmul_peak(16), H100.bandwidth_bytes_per_s
     roof = np.array([0.5, H100.ridge(16), 2000])
     axes.plot(roof, np.minimum(peak, slope * roof), color="black", linestyle="-", linewidth=1.5)
@@ -574,7 +566,7 @@ KINDS = {
 
 
 def draw_published(checks):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), width_ratios=(1.15, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4), width_ratios=(1.15, 1))
     for kind, (name, colour, marker) in KINDS.items():
         ours = [one for one in checks if one.row.kind == kind]
         measured_s = [one.row.seconds for one in ours]
@@ -588,7 +580,7 @@ def draw_published(checks):
     left.plot(ends, ends, color="black", linestyle="-", linewidth=1)
     right.axhline(1, color="black", linewidth=1)
     left.set(xscale="log", yscale="log", xlabel="measured, in seconds", ylabel="calculated, in seconds")
-    right.set(xscale="log", xlabel="measured, in seconds", ylabel="calculated / measured", ylim=(0, 1.7))
+    right.set(xscale="log", xlabel="measured, in seconds", ylabel="calculated / measured", ylim=(0, 1.9))
     left.legend(fontsize=13)
     right.legend(fontsize=13, loc="upper left")
     return figure
@@ -675,12 +667,12 @@ reveal("13.j", round(100 * old_error["queued, 2025"]))
 
 # %% name="out-dates" tags=["hide-input"]
 lines = [("median error, held out", "rows", "older engine", "its error", "of 2025", "(fitted half)")]
-for name, checks in newer.items():
+for table, checks in newer.items():
     engines = sorted({one.row.engine for one in checks})
     for engine in (None, *engines) if len(engines) > 1 else engines:
         ours = [one for one in checks if engine in (None, one.row.engine)]
-        before = median(old_errors[name][one.row] for one in ours)
-        fitted = median(error for row, error in fitted_errors[name].items() if engine in (None, row.engine))
+        before = median(old_errors[table][one.row] for one in ours)
+        fitted = median(error for row, error in fitted_errors[table].items() if engine in (None, row.engine))
         called = ("all of one user", "") if engine is None else (engine, older[engine].name)
         cells = (f"{before:.1%}", f"{published.median_error(ours):.1%}", f"{fitted:.1%}")
         lines.append((called[0], f"{len(ours)}", called[1], *cells))
@@ -934,7 +926,7 @@ reveal("13.e", round(scaling[1].row.seconds / scaling[8].row.seconds, 1))
 
 # %% name="fig-parallel" tags=["hide-input"]
 def draw_parallel(rows):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7))
     devices = sorted(rows)
     for source, colour, marker in (("measured", "blue", "o"), ("calculated", "orange", "s")):
         seconds = {n: rows[n].row.seconds if source == "measured" else rows[n].predicted_s for n in devices}
@@ -1027,7 +1019,7 @@ print(aligned(lines))
 #
 # ### A part of the weights
 #
-# In a **mixture of experts**, each token passes through a few of many feed-forward blocks. Qwen3-30B-A3B chooses 8 of 128 for each token, which cuts the FLOPs per token whatever the batch. But the tokens of a batch choose differently, and whatever block one of them chooses has to be fetched:
+# In a **mixture of experts**, each token passes through a few of many feed-forward blocks. Qwen3-30B-A3B chooses 8 of 128 for each token, which cuts the FLOPs per token whatever the batch. But the tokens of a batch choose differently, and every block that one of them chooses has to be fetched:
 
 # %%
 MIXTURE = find_model("Qwen3-30B-A3B")
@@ -1095,7 +1087,7 @@ reveal("13.f", answers[0 if many < 1 else 1 if many < 0.9 * alone else 2])
 
 # %% name="fig-draft" tags=["hide-input"]
 def draw_draft():
-    figure, axes = plt.subplots(figsize=(8, 4.4))
+    figure, axes = plt.subplots(figsize=(8, 3.9))
     looks = {0.8: ("blue", "o", "-"), 0.6: ("orange", "s", "--"), 0.4: ("vermillion", "D", "-.")}
     users = (1, 4, 16, 64, 128, 256, 512)
     for acceptance, (colour, marker, line) in looks.items():
@@ -1216,7 +1208,7 @@ for load, queue in queues.items():
 print(aligned(lines))
 
 # %% [markdown]
-# The two agree, but less well where the line is long: there, requests close in time wait about equally long, so many requests count for few. From half load to 90%, the wait becomes nine times as long. So where people wait, devices cannot be busy all the time, unless other work may wait; and idle hours cost rent, too.
+# The two agree, but less well where the line is long: there, requests close in time wait about equally long, so many requests tell little more than a few. From half load to 90%, the wait becomes nine times as long. So where people wait, devices cannot be busy all the time, unless other work may wait; and idle hours cost rent, too.
 
 # %% tags=["solution-only"]
 claim(
@@ -1258,7 +1250,7 @@ print(f"\n{served.mean_batch:.1f} users per step, {served.kv_occupancy:.0%} of t
 
 # %% [markdown]
 # Can you trust the simulator? **Little's law**, $L = \lambda W$, holds for every service that starts and ends empty: the mean number of requests that are there is the rate at which they come, times the mean time that each of them stays. The loop of the simulator counts the left side. The right side comes from the time stamps of the requests.
-# A simulator that loses a request, or counts a second twice, is found out. (One whose steps take the wrong time is not.)
+# A simulator that loses a request, or counts a second twice, is found out. (A simulator whose steps take the wrong time is not.)
 
 # %% name="out-little"
 rate = len(requests) / served.duration_s
@@ -1269,7 +1261,7 @@ print(f"relative difference   {served.little_error:.0e}")
 # %% [markdown]
 # ### The knee
 #
-# Now raise the rate. What does the service deliver, and how long do its users wait?
+# Now raise the rate. What does the service deliver, and how long do its users wait? The simulation takes about 3 seconds.
 
 # %%
 predict(
@@ -1291,7 +1283,7 @@ def load_rows(bits, most):
     return serving.load_curve(requests_at, timing, RATES, kv_tokens=room, max_batch=most)
 
 
-load_curves = {(bits, most): load_rows(bits, most) for bits in tqdm(STORED) for most in (8, 32, 256)}
+load_curves = {(bits, most): load_rows(bits, most) for bits in tqdm(STORED) for most in (8, 256)}
 by_rate = {row.rate_per_s: row for row in load_curves[16, 256]}
 reveal("13.g", round(by_rate[32].latency_mean_s / by_rate[20].latency_mean_s, 1))
 
@@ -1302,7 +1294,7 @@ reveal("13.g", round(by_rate[32].latency_mean_s / by_rate[20].latency_mean_s, 1)
 # %% name="fig-load" tags=["hide-input", "widget"]
 def draw_load(bits, most):
     rows = load_curves[bits, most]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
     rates, bend = [row.rate_per_s for row in rows], serving.knee(rows).rate_per_s
     left.plot(rates, [row.tokens_per_s for row in rows], marker="o", color=COLOURS["blue"])
     for name, label, colour, marker, line in (
@@ -1316,7 +1308,7 @@ def draw_load(bits, most):
         axes.axvline(bend, color="black", linestyle=":", linewidth=2)
         axes.set(xlabel="requests per second")
     left.text(bend + 1, 200, "knee", fontsize=14)
-    left.set(ylabel="output tokens per second", ylim=(0, 6500))
+    left.set(ylabel="output tokens per second", ylim=(0, 8500))
     right.set(ylabel="wait of a user, in s", yscale="log", ylim=(0.002, 20000))
     right.minorticks_off()
     right.legend(fontsize=13, loc="upper right")
@@ -1330,7 +1322,7 @@ explore(
     ),
     labels={"bits": "bits of weights and cache", "most": "most users per step"},
     bits=tuple(STORED),
-    most=(8, 32, 256),
+    most=(8, 256),
 )
 
 # %% name="fig-load-frame" tags=["solution-only"]
@@ -1360,10 +1352,10 @@ print(aligned(lines))
 print("\nfirst token: the wait of 99 of 100 users; promises: 0.5 s for it, 25 ms on average for each further token")
 
 # %% [markdown]
-# The **knee** is the rate at which a service delivers most for the time that a request stays (Kleinrock, 1979). With 16 bits and up to 256 users per step, from 1 to 20 requests per second the tokens become 20 times as many, and the stay twice as long. From 20 to 32 there are a third more tokens, and the stay is 2.8 times as long: the steps serve more users, and more prompts come between them. At 48 more requests come than can be served, and the line grows for as long as the rush lasts.
+# The **knee** is the rate at which a service delivers most for the time that a request stays (Kleinrock, 1979). Take 16 bits and up to 256 users per step. From 1 to 20 requests per second, the rate of tokens grows to 20 times as much, and the mean stay to twice as long. From 20 to 32, the rate of tokens grows by a third, and the stay to 2.8 times as long: the steps serve more users, and more prompts come between them. At 48, more requests come than can be served, and the line grows for as long as the rush lasts.
 # With more than these 1500 requests, the stay at 32 and 48 would be longer still, and there would be more tokens at 32. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests (for one curve) moves it by at most one step of this scale.
 #
-# If you promise a response time, you ask up to which rate you can keep the promise. The requests served within it are called **goodput** (Zhong et al. 2024, *DistServe*). This rate may be below the knee or above it, and what the service could deliver beyond it is not for sale.
+# If you promise a response time, you ask up to which rate you can keep the promise. The requests served within it are called **goodput** (Zhong et al. 2024, *DistServe*). This rate may be below the knee or above it, and the service cannot sell what it could deliver beyond it.
 #
 # In this engine, nobody else gets a token while a prompt is computed. **Chunked prefill** (Agrawal et al. 2024, *Sarathi-Serve*) cuts prompts into pieces that share steps with the answers of others. **Disaggregation** computes prompts and answers on different devices. The simulator can do the first:
 
@@ -1383,12 +1375,12 @@ print(aligned(lines))
 # %% tags=["solution-only"]
 rows_16 = load_curves[16, 256]
 claim(
-    "from 1 to 20 requests per second the tokens become 20 times as many, and the stay twice as long",
+    "From 1 to 20 requests per second, the rate of tokens grows to 20 times as much, and the mean stay to twice as long",
     None, None, by_rate[20].tokens_per_s / by_rate[1].tokens_per_s,
     holds=abs(by_rate[20].latency_mean_s / by_rate[1].latency_mean_s - 2) < 0.25,
 )  # fmt: skip
 claim(
-    "From 20 to 32 there are a third more tokens, and the stay is 2.8 times as long",
+    "From 20 to 32, the rate of tokens grows by a third, and the stay to 2.8 times as long",
     None, None, by_rate[32].latency_mean_s / by_rate[20].latency_mean_s,
     holds=abs(by_rate[32].tokens_per_s / by_rate[20].tokens_per_s - 4 / 3) < 0.03,
 )  # fmt: skip
@@ -1398,7 +1390,7 @@ claim(
     page="slides/13_llm_cost.md",
 )
 claim(
-    "At 48 more requests come than can be served",
+    "At 48, more requests come than can be served",
     None,
     holds=by_rate[48].ttft_p50_s > 1 and by_rate[48].tokens_per_s < by_rate[32].tokens_per_s,
 )
@@ -1524,7 +1516,7 @@ LINES = {
 
 
 def draw_prices():
-    figure, axes = plt.subplots(figsize=(11, 4.9))
+    figure, axes = plt.subplots(figsize=(9.5, 4.2))
     axes.plot(
         [price.date for price in history],
         [prices.blended_usd(price, SHARE) for price in history],
@@ -1670,7 +1662,7 @@ LOOKS = dict(zip(LEVELS, (("blue", "-", "o"), ("green", "--", "s"), ("vermillion
 
 def draw_axes():
     axes_data = prices.three_axes(scored, prices.sold_speeds(), percents.values(), SHARE, TODAY)
-    figure, (cheaper, faster, better) = plt.subplots(1, 3, figsize=(15, 5))
+    figure, (cheaper, faster, better) = plt.subplots(1, 3, figsize=(12, 4))
     bounds = [*percents.values(), 101]
     for (name, (colour, line, marker)), (_, points), low, high in zip(
         LOOKS.items(), axes_data.cheaper, bounds, bounds[1:]
@@ -1689,7 +1681,7 @@ def draw_axes():
         marker="o",
         color="black",
     )
-    cheaper.set(yscale="log", ylabel="USD per million tokens, 4 in : 1 out")
+    cheaper.set(yscale="log", ylabel="USD per million tokens, 4 in : 1 out", ylim=(0.015, 1000))
     faster.set(yscale="log", ylabel="output tokens per second, one user")
     better.set(ylabel="best MMLU score on sale, in %")
     cheaper.legend(fontsize=12)
@@ -1719,7 +1711,7 @@ print(f"(95% interval {fit.low_times:.1f} to {fit.high_times:.1f}, {fit.points} 
 
 # %% [markdown]
 # The line through the record lows falls by construction, and its interval ignores that. The average from the first price to today counts the slow years too, but it rests on two prices, and the second is the lowest of many sellers. The regression uses every scored price and asks what one more year does at the same score: 4.1 times, with an interval of 3.1 to 5.6. It assumes that a point of score multiplies the price by the same factor at every score, and that the fall is equally fast in all years, which the first panel does not suggest.
-# (All lines assume that prices scatter independently, which prices do not do; the interval of the regression allows for it within a model.)
+# (The intervals of the lines assume that prices scatter independently, which they do not; that of the regression allows for it within a model.)
 #
 # The first panel draws record lows. A record may be gone by now: for Claude 2, today's cheapest price in the table is above the end of its line. The middle panel has other sellers in each year, some with devices made for speed, and shows no clear trend.
 
@@ -1760,7 +1752,7 @@ then, now = (
 claim("the lowest price at GPT-4's level fell by 7% here", None, 100 * (1 - now / then))
 
 # %% [markdown]
-# Epoch AI (2025) fitted lines through record lows too, on several tests: from 9 to 900 times per year over all of its levels, and 40 at GPT-4's level on GPQA, a test of hard science questions. Where the test and the level are the same, their points and this table agree: each number lies in the other's interval. The two largest of this table are those of a harder test, of four points each, and of eight months at most; it cannot be told from here which of these makes them large. Since then, the lowest price at GPT-4's level fell by 7% here. MMLU itself has nearly reached its top, and the makers of the best models no longer report it.
+# Epoch AI (2025) fitted lines through record lows too, on several tests: from 9 to 900 times per year over all of its levels, and 40 at GPT-4's level on GPQA, a test of hard science questions. Where the test and the level are the same, their points and this table agree: each number lies in the other's interval. The two largest of this table are those of a harder test, of four points each, and of eight months at most; this table cannot tell which of these makes them large. Since then, the lowest price at GPT-4's level fell by 7% here. MMLU itself has nearly reached its top, and the makers of the best models no longer report it.
 #
 # ### Made and sold
 #
@@ -1805,7 +1797,7 @@ print(aligned(lines, left=(0, 1)))
 
 # %% [markdown]
 # Do not read "sold / made" as profit. "Made" is the rent of two devices that are busy day and night, and section 5 showed why they are not. "Busy" is the share of the time that would be enough to pay the rent, at this batch. The rent leaves out people, networks and training. But whoever owns the devices, or has rented them for years, pays less than the list rent,
-# which is that of 2026, while all prices but one are older. A prompt that many users send alike is computed once and kept. And some of these sellers (Groq, Cerebras, SambaNova) do not use GPUs at all. Only the order of magnitude is certain: *12 of the 13 list prices of this open model lie between 0.7 and 4.6 times the rent of a well-used machine*.
+# which is that of 2026, while all prices but one are older. A prompt that many users send alike is computed once and kept. And some of these sellers (Groq, Cerebras, SambaNova) do not use GPUs at all. These numbers support only an order of magnitude: *12 of the 13 list prices of this open model lie between 0.7 and 4.6 times the rent of a well-used machine*.
 #
 # And why does the price keep falling? You have met what can make a token cheaper: larger batches, as more people ask; fewer bits; models that share their cache among heads, and send a token through only a part of their weights; devices with more bandwidth for the same rent; smaller models that are as good as larger ones were. No price list says how much of the fall is due to each. And prices also rise.
 
