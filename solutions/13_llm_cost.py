@@ -539,7 +539,7 @@ check("13.6")
 # </details>
 
 # %% [markdown]
-# An engine does not reach the limits of its device. A few constants say how far it falls short, and these have to be **fitted**. If you fit on all rows and report the error on the same rows, you have measured nothing. So a hash of each configuration splits the rows into two halves: the constants may be fitted on one, and the other tells the error.
+# An engine does not reach the limits of its device. A few constants say how far it falls short, and these have to be **fitted**. If you fit on all rows and report the error on the same rows, you have measured nothing. So a hash of each configuration splits the rows into two halves: the constants may be fitted on one, and the other gives the error.
 # One check needs no fit: at the limits of the device (all shares 1, all delays 0), the estimate must be *faster than every measurement*.
 
 # %%
@@ -630,7 +630,7 @@ for one in sorted(every, key=lambda one: -abs(one.error)):
 print(aligned(lines, left=(3,)))
 
 # %% [markdown]
-# Two kinds of runs stand out, and the causes were not tested. For Llama-3-70B in four bits on Apple chips, the calculator takes the same number of operations to unpack a weight on all of these chips. For large models over four or eight H100s, it knows one way to exchange results between the devices and one delay per hop; an engine may choose among several ways.
+# Two kinds of runs stand out, and the causes were not tested. For Llama-3-70B in four bits on Apple chips, the calculator assumes the same number of operations per unpacked weight on all of these chips. For large models over four or eight H100s, it knows one way to exchange results between the devices and one delay per hop; an engine may choose among several ways.
 #
 # ### Engines have dates
 #
@@ -707,7 +707,7 @@ claim(
 
 # %% [markdown]
 # The limits hold: every row is still slower than the limits of the device. The constants of 2023 do not. These rows come from another engine, and many also from newer devices, fewer bits, and mixtures of experts. But that is not the whole reason: on the 7 rows of an H100 in 8 bits, a device and a width that the rows of 2023 had too, the older constants are off by 95% and the later ones by 9% (medians).
-# So here an engine has a name *and a year*, `ENGINE_2023` or `ENGINE_2025`. Every calculated price in this lesson uses the later one unless it says 2023. And a split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
+# So here an engine has a name *and a year*, `ENGINE_2023` or `ENGINE_2025`. Every calculated price in this lesson uses the later one unless it says 2023. And a split within tables of one year shows how well the constants describe that year; it is no forecast for the next.
 #
 # The new constants do not win everywhere. On Macs under Metal, the engine of 2024 predicts the 12 held-out rows better than the later one (14.4% compared with 18.0%), although the median error of the later one is 4.3% on the half that it was fitted on. Under full load, the rows furthest off are mixtures of experts, in both directions: the calculator has one constant for the products of all experts, however many tokens each expert gets. The worst rows of a single user are unexplained.
 #
@@ -770,7 +770,7 @@ claim("(14% against 18%)", 100 * median(metal_before), 100 * published.median_er
 # %% [markdown]
 # ### This machine
 #
-# Two limits make a device, and you measured both in lesson 01. Here the model is a small one, SmolLM2-135M, in 32 bits. You run only its *skeleton*, which the folded cell builds: all matrix products of one token, in their true shapes and with random weights, but no attention and no text. This takes about 6 seconds.
+# Two limits describe a device, and you measured both in lesson 01. Here the model is a small one, SmolLM2-135M, in 32 bits. You run only its *skeleton*, which the folded cell builds: all matrix products of one token, in their true shapes and with random weights, but no attention and no text. This takes about 6 seconds.
 
 
 # %% tags=["hide-input"]
@@ -859,8 +859,10 @@ for users, found in by_users.items():
     speed = f"{found.tokens_per_s_per_user:.0f}"
     lines.append((f"{users}", f"{usd_in:.4f}", f"{usd_out:.3f}", f"{usd_out / usd_in:.0f}", speed))
 print(aligned(lines))
-print(f"\nprice lists since 2023: out / in is {median(ratios):.1f} in the median,")
-print(f"{np.percentile(ratios, 90):.0f} or more in one of ten rows, and 1 in {ratios.count(1)} of {len(ratios)} rows")
+print(
+    f"\nprice lists since 2023: out / in is {median(ratios):.1f} in the median, {np.percentile(ratios, 90):.0f} or more in one of ten,"
+)
+print(f"and {ratios.count(1)} of {len(ratios)} rows have one price for both")
 
 # %% [markdown]
 # The last column is the other side of the bargain: on one machine, cheap tokens are slow tokens. And 22 of 158 rows of the price lists, all of open models but one, have the same price in both directions: a list price is a decision, not a cost.
@@ -1087,7 +1089,7 @@ reveal("13.f", answers[0 if many < 1 else 1 if many < 0.9 * alone else 2])
 
 # %% name="fig-draft" tags=["hide-input"]
 def draw_draft():
-    figure, axes = plt.subplots(figsize=(8, 3.9))
+    figure, axes = plt.subplots(figsize=(8, 3.6))
     looks = {0.8: ("blue", "o", "-"), 0.6: ("orange", "s", "--"), 0.4: ("vermillion", "D", "-.")}
     users = (1, 4, 16, 64, 128, 256, 512)
     for acceptance, (colour, marker, line) in looks.items():
@@ -1130,7 +1132,7 @@ claim("slower than without a draft", holds=draft_gain(256, 0.6) < 1 < draft_gain
 # %% [markdown]
 # ### Try it
 #
-# Change the model, the device, the lengths and the bits. Watch which limit each step waits for, what fits, and what it costs. The panel starts where the rows of the engine were measured; elsewhere it tells you that it extrapolates.
+# Change the model, the device, the lengths and the bits. Watch what each step waits for, what fits into memory, and how much it costs. The panel starts inside the range of the engine's measured rows; outside it, the panel says that it extrapolates.
 
 # %% name="out-calculator" tags=["widget"]
 calculator(
@@ -1311,7 +1313,7 @@ def draw_load(bits, most):
     left.set(ylabel="output tokens per second", ylim=(0, 8500))
     right.set(ylabel="wait of a user, in s", yscale="log", ylim=(0.002, 20000))
     right.minorticks_off()
-    right.legend(fontsize=13, loc="upper right")
+    right.legend(fontsize=13, loc="upper right", frameon=True, framealpha=1)
     return figure
 
 
@@ -1545,7 +1547,7 @@ def draw_prices():
         )
     axes.set(
         yscale="log",
-        ylabel="USD per million tokens, 4 in : 1 out",
+        ylabel="USD per million, 4 in : 1 out",
         ylim=(0.02, 1500),
         yticks=(0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
     )
@@ -1681,9 +1683,9 @@ def draw_axes():
         marker="o",
         color="black",
     )
-    cheaper.set(yscale="log", ylabel="USD per million tokens, 4 in : 1 out", ylim=(0.015, 1000))
-    faster.set(yscale="log", ylabel="output tokens per second, one user")
-    better.set(ylabel="best MMLU score on sale, in %")
+    cheaper.set(yscale="log", ylabel="USD per million tokens", ylim=(0.015, 1000))
+    faster.set(yscale="log", ylabel="tokens/s, one user")
+    better.set(ylabel="best MMLU score, in %")
     cheaper.legend(fontsize=12)
     for axes in figure.axes:
         axes.set_xlim(date(2023, 1, 1), date(2027, 1, 1))
@@ -1730,6 +1732,10 @@ print(aligned(lines))
 
 # %% tags=["solution-only"]
 claim("4.1 times, with an interval of 3.1 to 5.6", fit.times_per_year, fit.low_times, fit.high_times)
+claim(
+    "4.1 times per year (95% interval 3.1 to 5.6)",
+    fit.times_per_year, None, fit.low_times, fit.high_times, page="slides/13_llm_cost.md",
+)  # fmt: skip
 by_level = {(one.test, one.level): one for one in prices.EPOCH_2025}
 agree = []
 for (test, level), name in OURS.items():
