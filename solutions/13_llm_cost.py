@@ -1733,7 +1733,7 @@ print(aligned(lines))
 # %% tags=["solution-only"]
 claim("4.1 times, with an interval of 3.1 to 5.6", fit.times_per_year, fit.low_times, fit.high_times)
 claim(
-    "4.1 times per year (95% interval 3.1 to 5.6)",
+    "4.1 times cheaper per year (95% interval 3.1 to 5.6)",
     fit.times_per_year, None, fit.low_times, fit.high_times, page="slides/13_llm_cost.md",
 )  # fmt: skip
 by_level = {(one.test, one.level): one for one in prices.EPOCH_2025}
@@ -1864,7 +1864,7 @@ progress()
 #
 # <details><summary>Answer</summary>
 #
-# A token leaves 2 · 32 · 32 · 128 numbers of 2 bytes: 524,288 bytes. 4000 tokens are 2.1 GB. A decoded token takes 14 GFLOP for the weights and 2 · 32 · 2 · 4000 · 32 · 128 = 2.1 GFLOP for the look back, 16.1 in all. So no batch exceeds 16.1 / 2.1 = 7.7 FLOPs per byte. With 8 KV heads (and 32 query heads) the cache is a quarter, 0.52 GB, and the limit is 31. Both are far below the ridge of 300: with caches like these, decode never waits mostly for arithmetic.
+# A token leaves 2 · 32 · 32 · 128 numbers of 2 bytes: 524,288 bytes. 4000 tokens are 2.1 GB. A decoded token takes 14 GFLOP for the weights and 2 · 32 · 2 · 4000 · 32 · 128 = 2.1 GFLOP for the look back, 16.1 in all. So no batch exceeds 16.1 / 2.1 = 7.7 FLOPs per byte. With 8 KV heads (and 32 query heads) the cache is a quarter, 0.52 GB, and the limit is 31. Both are far below the ridge of 300: by the formula of section 2, such a step waits for memory at every batch size.
 # </details>
 #
 # **3.** A device rents for 3.60 USD per hour. A decode step for 64 users takes 12 ms. What does a million output tokens cost, without the prompts? At a price of 1 USD per million, for which share of the time does the machine have to be busy to pay its rent?
