@@ -12,7 +12,7 @@
 # 3. say from measurements when zeros save bytes, when they save time, and when they save nothing.
 #
 # The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
-# run everything, and come back. Code that only draws is folded: one click on the dots shows it.
+# run everything, and come back. Code that only draws is folded: one click shows it.
 
 # %%
 import copy

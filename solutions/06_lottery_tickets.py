@@ -17,7 +17,7 @@
 # 3. explain what rewinding is, what the search costs, and what such a study does not show.
 #
 # The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
-# run everything, and come back. Code that only draws is folded: one click on the dots shows it.
+# run everything, and come back. Code that only draws is folded: one click shows it.
 
 # %%
 import tempfile

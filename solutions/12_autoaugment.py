@@ -197,7 +197,7 @@ check("12.2")
 # </details>
 
 # %% [markdown]
-# Before any search, train three children for comparison. One is trained without augmentation. One is trained with TrivialAugment, which draws any operation at any strength for each picture. The last one has an *oracle*: the policy that the task was made from. Training takes about 10 seconds.
+# Before any search, train three children for comparison. One is trained without augmentation. One is trained with TrivialAugment, which draws any operation at any strength for each picture. The last one has an *oracle*: the policy that the task was made from. Training takes about 5 seconds.
 
 # %%
 predict(

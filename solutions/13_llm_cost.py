@@ -12,7 +12,7 @@
 # 2. say what a batch, fewer bits, more devices and a draft model make cheaper, and what they do not;
 # 3. compare an estimate with published measurements, and a price with what a token costs to make.
 #
-# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. Code that only draws is folded: one click on the dots shows it.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. Code that only draws is folded: one click shows it.
 
 # %%
 import textwrap
