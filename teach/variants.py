@@ -10,6 +10,8 @@ from teach.compare import difference
 from teach.exercise import FLOAT32_TOLERANCE, Symptom
 from teach.plain import plain
 
+_NONE = object()  # the value of a variant that raises; a variant may also return None
+
 
 def variants(
     says: str, *wrong: Callable[..., Any], item: int | None = None, rtol: float = FLOAT32_TOLERANCE
@@ -30,7 +32,7 @@ def variants(
             return False
         values = (_value(one, arguments) for one in wrong)
         return any(
-            not _differ(mine, value if item is None else value[item], rtol) for value in values if value is not None
+            not _differ(mine, value if item is None else value[item], rtol) for value in values if value is not _NONE
         )
 
     return Symptom(shows, says, wrong)
@@ -41,7 +43,7 @@ def _value(one: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         by_name = set(arguments) <= set(inspect.signature(one).parameters)
         return plain(one(**arguments) if by_name else one(*arguments.values()))
     except Exception:  # one variant may divide by zero where another does not
-        return None
+        return _NONE
 
 
 def _differ(one: Any, other: Any, rtol: float) -> bool:
