@@ -113,7 +113,7 @@ def is_accepted(rewrite):
 # %% [markdown]
 # ## 1 Where elements lie
 #
-# Here is the matrix product in its plainest form. A *nest* prints as the loops that it stands for.
+# Here is the matrix product in its plainest form. The library calls it a *nest*, and prints it as loops.
 
 # %% name="out-naive"
 print(matmul(4, 8, 2))
@@ -197,7 +197,7 @@ check("9.2")
 # %%
 predict(
     "9.a",
-    "A matrix product of 256 x 256 x 256, in all six orders of its loops. How many times as long as the fastest does the slowest take?",
+    "A matrix product of 256 x 256 x 256 runs in all six orders of its loops. How many times as long as the fastest order does the slowest take?",
     unit="times",
 )
 
@@ -208,8 +208,6 @@ predict(
 L1 = Cache(32 * 1024, ways=8)
 L2 = Cache(1024 * 1024, ways=16)
 ORDERS = ("m k n", "k m n", "m n k", "n m k", "n k m", "k n m")
-
-
 orders = {size: {order: in_order(order, size) for order in ORDERS} for size in (256, 48)}
 order_times = {size: race(nests) for size, nests in orders.items()}
 order_misses = {
@@ -261,7 +259,7 @@ with hold("9.a"):
         print(f"{order:<16}{cells}")
 
 # %% [markdown]
-# Look at 48 first. Hardly any access misses, in any order, and yet the two orders that end with `k` are slow. Their innermost loop adds to one element of C again and again, and each sum has to wait for the sum before it: this is **a chain**. So misses are not the only reason to be slow.
+# Look at 48 first. No order has more than a few misses there, and yet the two orders that end with `k` are slow. Their innermost loop adds to one element of C again and again, and each sum has to wait for the sum before it: this is **a chain**. So misses are not the only reason to be slow.
 #
 # Now compare the orders that end with `n` with those that end with `m`. For 48 they are about equal. For 256 the orders that walk down columns have two misses in each step, and only now are they slow. The
 # instructions are the same and only the addresses differ, so the reason is memory: the caches, and perhaps also the page tables (the *TLB*). Section 4 changes nothing but the length of the rows.
@@ -621,13 +619,13 @@ chain_times = race(chains)
 
 # %% name="out-fusion" tags=["hide-input"]
 print(chains["fused"], "\n")
-print("a million elements     MiB moved, each    time")
+print("a million elements     bytes per element   time")
 for name, one in chains.items():
     moved = count(one, L1)[0].moved_bytes / 2**20
-    print(f"{name:<23}{moved:9.1f}      {chain_times[name]}")
+    print(f"{name:<23}{moved:17.1f}   {chain_times[name]}")
 
 # %% [markdown]
-# Fused, T is still written to memory, since it is an array. Only when `compute_at` shrinks it to the one element that is needed do its bytes disappear altogether. Next is the softmax of each row of a matrix: six loops, fused into one over the
+# Fused, T is still written to memory, since it is an array. Its bytes disappear altogether only when `compute_at` shrinks it to the one element that is needed. Next is the softmax of each row of a matrix: six loops, fused into one over the
 # rows.
 
 # %%
@@ -645,7 +643,7 @@ for name, one in softmaxes.items():
     print(f"{name:<22}{count(one, L1)[0].moved_bytes / 1e6:10.1f}      {softmax_times[name]}")
 
 # %% [markdown]
-# Compare the two columns, and mind the spread. Far fewer bytes do not have to mean much less time. Where does the time go? Here is each of the loops alone:
+# Compare the two columns, and mind the spread. Far fewer bytes do not always mean much less time. Where does the time go? Here is each of the loops alone:
 
 # %% name="out-softmax-parts"
 inner = "for a in range(256):\n    for c in range(2048):\n        "
@@ -665,11 +663,11 @@ print(aligned([(name, str(time)) for name, time in part_times.items()]))
 moved = {name: count(one, L1)[0].moved_bytes for name, one in {**chains, **softmaxes}.items()}
 part_s = {name: time.median_s for name, time in part_times.items()}
 claim(
-    "Only when `compute_at` shrinks it to the one element that is needed do its bytes disappear altogether",
+    "Its bytes disappear altogether only when `compute_at` shrinks it to the one element that is needed",
     holds=moved["fused, T never stored"] < 12.01 * 2**20 and moved["fused"] > 19 * 2**20,  # X in, Y in and out
 )
 claim(
-    "Far fewer bytes do not have to mean much less time",
+    "Far fewer bytes do not always mean much less time",
     holds=(
         moved["fused by rows"] < 0.7 * moved["six loops"]
         and min(softmax_times["fused by rows"].times_s) > 0.75 * min(softmax_times["six loops"].times_s)
@@ -689,7 +687,7 @@ claim(
 # %% [markdown]
 # ## 4 When a cache is unlucky
 #
-# A cache cannot search all of its lines for an address. So it is divided into **sets**, and each line may go to one set only: the number of the line modulo the number of sets. In a cache with 8 *ways*, a set has room for 8 lines. If a ninth line of the same set is needed, one of them has to go, even
+# A cache cannot search all of its lines for an address. So it is divided into **sets**, and each line may go to one set only: the number of the line modulo the number of sets. In a cache with 8 *ways*, a set has room for 8 lines. If a ninth line of the same set is needed, one of the eight has to go, even
 # if the rest of the cache is empty: the next access to it is a **conflict** miss. (The other two of the "three C's" are *cold*, the first use of a line, and *capacity*, no room in the cache as a whole.)
 #
 # By hand: rows of 128 bytes, lines of 64 bytes, 4 sets. The 4 elements of a column are in lines 0, 2, 4 and 6. Modulo 4, these are sets 0, 2, 0 and 2. So two lines compete for set 0 and two for set 2, and sets 1 and 3 stay empty.
@@ -958,7 +956,7 @@ with hold("9.e"):
         print(f"{row}{start_s / time.median_s:8.1f}  {time}")
 
 # %% [markdown]
-# The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit remove nearly all of the other misses, and hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as `m k n`. A block in registers is faster again. Packing removes more misses; the clock says whether the copy pays. And the compiler? At `-O3`
+# The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit remove nearly all of the other misses, but save hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as `m k n`. A block in registers is faster again. Packing removes more misses; the clock says whether the copy pays. And the compiler? At `-O3`
 # it must assume that a store to C may change A or B. With the promise of `restrict` it is many times as fast, from the same loops. The block in registers is faster still.
 
 # %% tags=["solution-only"]
@@ -968,7 +966,7 @@ claim(
     holds=(0.9 < 16 * path_misses["m k n"] / path_misses["m n k, as written"] < 1.1 and path_s["m k n"] < start_s),
 )
 claim(
-    "Tiles that fit remove nearly all of the other misses, and hardly any time",
+    "Tiles that fit remove nearly all of the other misses, but save hardly any time",
     holds=(
         path_misses["tiled, B padded"] < 0.1 * path_misses["m k n"]
         and path_s["tiled, B padded"] > 0.7 * path_s["m k n"]
@@ -1080,7 +1078,7 @@ check("9.7")
 # </details>
 
 # %% [markdown]
-# > **Takeaway.** Vectors are the largest step from naive to fast, and registers the next: a number that stays in a register is not loaded again.
+# > **Takeaway.** A loop becomes fast when one instruction works on many numbers, and when the numbers stay in registers instead of being loaded again.
 
 # %% [markdown]
 # ## 6 Let the machine search
@@ -1156,7 +1154,7 @@ show(
 # %% [markdown]
 # ## Where it stops working
 #
-# - **Fewer misses do not always mean less time.** Tiling removed nearly all misses of `m k n`, and hardly any time.
+# - **Fewer misses do not always mean less time.** Tiling removed nearly all misses of `m k n`, but saved hardly any time.
 # - **Fewer loads do not mean fewer misses.** Vector loads save most *references*, but they fetch just as many lines. The block in registers does fetch fewer.
 # - **The model is only a model.** The simulated cache fetches nothing ahead of time; your processor does. The simulation knows sets and lines, but no page tables.
 # - **A schedule belongs to one machine and one size.** This is why libraries are tuned for each.
@@ -1247,7 +1245,7 @@ claim("The block in registers does fetch fewer", holds=path_misses["C in registe
 claim("turn a naive matrix product into one that is many times faster", holds=path_s[best] < start_s / 10)
 claim("make a naive matrix product many times faster", holds=path_s[best] < start_s / 10, page="README.md")
 claim(
-    "Tiling takes nearly all misses away, and hardly any time. Vectors are the largest step.",
+    "Tiling removes nearly all misses, but saves hardly any time. Vectors are the largest step.",
     holds=path_misses["tiled, B padded"] < 0.1 * path_misses["m k n"]
     and path_s["tiled, B padded"] > 0.7 * path_s["m k n"]
     and steps["vectorized"] == max(steps.values()),
@@ -1269,7 +1267,7 @@ claim(
     page="slides/09_loops.md",
 )
 claim(
-    "with padded rows it is close to the fast ones",
+    "with padded rows it is close to the fast orders",
     holds=pair_ns["256 + 16 floats"] < 2 * 1e9 * max(times_256["m k n"], times_256["k m n"]) / 256**3,
     page="slides/09_loops.md",
 )
