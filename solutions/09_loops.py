@@ -59,7 +59,7 @@ figures.use_style()
 # %% [markdown]
 # The C compiler of your machine compiles the loops of this lesson. Without a compiler the lesson runs too, with `nan` for what could not be measured. (`python3 course.py lab` installs a compiler if your machine has none.)
 #
-# The next cell is folded. It has four helpers: `race` compiles nests and times them in turns, `count` simulates what caches see of a nest, `in_order` makes a square product with its loops in a given order, and `is_accepted` says whether the library allows a rewrite.
+# The next cell, which is folded, defines helpers: `race` times compiled nests in turns, `count` simulates caches, `in_order` makes a product with its loops in a given order, and `is_accepted` says whether the library allows a rewrite.
 
 # %% tags=["hide-input"]
 try:
@@ -73,10 +73,19 @@ except native.NoCompiler as error:
 NOTHING = SimpleNamespace(misses=np.nan, references=np.nan, moved_bytes=np.nan)
 
 
+class NotTimed:
+    """Stands for a time where there is no compiler."""
+
+    times_s, median_s, low_s, high_s = (np.nan,), np.nan, np.nan, np.nan
+
+    def __str__(self):
+        return "nan ms"
+
+
 def race(nests, flags=("-O1",), repeats=5, others=(), restrict=()):
     """The time of each nest, compiled and run in turns: {name: Latency}. `others` are calls to be timed with them."""
     if not HAS_COMPILER:
-        return {name: measure.Latency((np.nan,)) for name in (*nests, *dict(others))}
+        return {name: NotTimed() for name in (*nests, *dict(others))}
     calls = {}
     for name, one in nests.items():
         own = flags[name] if isinstance(flags, dict) else flags
@@ -154,7 +163,7 @@ check("9.1")
 # </details>
 
 # %% [markdown]
-# Memory is slow: while the processor waits for one number, it could do hundreds of additions. So a number is never fetched alone. A whole **line** comes with it: on most processors 64 adjacent bytes, or 16 floats. The line stays in a small fast memory, the **cache**. If the number that you need is there, the access is a *hit*; if not, it is a *miss*. When the cache is full, the line that has gone unused
+# Memory is slow: while the processor waits for one number, it could do hundreds of additions. So a number is never fetched alone. A whole **line** comes with it: on most processors 64 adjacent bytes, or 16 floats. The line stays in a small fast memory, the **cache**. If the number is there, the access is a *hit*, otherwise a *miss*. When the cache is full, the line that has gone unused
 # for the longest time is dropped (real caches come close to this rule).
 #
 # If you walk along the rows of a matrix, each line is fetched once and used 16 times. If you walk down a column, every step needs another line. Are these lines still in the cache when you come to the next column? By hand, with 4 elements per line: 8 rows and 8 columns are 64 elements in 16 lines. A cache of 8 lines holds one line of each row, so each line is fetched once: 16
@@ -264,7 +273,7 @@ with hold("9.a"):
 # Now compare the orders that end with `n` with those that end with `m`. For 48 they are about equal. For 256 the orders that walk down columns have two misses in each step, and only now are they slow. The
 # instructions are the same and only the addresses differ, so the reason is memory: the caches, and perhaps also the page tables (the *TLB*). Section 4 changes nothing but the length of the rows.
 #
-# Watch it happen in a tiny cache. Move the slider or press play. Then change the order in the cell and run it again.
+# Watch it happen in a tiny cache: move the slider or press play. Then change the order in the cell.
 
 # %% name="fig-animation" tags=["widget"]
 tiny = Cache(256, ways=2, line_bytes=32)  # 8 lines of 8 floats
@@ -393,7 +402,7 @@ predict(
 )
 
 # %% [markdown]
-# To **skew** a loop by an outer one means that it starts one step later in each iteration of the outer loop. The order of the iterations does not change, but the counter does: here `j.s = j + i`. Let the library judge both rewrites:
+# To **skew** a loop by an outer one means that it starts one step later in each iteration of the outer loop. The order of the iterations does not change, but the counter does: here `j.s = j + i`.
 
 # %%
 even = gauss_seidel(7, 7)  # 6 iterations in each loop
@@ -428,7 +437,7 @@ questions = {
     "parallel k in the product": lambda: matmul(8, 8, 8).parallelize("k"),
 }
 legal = {name: is_accepted(rewrite) for name, rewrite in questions.items()}
-print(aligned([(name, "legal" if yes else "refused") for name, yes in legal.items()]))
+print(aligned([(name, "legal" if yes else "refused") for name, yes in legal.items()], left=(0, 1)))
 
 # %% tags=["solution-only"]
 from teach import claim
@@ -464,7 +473,7 @@ claim(
 # ## 3 Tiles and fused loops
 #
 # In the order `m k n`, one row of C and one row of B are used in full before the next `k`. Each `m` reads all of B. If B does not fit into the cache, it is fetched again for each `m`: 256 times. **Tiling** works on a small block at a
-# time instead. Split all three loops, and move the inner parts inside. While a block of A, a block of B and a block of C are in the cache, all the work on them is done.
+# time instead. Split all three loops, and move the inner parts inside. While one block each of A, B and C is in the cache, all the work on them is done.
 
 # %% name="out-tiled"
 print(in_order("m k n", 64).tile("m k n", 16))
@@ -570,7 +579,7 @@ show(
 
 # %% [markdown]
 # When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since less work is done with each tile that is fetched. The best tile may be larger than the rule says: in this order only the tile of B must stay, while A and C need one row at a time. The rule is a safe
-# start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32 (section 4 explains why).
+# start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32 (section 4).
 #
 # How much is there to gain? In any order of its multiply-adds, an n x n x n product moves, for large n, at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S of them (Hong and Kung 1981; the 2 is due to Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
 # $\sqrt 3 = 1.7$ times as many. By hand, for n = 96 in 8 KiB, S = 2048: 39,100 numbers, or 0.0028 lines per multiply-add.
@@ -605,7 +614,7 @@ claim(
 claim("39,100 numbers, or 0.0028 lines per multiply-add", 2 * 96**3 / 2048**0.5, bound_lines)
 
 # %% [markdown]
-# The other way to keep data close is **fusion**. Take two nests, one after the other, where the second reads an array that the first has written: by then the array may be gone from the cache. Fused, each iteration does both. A deep learning
+# The other way to keep data close is **fusion**. The second of two nests reads an array that the first has written: by then the array may be gone from the cache. Fused, each iteration does both. A deep learning
 # compiler fuses a scale, a shift and a ReLU in this way:
 
 # %%
@@ -690,7 +699,7 @@ claim(
 # A cache cannot search all of its lines for an address. So it is divided into **sets**, and each line may go to one set only: the number of the line modulo the number of sets. In a cache with 8 *ways*, a set has room for 8 lines. If a ninth line of the same set is needed, one of the eight has to go, even
 # if the rest of the cache is empty: the next access to it is a **conflict** miss. (The other two of the "three C's" are *cold*, the first use of a line, and *capacity*, no room in the cache as a whole.)
 #
-# By hand: rows of 128 bytes, lines of 64 bytes, 4 sets. The 4 elements of a column are in lines 0, 2, 4 and 6. Modulo 4, these are sets 0, 2, 0 and 2. So two lines compete for set 0 and two for set 2, and sets 1 and 3 stay empty.
+# By hand: rows of 128 bytes, lines of 64 bytes, 4 sets. The 4 elements of a column are in lines 0, 2, 4 and 6. Modulo 4: sets 0, 2, 0 and 2. So two lines compete for set 0, two for set 2, and sets 1 and 3 stay empty.
 
 # %% [markdown]
 # ### Exercise 9.6 - Lines that compete for one set (8 min)
@@ -725,7 +734,7 @@ check("9.6")
 # </details>
 
 # %% [markdown]
-# Rows of 512 doubles are 4096 bytes, or 64 lines. A cache with 64 sets puts a whole column into *one* of them. With 8 columns of padding, a row is 65 lines long, and the lines of a column are spread over all sets. The next cell walks down the columns of a square matrix, for sizes around a power of two, and measures the time per element:
+# Rows of 512 doubles are 4096 bytes, or 64 lines. A cache with 64 sets puts a whole column into *one* of them. With 8 columns of padding, a row is 65 lines long, and the lines of a column are spread over all sets. Now time a walk down the columns of square matrices, for sizes around a power of two:
 
 
 # %%
@@ -768,7 +777,7 @@ show(
 )
 
 # %% [markdown]
-# In the simulation one size stands out, although its neighbours have nearly as many elements. Does your machine agree? (Its second cache may have another size.) Which of the three kinds are the misses?
+# In the simulation one size stands out, although its neighbours have nearly as many elements. Does your machine agree? (Its second cache may have another size.) Of which kind are the misses?
 
 # %%
 WALKS = ((256, L1), (512, L1), (512, L2)) if HAS_COMPILER else ((256, L1),)
@@ -798,7 +807,7 @@ predict(
 )
 
 # %% [markdown]
-# The first of the next cells is folded: it writes the product as a nest. The second takes about 8 seconds.
+# This takes about 8 seconds.
 
 
 # %% tags=["hide-input"]
@@ -1027,7 +1036,7 @@ show(
 )
 
 # %% [markdown]
-# Legal rewrites preserve the result, and one run checks this: the next cell compares all schedules with a product in double precision, on the same random matrices. After it comes the heart of the fast schedule, in C: it is short enough to read.
+# Legal rewrites preserve the result, and one run checks this: it compares all schedules with a product in double precision, on the same random matrices. The heart of the fast schedule, in C, is short enough to read:
 
 # %% name="out-same"
 a, b, c = (matrix.numpy() for matrix in matrices)
@@ -1044,7 +1053,7 @@ print(to_c(heart).split("void matmul")[-1])
 # %% [markdown]
 # ### Exercise 9.7 - Ten times faster (15 min)
 #
-# Write a schedule that makes a product at least ten times as fast as the naive order, on one core. Your function takes the nest and returns the rewritten nest. It is tried on `matmul(64, 128, 128)` and on `matmul(128, 192, 128)`. Each is timed in turns
+# Write a schedule that makes a product at least ten times as fast as the naive order, on one core. It is tried on `matmul(64, 128, 128)` and on `matmul(128, 192, 128)`. Each is timed in turns
 # with the naive order, and the fastest of several runs counts; a close result is timed again. The nest must still compute `C += A @ B`. (Where nothing can be compiled, and when notebooks are graded, the model of the core judges instead of the clock.)
 
 
@@ -1083,7 +1092,7 @@ check("9.7")
 # %% [markdown]
 # ## 6 Let the machine search
 #
-# Tile sizes, orders, unrolled loops, vectorized loops: there are too many schedules to try them all. So a search samples them. A *model* ranks many schedules, and only the best few are timed: the model is the guide, the clock is the judge. Random search is the control: evolution, which
+# There are too many tile sizes, orders, unrolled and vectorized loops to try all schedules. So a search samples them. A *model* ranks many schedules, and only the best few are timed: the model is the guide, the clock is the judge. Random search is the control: evolution, which
 # changes and mixes the best schedules so far, gets the same number of trials. This takes about 20 seconds.
 
 # %% name="run-search"
