@@ -520,8 +520,11 @@ predict(
     choices=("8 x 8 x 8", "16 x 16 x 16", "32 x 32 x 32", "48 x 48 x 48", "no tiles"),
 )
 
+# %% [markdown]
+# Simulate these tiles and a few more in caches of four sizes, and do the same for rows of 128 floats. This takes about 4 seconds.
 
-# %%
+
+# %% name="run-tiles"
 def tiled(size, side):
     naive = in_order("m k n", size)
     return naive if side == size else naive.tile("m k n", side)
@@ -531,8 +534,7 @@ SIDES = {96: (4, 8, 16, 24, 32, 48, 96), 128: (4, 8, 16, 32, 64, 128)}
 KIBIBYTES = (4, 8, 16, 256)
 tile_misses = {
     (kib, size, side): count(tiled(size, side), Cache(kib * 1024, ways=8))[0].misses / size**3
-    for size, sides in SIDES.items()
-    for side in sides
+    for size, side in tqdm([(size, side) for size, sides in SIDES.items() for side in sides], desc="tiles")
     for kib in KIBIBYTES
 }
 
@@ -734,10 +736,10 @@ check("9.6")
 # </details>
 
 # %% [markdown]
-# Rows of 512 doubles are 4096 bytes, or 64 lines. A cache with 64 sets puts a whole column into *one* of them. With 8 columns of padding, a row is 65 lines long, and the lines of a column are spread over all sets. Now time a walk down the columns of square matrices, for sizes around a power of two:
+# Rows of 512 doubles are 4096 bytes, or 64 lines. A cache with 64 sets puts a whole column into *one* of them. With 8 columns of padding, a row is 65 lines long, and the lines of a column are spread over all sets. Now time a walk down the columns of square matrices, for sizes around a power of two. This takes about 3 seconds.
 
 
-# %%
+# %% name="run-walks"
 def column_walk(size, padding=0):
     down = nest("for j in range(n):\n    for i in range(n):\n        s[i] += A[i, j]", n=size, dtype="f64")
     return down.pad("A", axis=1, elements=padding) if padding else down
@@ -1119,13 +1121,13 @@ for name, seed in tqdm(RUNS if HAS_COMPILER else (), desc="searches"):
     # the model ranks 24, the clock judges the best 4 of them
     search = SEARCHES[name]
     found[name, seed] = search(goal, trials=24, seed=seed, cost=predicted_s, measure=judge_s, finalists=4)
+tried = {trial.nest for one in found.values() for trial in one.trials}
+tried = sorted((one for one in tried if predicted_s(one) < np.inf), key=predicted_s)
+some = {*(one.best.nest for one in found.values()), *tried[::5]}
+goal_times = race({"naive": goal} | {one: one for one in some}, FAST)
 
 # %% name="out-search" tags=["hide-input"]
 winners = {key: one.best.nest for key, one in found.items()}
-tried = {trial.nest for one in found.values() for trial in one.trials}
-tried = sorted((one for one in tried if predicted_s(one) < np.inf), key=predicted_s)
-some = {*winners.values(), *tried[::5]}
-goal_times = race({"naive": goal} | {one: one for one in some}, FAST)
 print("24 trials each          predicted    measured")
 for (name, seed), one in winners.items():
     print(f"{name:<14}seed {seed}{1e3 * predicted_s(one):>10.3f} ms    {goal_times[one]}")
