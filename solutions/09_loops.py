@@ -1,19 +1,17 @@
 # %% [markdown]
 # # Why does the order of loops matter?
 #
-# Lesson 09 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+# Lesson 09 · {minutes} · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# A matrix product is three loops. They can stand in six orders, and all six do the same multiplications and get the same result. One of
-# them takes several times as long as another. This lesson finds a fast order, and proves
-# that the computation is still the same.
+# A matrix product is three nested loops. They can be nested in six orders. All six do the same multiplications and return the same result, but one of them takes several times as long as another. This lesson finds a fast order
+# and proves that it still computes the same product.
 #
 # **You will be able to**
-# 1. say from a loop nest which accesses miss in a cache, and check it by simulation and by the clock;
-# 2. say whether a new order of loops is legal, from the dependences;
-# 3. turn a naive matrix product into one that is many times faster, step by step, and say what each step was good for.
+# 1. say which accesses of a loop nest miss in a cache, and check it by simulation and by the clock;
+# 2. say from the dependences whether a new order of loops is legal;
+# 3. turn a naive matrix product into one that is many times faster, step by step, and say what each step gained.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
-# run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
 
 # %%
 import textwrap
@@ -23,8 +21,10 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from mini_lib import measure, native
+from mini_lib.columns import aligned
 from mini_lib.loops import (
     Cache,
     IllegalRewrite,
@@ -51,16 +51,17 @@ from mini_lib.loops import (
     to_c,
     trace,
 )  # fmt: skip
-from teach import animate, check, explore, figures, ledger, log_of, predict, progress, reveal, show
+from teach import animate, check, explore, figures, hold, ledger, log_of, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core
 figures.use_style()
 
 # %% [markdown]
-# The loops of this lesson are compiled by the C compiler of your machine. If there is none, all runs as well, and `nan` stands for what could not be
-# measured. (`python3 course.py lab` brings a compiler along where there is none.)
+# The C compiler of your machine compiles the loops of this lesson. Without a compiler the lesson runs too, with `nan` for what could not be measured. (`python3 course.py lab` installs a compiler if your machine has none.)
+#
+# The next cell, which is folded, defines helpers: `race` times compiled nests in turns, `count` simulates caches, `in_order` makes a product with its loops in a given order, and `is_accepted` says whether the library allows a rewrite.
 
-# %%
+# %% tags=["hide-input"]
 try:
     print("compiler:", native.find_compiler().version)
     FAST = ("-O1", *native.native_flags()[1:])  # -O1, for this machine's own vector instructions
@@ -72,40 +73,65 @@ except native.NoCompiler as error:
 NOTHING = SimpleNamespace(misses=np.nan, references=np.nan, moved_bytes=np.nan)
 
 
+class NotTimed:
+    """Stands for a time where there is no compiler."""
+
+    times_s, median_s, low_s, high_s = (np.nan,), np.nan, np.nan, np.nan
+
+    def __str__(self):
+        return "nan ms"
+
+
 def race(nests, flags=("-O1",), repeats=5, others=(), restrict=()):
     """The time of each nest, compiled and run in turns: {name: Latency}. `others` are calls to be timed with them."""
     if not HAS_COMPILER:
-        return {name: measure.Latency((np.nan,)) for name in (*nests, *dict(others))}
+        return {name: NotTimed() for name in (*nests, *dict(others))}
     calls = {}
     for name, one in nests.items():
         own = flags[name] if isinstance(flags, dict) else flags
         compiled = compile_nest(one, flags=own, restrict=name in restrict)
         calls[name] = compiled.prepare(**random_arguments(one, seed=0)).run
-    return measure.compare_latency({**calls, **dict(others)}, repeats=repeats, warmup=1)
+    with tqdm(total=2 * repeats + 1, desc="timing", leave=False) as bar:  # the bar moves between the calls, untimed
+        turns = {**calls, **dict(others), "bar": bar.update}
+        times = measure.compare_latency(turns, repeats=repeats, warmup=1)
+    return {name: time for name, time in times.items() if name != "bar"}
 
 
 def count(one, *caches):
-    """What each cache sees of a nest. Without a compiler only of a small one."""
+    """What each cache sees of a nest. Without a compiler, only of a small one."""
     if not HAS_COMPILER and count_accesses(one) > 100_000:
         return (NOTHING,) * len(caches)
     return misses(one, *caches)
 
 
+def in_order(order, size):
+    """The square product of this size with its loops in an order such as "m k n"."""
+    naive = matmul(size, size, size)
+    return naive if order == "m n k" else naive.reorder(order)
+
+
+def is_accepted(rewrite):
+    """Whether the library carries out a rewrite. It refuses one that would change what is computed."""
+    try:
+        rewrite()
+    except IllegalRewrite:
+        return False
+    return True
+
+
 # %% [markdown]
 # ## 1 Where elements lie
 #
-# The matrix product, as small as can be. A *nest* prints as the loops that it is.
+# Here is the matrix product in its plainest form. The library calls it a *nest*, and prints it as loops.
 
 # %% name="out-naive"
 print(matmul(4, 8, 2))
 
 # %% [markdown]
-# Memory is one long row of bytes. A matrix is put into it row by row: next to `B[k, n]` lies `B[k, n + 1]`, and `B[k + 1, n]` lies a whole row
-# further on. The distance in elements that one step of an index makes is its **stride**: 1 for the column, the length of a row for the row. Empty elements after
-# each row are called **padding**.
+# Memory is one long row of bytes. A matrix is stored row by row: `B[k, n + 1]` follows `B[k, n]`, and `B[k + 1, n]` is a whole row further on. The **stride** of an index is the distance, in elements, that one step of the index moves: 1 for the column index, the length of a row for the row index. **Padding** is empty elements after
+# each row.
 #
-# By hand: rows of 8 floats of 4 bytes, no padding, the matrix starts at byte 1024. Element [2, 3] is 2 · 8 + 3 = 19 elements after the first, so at byte
-# 1024 + 19 · 4 = 1100.
+# By hand: rows of 8 floats of 4 bytes, no padding, and the matrix starts at byte 1024. Element [2, 3] is 2 · 8 + 3 = 19 elements after the first, so it is at byte 1024 + 19 · 4 = 1100.
 
 # %% [markdown]
 # ### Exercise 9.1 - Where does an element lie? (5 min)
@@ -115,7 +141,7 @@ print(matmul(4, 8, 2))
 def byte_address(i, j, columns, padding, element_bytes, base):
     """The address of element [i, j] of a matrix that is stored by rows.
 
-    columns: elements of a row; padding: empty elements after each row; base: the address of element [0, 0].
+    columns: elements in a row; padding: empty elements after each row; base: the address of element [0, 0].
     Returns a whole number of bytes.
     """
     ### BEGIN SOLUTION
@@ -129,20 +155,18 @@ check("9.1")
 # %% [markdown]
 # <details><summary>Hint 1: the idea</summary>
 #
-# How many elements lie in memory before this one? Then turn elements into bytes.
+# How many elements are in memory before this one? Then turn elements into bytes.
 # </details>
 # <details><summary>Hint 2: padding</summary>
 #
-# A row takes columns + padding elements, whether all are used or not.
+# Each row takes columns + padding elements, whether they are used or not.
 # </details>
 
 # %% [markdown]
-# Memory is far away: the processor could do hundreds of additions while it waits for one number. So a number is never fetched alone. A whole **line** comes, on most processors 64 bytes
-# that lie side by side, 16 floats, and stays in a small fast memory, the **cache**. If what you need is there, that is a *hit*. If not, a *miss*. When the cache is full, the line that was not used
-# for the longest time is dropped (real caches come close).
+# Memory is slow: while the processor waits for one number, it could do hundreds of additions. So a number is never fetched alone. A whole **line** comes with it: on most processors 64 adjacent bytes, or 16 floats. The line stays in a small fast memory, the **cache**. If the number is there, the access is a *hit*, otherwise a *miss*. When the cache is full, the line that has gone unused
+# for the longest time is dropped (real caches come close to this rule).
 #
-# Walk along the rows of a matrix, and each line is fetched once and used 16 times. Walk down a column, and every step needs another line. Are they still there when you
-# come to the next column? By hand, with 4 elements to a line: 8 rows and 8 columns are 64 elements in 16 lines. A cache of 8 lines holds one line of each row, so each line is fetched once: 16
+# If you walk along the rows of a matrix, each line is fetched once and used 16 times. If you walk down a column, every step needs another line. Are these lines still in the cache when you come to the next column? By hand, with 4 elements per line: 8 rows and 8 columns are 64 elements in 16 lines. A cache of 8 lines holds one line of each row, so each line is fetched once: 16
 # misses. A cache of 4 lines has dropped the first line long before the second column needs it: 64 misses.
 
 # %% [markdown]
@@ -151,10 +175,10 @@ check("9.1")
 
 # %% name="ex-9-2" tags=["exercise"]
 def column_misses(rows, columns, per_line, cache_lines):
-    """The misses of a walk down one column after the other, each element of the matrix read once.
+    """The misses of a walk down one column after another that reads each element of the matrix once.
 
-    per_line: elements of a line; it divides columns, and each row starts a new line.
-    cache_lines: lines that the cache holds, any lines; empty at first. Returns a whole number.
+    per_line: elements in a line; it divides columns, and each row starts a new line.
+    cache_lines: how many lines the cache holds, from anywhere; it is empty at first. Returns a whole number.
     """
     ### BEGIN SOLUTION
     if rows <= cache_lines:
@@ -173,59 +197,34 @@ check("9.2")
 # </details>
 # <details><summary>Hint 2: two cases</summary>
 #
-# If they are, each line is fetched once. If not, each access is a miss.
+# If they are, each line is fetched once. If not, every access is a miss.
 # </details>
 
 # %% [markdown]
-# Now the three loops. In the innermost loop, `k` walks down a column of B, `n` along rows of B and C, and `m` down columns of A and C.
+# Now the three loops. As the innermost loop, `k` walks down a column of B, `n` walks along rows of B and C, and `m` walks down columns of A and C.
 
 # %%
 predict(
     "9.a",
-    "A matrix product of 256 x 256 x 256, in all six orders of its loops. How many times as long as the fastest does the slowest take?",
+    "A matrix product of 256 x 256 x 256 runs in all six orders of its loops. How many times as long as the fastest order does the slowest take?",
     unit="times",
 )
 
 # %% [markdown]
-# We compile each order with `gcc -O1` or what you have, so that the loops run as they are written (section 5 shows what `-O3` does). Next to each time is what a simulated cache
-# says, 32 KiB in lines of 64 bytes, as in many processors. The same again for 48 x 48 x 48: there, all three matrices fit into the cache.
+# Each order is compiled with `gcc -O1`, or with the compiler that you have, so that the loops run as they are written (section 5 shows what `-O3` does). A simulated cache of 32 KiB with lines of 64 bytes, as in many processors, counts the misses. Then the same for 48 x 48 x 48, where all three matrices fit into the cache. This takes about 5 seconds.
 
-# %% name="out-orders"
+# %% name="run-orders"
 L1 = Cache(32 * 1024, ways=8)
 L2 = Cache(1024 * 1024, ways=16)
 ORDERS = ("m k n", "k m n", "m n k", "n m k", "n k m", "k n m")
-
-
-def in_order(order, size):
-    naive = matmul(size, size, size)
-    return naive if order == "m n k" else naive.reorder(order)
-
-
 orders = {size: {order: in_order(order, size) for order in ORDERS} for size in (256, 48)}
 order_times = {size: race(nests) for size, nests in orders.items()}
 order_misses = {
     size: {order: count(one, L1)[0].misses / size**3 for order, one in nests.items()} for size, nests in orders.items()
 }
-print("for each multiply-add  256 x 256 x 256         48 x 48 x 48")
-print("loops                misses        time     misses        time")
-for order in ORDERS:
-    cells = ""
-    for size in (256, 48):
-        time_ns = 1e9 * order_times[size][order].median_s / size**3
-        cells += f"{order_misses[size][order]:11.3f} {time_ns:8.2f} ns"
-    print(f"{order:<16}{cells}")
 
 
-# %%
-def ratio_of_extremes(times):
-    medians = [latency.median_s for latency in times.values()]
-    return max(medians) / min(medians)
-
-
-reveal("9.a", round(ratio_of_extremes(order_times[256]), 1))
-
-
-# %% name="fig-orders"
+# %% tags=["hide-input"]
 def draw_orders():
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True)
     rows = range(len(ORDERS))
@@ -236,26 +235,45 @@ def draw_orders():
         look = {"height": 0.38, "color": figures.COLOURS[colour], "hatch": hatch, "edgecolor": "white"}
         left.barh(at, [order_misses[size][order] for order in ORDERS], **look)
         right.barh(at, times_ns, label=f"{size} x {size} x {size}", **look)
-    left.set(xlabel="simulated misses\nfor each multiply-add", yticks=rows, yticklabels=ORDERS)
-    right.set(xlabel="measured ns\nfor each multiply-add")
+    left.set(xlabel="simulated misses\nper multiply-add", yticks=rows, yticklabels=ORDERS)
+    right.set(xlabel="measured ns\nper multiply-add")
     left.invert_yaxis()
     right.legend(fontsize=12)
     return figure
 
 
-show(
-    draw_orders(),
-    alt="Bars for the six loop orders: simulated cache misses on the left, measured time on the right, for a large and a small matrix product.",
-)
+ORDERS_ALT = "Bars for the six loop orders: simulated cache misses on the left, measured time on the right, for a large and a small matrix product."
+
+
+def ratio_of_extremes(times):
+    medians = [latency.median_s for latency in times.values()]
+    return max(medians) / min(medians)
+
+
+# %%
+reveal("9.a", round(ratio_of_extremes(order_times[256]), 1), then=show(draw_orders(), alt=ORDERS_ALT))
+
+# %% name="fig-orders" tags=["solution-only"]
+show(draw_orders(), alt=ORDERS_ALT)  # the figure once more, for the slides
+
+# %% name="out-orders" tags=["hide-input"]
+with hold("9.a"):
+    print("per multiply-add       256 x 256 x 256         48 x 48 x 48")
+    print("loops                misses        time     misses        time")
+    for order in ORDERS:
+        cells = ""
+        for size in (256, 48):
+            time_ns = 1e9 * order_times[size][order].median_s / size**3
+            cells += f"{order_misses[size][order]:11.3f} {time_ns:8.2f} ns"
+        print(f"{order:<16}{cells}")
 
 # %% [markdown]
-# Look at 48 first: hardly any misses, in any order, and yet the two orders that end with `k` are slow. In these, the innermost loop adds to one element of C again and again,
-# and each sum has to wait for the one before it: **a chain**. So a miss is not the only reason to be slow.
+# Look at 48 first. No order has more than a few misses there, and yet the two orders that end with `k` are slow. Their innermost loop adds to one element of C again and again, and each sum has to wait for the sum before it: this is **a chain**. So misses are not the only reason to be slow.
 #
-# Now the orders that end with `n` and with `m`. For 48 they are about equal. For 256 the ones that walk down columns have two misses in each step, and only now are they slow. The
-# instructions are the same, and only the addresses differ, so the reason is memory: caches, perhaps also page tables (the *TLB*). Section 4 changes the length of the rows alone.
+# Now compare the orders that end with `n` with those that end with `m`. For 48 they are about equal. For 256 the orders that walk down columns have two misses in each step, and only now are they slow. The
+# instructions are the same and only the addresses differ, so the reason is memory: the caches, and perhaps also the page tables (the *TLB*). Section 4 changes nothing but the length of the rows.
 #
-# Watch it happen on a tiny cache. Move the slider, or press play; then change the order in the cell.
+# Watch it happen in a tiny cache: move the slider or press play. Then change the order in the cell.
 
 # %% name="fig-animation" tags=["widget"]
 tiny = Cache(256, ways=2, line_bytes=32)  # 8 lines of 8 floats
@@ -263,17 +281,20 @@ small = matmul(8, 8, 8).reorder("n k m")  # try "m k n"
 animate(log_of(small, tiny), tiny)
 
 # %% [markdown]
+# > **Takeaway.** Memory comes in lines, so a fast innermost loop walks along rows, and its sums do not wait for one another.
+
+# %% [markdown]
 # ## 2 Which orders are legal?
 #
-# The smallest step is to **split** a loop into an outer and an inner one. The iterations run in the same order as before, so it is always legal.
-# If the factor does not divide the number of iterations, a *guard* skips what lies beyond the end:
+# The simplest rewrite is to **split** a loop into an outer and an inner one. The iterations run in the same order as before, so a split is always legal.
+# If the factor does not divide the number of iterations, a *guard* skips those beyond the end:
 
 # %% name="out-split"
 walk = nest("for i in range(n):\n    y[i] = 2 * x[i]", n=10)
 print(walk.split("i", 4, guard=True))
 
 # %% [markdown]
-# By hand: 10 iterations in fours. Two outer iterations make 8, that is too few; three make 12, and the guard skips 2.
+# By hand: 10 iterations in groups of four. Two outer iterations make 8, which is too few; three make 12, and the guard skips 2.
 
 # %% [markdown]
 # ### Exercise 9.3 - A split that does not come out even (5 min)
@@ -281,9 +302,9 @@ print(walk.split("i", 4, guard=True))
 
 # %% name="ex-9-3" tags=["exercise"]
 def guarded_split(n, factor):
-    """What a loop of n iterations becomes when it is split by factor.
+    """The size of a loop of n iterations after a split by factor.
 
-    Returns (iterations of the outer loop, iterations that the guard skips in all).
+    Returns (iterations of the outer loop, iterations that the guard skips in total).
     """
     ### BEGIN SOLUTION
     outer = (n + factor - 1) // factor
@@ -295,9 +316,9 @@ def guarded_split(n, factor):
 check("9.3")
 
 # %% [markdown]
-# <details><summary>Hint 1: check with the even case</summary>
+# <details><summary>Hint 1: check the even case</summary>
 #
-# For 8 iterations in fours the answer is (2, 0).
+# For 8 iterations in groups of four the answer is (2, 0).
 # </details>
 # <details><summary>Hint 2: rounding up</summary>
 #
@@ -305,7 +326,7 @@ check("9.3")
 # </details>
 
 # %% [markdown]
-# To **reorder** is another matter. Here is a stencil that works in place: each element becomes the mean of itself and of its neighbour above and to the right.
+# Not every **reorder** is legal. Here is a stencil that works in place: each element becomes the mean of itself and its neighbour above and to the right.
 
 # %% name="out-refused"
 stencil = gauss_seidel(6, 6)
@@ -317,19 +338,18 @@ except IllegalRewrite as refusal:
     print(textwrap.fill(str(refusal), 70))
 
 # %% [markdown]
-# The library refuses, and names two iterations that would change places although one needs what the other has written. It knows by the **dependences**: pairs of iterations that touch the same element, one
-# of which writes. What counts is the *distance* from the earlier one to the later one, in iterations of each loop:
+# The library refuses. It names two iterations that would change places although one reads an element that the other has written. It finds them through the **dependences**: pairs of iterations that touch the same element, at least one of which writes it. The *distance* of a dependence is the number of steps, in each loop, from the earlier iteration to the later one:
 
 # %% name="out-dependences"
 print(show_dependences(stencil))
 
 # %% [markdown]
-# The neighbour above and to the right was written one iteration of `i` earlier, at a `j` that is one larger: distance (1, -1). In the old order the first step that is not 0 is positive: the write comes first. Exchange
-# the loops, and the distance reads (-1, 1): now it would come *after* the read.
+# The neighbour above and to the right was written one iteration of `i` earlier, at a `j` that is one larger: the distance is (1, -1). In the old order the first nonzero step is positive: the write comes first. Exchange
+# the loops, and the distance reads (-1, 1): now the write would come *after* the read.
 #
-# **An order is legal if, in the new order, the first step of every distance that is not 0 is positive.**
+# **An order is legal if the first nonzero step of every distance is positive in the new order.**
 #
-# (A distance of all zeros lies within one iteration; the order of loops does not touch it.) Another stencil, `jacobi`, reads from one array and writes to another:
+# (A distance of all zeros stays within one iteration, so the order of the loops does not affect it.) Another stencil, `jacobi`, reads from one array and writes to another:
 
 # %% name="out-jacobi"
 print(jacobi(6, 6).reorder("j i"))
@@ -338,7 +358,7 @@ found = sorted({one.distance for one in dependences(matmul(4, 4, 4))})
 print("matrix product, distances in the loops m, n, k:", found)
 
 # %% [markdown]
-# The only distance of the matrix product is one step in `k`, positive wherever `k` stands. So all six orders are legal. (Sums of floats in another order are rounded in another way. Here the order of the sums over `k` stays.)
+# The only distance of the matrix product is one step in `k`, which is positive wherever `k` stands. So all six orders are legal. (If the order of a sum of floats changes, so does its rounding. Here each sum over `k` keeps its order.)
 
 # %% [markdown]
 # ### Exercise 9.4 - Is the new order legal? (10 min)
@@ -348,7 +368,7 @@ print("matrix product, distances in the loops m, n, k:", found)
 def is_legal(distances, order):
     """Whether loops may be put into a new order.
 
-    distances: a list of tuples, one step for each loop, in the old order, such as [(1, -1)].
+    distances: a list of tuples, each with one step per loop, in the old order, such as [(1, -1)].
     order: the old numbers of the loops in their new order, outermost first: (1, 0) exchanges two loops.
     Returns True or False.
     """
@@ -367,9 +387,9 @@ check("9.4")
 # %% [markdown]
 # <details><summary>Hint 1: one distance</summary>
 #
-# Write its steps down in the new order. Skip zeros from the left. What sign has the first that is left?
+# Write its steps down in the new order. Skip zeros from the left. What is the sign of the first step that is left?
 # </details>
-# <details><summary>Hint 2: a comparison of Python</summary>
+# <details><summary>Hint 2: how Python compares</summary>
 #
 # Python compares tuples from the left: `(0, -1) >= (0, 0)` is False.
 # </details>
@@ -377,27 +397,14 @@ check("9.4")
 # %%
 predict(
     "9.b",
-    "The stencil in place, distance (1, -1). What makes exchanging its loops legal?",
+    "The in-place stencil has the distance (1, -1). What makes it legal to exchange its loops?",
     choices=("splitting both loops first", "skewing j by i first", "neither"),
 )
 
 # %% [markdown]
-# To **skew** a loop is to let it start later with each iteration of the outer one. Again the order does not change. But in the new counter, `j.s = j + i`, the distance reads differently:
+# To **skew** a loop by an outer one means that it starts one step later in each iteration of the outer loop. The order of the iterations does not change, but the counter does: here `j.s = j + i`.
 
-# %% name="out-skew"
-skewed = stencil.skew("j", by="i")
-print(skewed)
-print(show_dependences(skewed))
-
-
-def is_accepted(rewrite):
-    try:
-        rewrite()
-    except IllegalRewrite:
-        return False
-    return True
-
-
+# %%
 even = gauss_seidel(7, 7)  # 6 iterations in each loop
 attempts = {
     "splitting both loops first": lambda: even.split("i", 2).split("j", 2).reorder("j.o j.i i.o i.i"),
@@ -406,11 +413,17 @@ attempts = {
 accepted = [name for name, rewrite in attempts.items() if is_accepted(rewrite)]
 reveal("9.b", accepted[0] if len(accepted) == 1 else "neither")
 
+# %% name="out-skew"
+skewed = stencil.skew("j", by="i")
+with hold("9.b"):
+    print(skewed)
+    print(show_dependences(skewed))
+
 # %% [markdown]
-# The same distances answer three more questions of a compiler:
+# In the new counter the distance reads (1, 0), and the loops may be exchanged. The same distances answer three more questions of a compiler:
 #
-# - **Tiling** (section 3) splits loops and moves the outer parts out. It is legal if no distance has a negative step in a tiled loop: they are *fully permutable*. The stencil, (1, -1), is not. Skewed, (1, 0), it is.
-# - **Fusion** of two loops is legal if it turns no dependence round: no element is read before it is written, or overwritten before it is read.
+# - **Tiling** (section 3) splits loops and moves the outer parts out. It is legal if no distance has a negative step in a tiled loop; such loops are *fully permutable*. The loops of the stencil, (1, -1), are not. Skewed, (1, 0), they are.
+# - **Fusion** of two loops is legal if it reverses no dependence: no element is read before it is written, or overwritten before it is read.
 # - A loop may be **parallel** if each distance has a 0 there, or a positive step in a loop further out.
 
 # %% name="out-legal"
@@ -418,26 +431,25 @@ two_walks = nest("for i in range(8):\n    T[i] = 2 * X[i]\nfor j in range(8):\n 
 questions = {
     "tile the stencil": lambda: even.tile("i j", 2),
     "skew it, then tile": lambda: even.skew("j", by="i").tile("i j.s", 2, guard=True),
-    "fuse: T is read as it is written": lambda: pointwise_chain(8).fusion("i", "j"),
+    "fuse: T is read in the order it is written": lambda: pointwise_chain(8).fusion("i", "j"),
     "fuse: T is read backwards": lambda: two_walks.fusion("i", "j"),
     "parallel m in the product": lambda: matmul(8, 8, 8).parallelize("m"),
     "parallel k in the product": lambda: matmul(8, 8, 8).parallelize("k"),
 }
 legal = {name: is_accepted(rewrite) for name, rewrite in questions.items()}
-for name, yes in legal.items():
-    print(f"{name:<34}{'legal' if yes else 'refused'}")
+print(aligned([(name, "legal" if yes else "refused") for name, yes in legal.items()], left=(0, 1)))
 
 # %% tags=["solution-only"]
 from teach import claim
 
 claim(
-    "The stencil, (1, -1), is not. Skewed, (1, 0), it is.",
+    "The loops of the stencil, (1, -1), are not. Skewed, (1, 0), they are.",
     *dependences(stencil)[0].distance,
     *dependences(skewed)[0].distance,
     holds=legal["skew it, then tile"] and not legal["tile the stencil"],
 )
 times_48, times_256 = ({order: time.median_s for order, time in order_times[size].items()} for size in (48, 256))
-claim("One of them takes several times as long as another", holds=ratio_of_extremes(order_times[256]) > 3)
+claim("one of them takes several times as long as another", holds=ratio_of_extremes(order_times[256]) > 3)
 claim(
     "the two orders that end with `k` are slow",
     holds=min(times_48[o] for o in ORDERS if o[-1] == "k") > max(times_48[o] for o in ORDERS if o[-1] != "k"),
@@ -448,23 +460,26 @@ claim(
     holds=np.mean([times_48["n k m"], times_48["k n m"]]) < 1.4 * np.mean([times_48["m k n"], times_48["k m n"]]),
 )
 claim(
-    "For 256 the ones that walk down columns have two misses in each step, and only now are they slow",
+    "For 256 the orders that walk down columns have two misses in each step, and only now are they slow",
     None,
     holds=abs(order_misses[256]["n k m"] - 2) < 0.05
     and min(times_256["n k m"], times_256["k n m"]) > 1.5 * max(times_256["m k n"], times_256["k m n"]),
 )
 
 # %% [markdown]
+# > **Takeaway.** A new order of loops is legal if, in that order, the first nonzero step of every distance is positive.
+
+# %% [markdown]
 # ## 3 Tiles and fused loops
 #
-# In the order `m k n`, a row of C and a row of B are used in full before the next `k`. All of B is read for each `m`. If B does not fit into the cache, it is fetched anew 256 times. So we take a small block at a
-# time: **tiling**. Split all three loops, and move the inner parts inside. While one block of A, one of B and one of C are in the cache, everything that can be done with them is done.
+# In the order `m k n`, one row of C and one row of B are used in full before the next `k`. Each `m` reads all of B. If B does not fit into the cache, it is fetched again for each `m`: 256 times. **Tiling** works on a small block at a
+# time instead. Split all three loops, and move the inner parts inside. While one block each of A, B and C is in the cache, all the work on them is done.
 
 # %% name="out-tiled"
 print(in_order("m k n", 64).tile("m k n", 16))
 
 # %% [markdown]
-# How large? Three square tiles must fit, and a line comes as a whole, so the side is a multiple of the elements in a line. By hand: a cache of 3072 bytes, 4 bytes an element, lines of 64 bytes: 3 · 16 · 16 · 4 = 3072. Side 16.
+# How large should a tile be? Three square tiles must fit, and lines come whole, so the side is a multiple of the elements in a line. By hand, for a cache of 3072 bytes, 4 bytes per element and lines of 64 bytes: 3 · 16 · 16 · 4 = 3072, so the side is 16.
 
 # %% [markdown]
 # ### Exercise 9.5 - The largest tile that fits (8 min)
@@ -472,7 +487,7 @@ print(in_order("m k n", 64).tile("m k n", 16))
 
 # %% name="ex-9-5" tags=["exercise"]
 def largest_tile(cache_bytes, element_bytes, line_bytes):
-    """The side of the largest square tile of which three fit into a cache.
+    """The side of the largest square tile for which three tiles fit into a cache.
 
     The side is a multiple of the elements in a line. Returns a whole number of elements.
     """
@@ -495,7 +510,7 @@ check("9.5")
 # </details>
 # <details><summary>Hint 2: without a square root</summary>
 #
-# Start with side 0 and add one line as long as three tiles still fit.
+# Start with side 0, and add one line at a time as long as three tiles still fit.
 # </details>
 
 # %%
@@ -506,10 +521,10 @@ predict(
 )
 
 # %% [markdown]
-# Move the size of the cache. Where does tiling help, where does it not, and what is wrong with rows of 128 floats?
+# Simulate these tiles and a few more in caches of four sizes, and do the same for rows of 128 floats. This takes about 4 seconds.
 
 
-# %% name="fig-tiles" tags=["widget"]
+# %% name="run-tiles"
 def tiled(size, side):
     naive = in_order("m k n", size)
     return naive if side == size else naive.tile("m k n", side)
@@ -519,12 +534,21 @@ SIDES = {96: (4, 8, 16, 24, 32, 48, 96), 128: (4, 8, 16, 32, 64, 128)}
 KIBIBYTES = (4, 8, 16, 256)
 tile_misses = {
     (kib, size, side): count(tiled(size, side), Cache(kib * 1024, ways=8))[0].misses / size**3
-    for size, sides in SIDES.items()
-    for side in sides
+    for size, side in tqdm([(size, side) for size, sides in SIDES.items() for side in sides], desc="tiles")
     for kib in KIBIBYTES
 }
 
+# %%
+at_8_kib = {f"{side} x {side} x {side}": tile_misses[8, 96, side] for side in (8, 16, 32, 48)}
+at_8_kib["no tiles"] = tile_misses[8, 96, 96]
+FEWEST = "32 x 32 x 32"  # where nothing can be compiled: the result of the same simulation elsewhere
+reveal("9.c", min(at_8_kib, key=at_8_kib.get) if HAS_COMPILER else FEWEST)
 
+# %% [markdown]
+# Move the size of the cache. Where does tiling help, and where does it not? And what is wrong with rows of 128 floats?
+
+
+# %% name="fig-tiles" tags=["widget", "hide-input"]
 def draw_tiles(KiB):
     figure, axes = plt.subplots(figsize=(8, 3.8))
     for (size, sides), colour, line in zip(SIDES.items(), ("blue", "orange"), ("-", "--")):
@@ -541,16 +565,12 @@ def draw_tiles(KiB):
 
 explore(
     draw_tiles,
+    labels={"KiB": "size of the cache, in KiB"},
     alt=lambda KiB: (
         f"Misses over the side of a tile for two matrix sizes in a cache of {KiB} KiB, with a mark where three tiles just fit."
     ),
     KiB=KIBIBYTES,
 )
-
-# %%
-at_8_kib = {f"{side} x {side} x {side}": tile_misses[8, 96, side] for side in (8, 16, 32, 48)}
-at_8_kib["no tiles"] = tile_misses[8, 96, 96]
-reveal("9.c", min(at_8_kib, key=at_8_kib.get)) if HAS_COMPILER else None
 
 # %% name="fig-tiles-frame" tags=["solution-only"]
 # One frame of the figure above, for the slides.
@@ -560,18 +580,17 @@ show(
 )
 
 # %% [markdown]
-# When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since each is fetched for less work. The best tile may be larger than the rule says: in this order only the tile of B must stay, of A and C a row at a time. The rule is a safe
+# When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since less work is done with each tile that is fetched. The best tile may be larger than the rule says: in this order only the tile of B must stay, while A and C need one row at a time. The rule is a safe
 # start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32 (section 4).
 #
-# How much is there to gain? In any order of its multiply-adds, an n x n x n product moves, for large n, at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S (Hong and Kung 1981; the 2 is by Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
-# $\sqrt 3 = 1.7$ times as many. By hand, n = 96 in 8 KiB, S = 2048: 39,100 numbers, or 0.0028 lines per multiply-add.
+# How much is there to gain? In any order of its multiply-adds, an n x n x n product moves, for large n, at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S of them (Hong and Kung 1981; the 2 is due to Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
+# $\sqrt 3 = 1.7$ times as many. By hand, for n = 96 in 8 KiB, S = 2048: 39,100 numbers, or 0.0028 lines per multiply-add.
 
-# %% name="out-bound"
+# %% name="out-bound" tags=["hide-input"]
 bound_lines = 2 / 2048**0.5 / 16  # lines of 16 floats per multiply-add
-for side in SIDES[96]:
-    print(
-        f"side {side:>2}: {tile_misses[8, 96, side]:.4f} misses per multiply-add, {tile_misses[8, 96, side] / bound_lines:4.1f} times the bound"
-    )
+lines = [("side", "misses per multiply-add", "times the bound")]
+lines += [(str(s), f"{tile_misses[8, 96, s]:.4f}", f"{tile_misses[8, 96, s] / bound_lines:.1f}") for s in SIDES[96]]
+print(aligned(lines))
 
 # %% tags=["solution-only"]
 claim(
@@ -585,7 +604,8 @@ claim(
 )
 claim(
     "The best tile may be larger than the rule says",
-    holds=(8 * 1024 / 12) ** 0.5 < min(SIDES[96], key=lambda side: tile_misses[8, 96, side]) <= 48,
+    holds=(8 * 1024 / 12) ** 0.5 < min(SIDES[96], key=lambda side: tile_misses[8, 96, side]) <= 48
+    and min(at_8_kib, key=at_8_kib.get) == FEWEST,
 )
 claim(
     "rows of 128 floats miss far more often than rows of 96",
@@ -596,41 +616,45 @@ claim(
 claim("39,100 numbers, or 0.0028 lines per multiply-add", 2 * 96**3 / 2048**0.5, bound_lines)
 
 # %% [markdown]
-# The other way to keep things close is **fusion**. Two nests, one after the other, where the second reads what the first has written: by then it may be gone from the cache. Fused, each iteration does both. This is what a deep learning
-# compiler does with a scale, a shift and a ReLU:
+# The other way to keep data close is **fusion**. The second of two nests reads an array that the first has written: by then the array may be gone from the cache. Fused, each iteration does both. A deep learning
+# compiler fuses a scale, a shift and a ReLU in this way:
 
-# %% name="out-fusion"
+# %%
 chain = pointwise_chain(2**20)
 chains = {
     "two loops": chain,
     "fused": chain.fusion("i", "j"),
     "fused, T never stored": chain.compute_at("i", "j").unroll("i"),
 }
-print(chains["fused"], "\n")
 chain_times = race(chains)
-print("a million elements     bytes moved, each    time")
+
+# %% name="out-fusion" tags=["hide-input"]
+print(chains["fused"], "\n")
+print("a million elements     bytes per element   time")
 for name, one in chains.items():
     moved = count(one, L1)[0].moved_bytes / 2**20
-    print(f"{name:<23}{moved:12.1f}      {chain_times[name]}")
+    print(f"{name:<23}{moved:17.1f}   {chain_times[name]}")
 
 # %% [markdown]
-# Fused, T is still written to memory, since it is an array. Only when it shrinks to the one element that is needed, by `compute_at`, do its bytes go away altogether. Now a softmax of each row of a matrix: six loops, fused to one over the
+# Fused, T is still written to memory, since it is an array. Its bytes disappear altogether only when `compute_at` shrinks it to the one element that is needed. Next is the softmax of each row of a matrix: six loops, fused into one over the
 # rows.
 
-# %% name="out-softmax"
+# %%
 apart = softmax(256, 2048)
 together = apart
 for loop in "bdegi":
     together = together.fusion("a", loop)
 softmaxes = {"six loops": apart, "fused by rows": together}
-print(together, "\n")
 softmax_times = race(softmaxes, repeats=9)
+
+# %% name="out-softmax" tags=["hide-input"]
+print(together, "\n")
 print("softmax of 256 x 2048    MB moved    time")
 for name, one in softmaxes.items():
     print(f"{name:<22}{count(one, L1)[0].moved_bytes / 1e6:10.1f}      {softmax_times[name]}")
 
 # %% [markdown]
-# Compare the two columns, and mind the spread. Many bytes less need not be much time less. Where does the time go? Each of the loops alone:
+# Compare the two columns, and mind the spread. Far fewer bytes do not always mean much less time. Where does the time go? Here is each of the loops alone:
 
 # %% name="out-softmax-parts"
 inner = "for a in range(256):\n    for c in range(2048):\n        "
@@ -641,28 +665,27 @@ parts = {
     "division": "Y[a, c] = E[a, c] / S[a]",
 }
 part_times = race({name: nest(inner + statement) for name, statement in parts.items()})
-for name, time in part_times.items():
-    print(f"{name:<20}{time}")
+print(aligned([(name, str(time)) for name, time in part_times.items()]))
 
 # %% [markdown]
-# The two chains take most of it, although the exponential is the costly operation. **Fewer bytes are less time only where bytes were the limit**, as in lesson 01.
+# The two chains take most of the time, although the exponential is the costly operation. **Fewer bytes mean less time only where bytes were the limit**, as in lesson 01.
 
 # %% tags=["solution-only"]
 moved = {name: count(one, L1)[0].moved_bytes for name, one in {**chains, **softmaxes}.items()}
 part_s = {name: time.median_s for name, time in part_times.items()}
 claim(
-    "Only when it shrinks to the one element that is needed, by `compute_at`, do its bytes go away altogether",
+    "Its bytes disappear altogether only when `compute_at` shrinks it to the one element that is needed",
     holds=moved["fused, T never stored"] < 12.01 * 2**20 and moved["fused"] > 19 * 2**20,  # X in, Y in and out
 )
 claim(
-    "Many bytes less need not be much time less",
+    "Far fewer bytes do not always mean much less time",
     holds=(
         moved["fused by rows"] < 0.7 * moved["six loops"]
         and min(softmax_times["fused by rows"].times_s) > 0.75 * min(softmax_times["six loops"].times_s)
     ),
 )
 claim(
-    "The two chains take most of it, although the exponential is the costly operation",
+    "The two chains take most of the time, although the exponential is the costly operation",
     holds=(
         part_s["maximum (a chain)"] + part_s["sum (a chain)"] > 0.5 * sum(part_s.values())
         and part_s["exponential"] > part_s["division"]
@@ -670,12 +693,15 @@ claim(
 )
 
 # %% [markdown]
+# > **Takeaway.** Tiling and fusion use data while it is still in the cache, and they save time only where the loops waited for memory.
+
+# %% [markdown]
 # ## 4 When a cache is unlucky
 #
-# A cache cannot search all of its lines for an address. So it is divided into **sets**, and each line may only go to one of them: number of the line, modulo number of sets. In a cache with 8 *ways*, a set has room for 8 lines. If a ninth line of the same set is needed, one has to go, even
-# if the rest of the cache is empty: a **conflict** miss. (The other two of the "three C's": *cold*, the first use of a line, and *capacity*, there is no room in the cache as a whole.)
+# A cache cannot search all of its lines for an address. So it is divided into **sets**, and each line may go to one set only: the number of the line modulo the number of sets. In a cache with 8 *ways*, a set has room for 8 lines. If a ninth line of the same set is needed, one of the eight has to go, even
+# if the rest of the cache is empty: the next access to it is a **conflict** miss. (The other two of the "three C's" are *cold*, the first use of a line, and *capacity*, no room in the cache as a whole.)
 #
-# By hand: rows of 128 bytes, lines of 64 bytes, 4 sets. A column of 4 elements lies in lines 0, 2, 4 and 6. Modulo 4: sets 0, 2, 0, 2. So two lines compete for set 0, and sets 1 and 3 stay empty.
+# By hand: rows of 128 bytes, lines of 64 bytes, 4 sets. The 4 elements of a column are in lines 0, 2, 4 and 6. Modulo 4: sets 0, 2, 0 and 2. So two lines compete for set 0, two for set 2, and sets 1 and 3 stay empty.
 
 # %% [markdown]
 # ### Exercise 9.6 - Lines that compete for one set (8 min)
@@ -710,11 +736,10 @@ check("9.6")
 # </details>
 
 # %% [markdown]
-# Rows of 512 doubles are 4096 bytes, 64 lines. A cache with 64 sets puts a whole column into *one* of them. With 8 columns of padding, a row is 65 lines long, and the column goes round all sets. We
-# walk down the columns of a square matrix, of sizes around a power of two, and time it:
+# Rows of 512 doubles are 4096 bytes, or 64 lines. A cache with 64 sets puts a whole column into *one* of them. With 8 columns of padding, a row is 65 lines long, and the lines of a column are spread over all sets. Now time a walk down the columns of square matrices, for sizes around a power of two. This takes about 3 seconds.
 
 
-# %% name="fig-padding"
+# %% name="run-walks"
 def column_walk(size, padding=0):
     down = nest("for j in range(n):\n    for i in range(n):\n        s[i] += A[i, j]", n=size, dtype="f64")
     return down.pad("A", axis=1, elements=padding) if padding else down
@@ -726,11 +751,12 @@ walk_times = race(walks, repeats=15)
 walk_misses = {name: count(one, L1, L2)[1].misses for name, one in walks.items()}
 
 
+# %% name="fig-padding" tags=["hide-input"]
 def draw_padding():
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(8, 5), sharex=True)
     for axes, values, name in (
-        (upper, {key: 1e9 * time.median_s for key, time in walk_times.items()}, "measured\nns for each"),
-        (lower, walk_misses, "simulated misses\nof 1 MiB for each"),
+        (upper, {key: 1e9 * time.median_s for key, time in walk_times.items()}, "measured ns\nper element"),
+        (lower, walk_misses, "simulated misses\nin 1 MiB, per element"),
     ):
         axes.plot(sizes, [values[size] / size**2 for size in sizes], marker="o", color=figures.COLOURS["blue"])
         axes.plot(
@@ -749,34 +775,31 @@ def draw_padding():
 
 show(
     draw_padding(),
-    alt="Time and simulated misses for each element of a walk down columns, over the size of the matrix; a peak at 1024, and a diamond for 1024 with padding.",
+    alt="Time and simulated misses per element of a walk down the columns, over the size of the matrix; a peak at 1024, and a diamond for 1024 with padding.",
 )
 
 # %% [markdown]
 # In the simulation one size stands out, although its neighbours have nearly as many elements. Does your machine agree? (Its second cache may have another size.) Of which kind are the misses?
 
-# %% name="out-three-cs"
-kinds_of = {}
+# %%
+WALKS = ((256, L1), (512, L1), (512, L2)) if HAS_COMPILER else ((256, L1),)
+kinds_of = {
+    (size, padding, level): classify(trace(column_walk(size, padding)), level)
+    for size, level in WALKS
+    for padding in (0, 8)
+}
+
+# %% name="out-three-cs" tags=["hide-input"]
 print("misses                        cold   capacity   conflict")
-for size, padding, name, level in (
-    (256, 0, "32 KiB", L1),
-    (256, 8, "32 KiB", L1),
-    (512, 0, "32 KiB", L1),
-    (512, 8, "32 KiB", L1),
-    (512, 0, "1 MiB", L2),
-    (512, 8, "1 MiB", L2),
-):
-    if not HAS_COMPILER and size > 256:
-        continue
-    kinds = kinds_of[size, padding, level] = classify(trace(column_walk(size, padding)), level)
-    name = f"{size} rows{' + 8' if padding else ''} in {name}"
+for (size, padding, level), kinds in kinds_of.items():
+    name = f"{size} rows{' + 8' if padding else ''} in {'32 KiB' if level == L1 else '1 MiB'}"
     print(f"{name:<24}{kinds.cold:10,}{kinds.capacity:11,}{kinds.conflict:11,}")
 
 # %% [markdown]
-# A column of 256 elements takes 256 lines, half of the small cache: there is room, and every miss but the first ones is a conflict. Padding takes them away. A column of 512 takes as many lines as the small cache has, and the sum wants some beside: that is *capacity*, and padding
-# takes none of these misses away (it even adds some: the column now drives out the sum as well). In the larger cache there is room, and padding helps again. Ask which of the three it is: the cure for one need not help with another.
+# A column of 256 elements takes 256 lines, half of the small cache. There is room, and every miss except the cold ones is a conflict. Padding removes these conflicts. A column of 512 takes as many lines as the small cache has, and the sum needs some too: these misses are *capacity*, and padding
+# removes none of them (it even adds some: the column now drives out the sum as well). The larger cache has room, and padding helps again. Ask which of the three kinds you have: the cure for one kind may not help with another.
 #
-# Now whole matrix products in an order that walks down columns, `n k m`: the one of 256 floats from section 1, and one of 512 doubles. Only the rows of A and C get longer: loops, instructions and nearly all pages stay. (Misses are counted for 32 columns of C.)
+# Now measure whole matrix products in an order that walks down columns, `n k m`: the product of 256 floats from section 1, and one of 512 doubles. Only the rows of A and C become longer. The loops, the instructions and nearly all pages stay the same. (The misses are counted for 32 columns of C.)
 
 # %%
 predict(
@@ -785,8 +808,11 @@ predict(
     unit="times",
 )
 
+# %% [markdown]
+# This takes about 8 seconds.
 
-# %% name="out-padding"
+
+# %% tags=["hide-input"]
 def down_columns(size, dtype, columns, padding):
     """The product C = A @ B of square matrices in the order n k m, for the first columns of C."""
     source = """
@@ -802,6 +828,7 @@ for n in range(columns):
     return product
 
 
+# %% name="run-padding"
 padded_pairs = {
     "256 floats": (256, "f32", 0),
     "256 + 16 floats": (256, "f32", 16),
@@ -815,25 +842,28 @@ pair_misses = {
     name: [level.misses / (size * size * 32) for level in count(down_columns(size, dtype, 32, extra), L1, L2)]
     for name, (size, dtype, extra) in padded_pairs.items()
 }
-print("for each multiply-add   misses in 32 KiB   in 1 MiB       time")
-for name, (size, _, _) in padded_pairs.items():
-    first, second = pair_misses[name]
-    print(f"rows of {name:<16}{first:14.3f}{second:13.3f}{1e9 * pair_times[name].median_s / size**3:9.2f} ns")
 
 # %%
 reveal("9.d", round(pair_times["512 doubles"].median_s / pair_times["512 + 8 doubles"].median_s, 1))
 
+# %% name="out-padding" tags=["hide-input"]
+with hold("9.d"):
+    print("per multiply-add        misses in 32 KiB   in 1 MiB       time")
+    for name, (size, _, _) in padded_pairs.items():
+        first, second = pair_misses[name]
+        print(f"rows of {name:<16}{first:14.3f}{second:13.3f}{1e9 * pair_times[name].median_s / size**3:9.2f} ns")
+
 # %% [markdown]
-# With 16 floats more per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows: the length of its rows was most of the trouble. In the first cache it now misses far less. For the doubles it is the second cache that misses less. In both products, addresses 4096 bytes
-# apart can also delay a load after a store, and padding changes that as well; we have not separated the two. (The walk in the figure above has few such pairs, and shows the peak all the same.)
+# With 16 more floats per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows: the length of its rows was most of the trouble. Now it misses far less often in the first cache. The doubles miss less often in the second cache. In both products, addresses 4096 bytes
+# apart can also delay a load after a store, and padding changes this as well; the lesson does not separate the two effects. (The walk in the figure above has few such pairs, and shows the peak all the same.)
 
 # %% tags=["solution-only"]
 claim(
-    "every miss but the first ones is a conflict",
+    "every miss except the cold ones is a conflict",
     holds=(kinds_of[256, 0, L1].capacity == 0 < kinds_of[256, 0, L1].conflict and kinds_of[256, 8, L1].conflict == 0),
 )
 claim(
-    "padding takes none of these misses away",
+    "padding removes none of them",
     holds=(kinds_of[512, 0, L1].conflict == 0 and kinds_of[512, 8, L1].capacity >= kinds_of[512, 0, L1].capacity),
 )
 claim(
@@ -848,7 +878,7 @@ claim(
     and pair_ns["256 + 16 floats"] < 2 * 1e9 * max(times_256["m k n"], times_256["k m n"]) / 256**3,
 )
 claim(
-    "For the doubles it is the second cache that misses less",
+    "The doubles miss less often in the second cache",
     holds=(
         pair_misses["512 + 8 doubles"][1] < 0.1 * pair_misses["512 doubles"][1]
         and abs(pair_misses["512 + 8 doubles"][0] - pair_misses["512 doubles"][0]) < 0.01
@@ -857,19 +887,22 @@ claim(
 )
 
 # %% [markdown]
+# > **Takeaway.** Rows whose length is a power of two can put a whole column into a few sets of a cache, and a little padding then removes the conflicts.
+
+# %% [markdown]
 # ## 5 From naive to fast
 #
-# Now everything together, on 512 x 512 x 512 floats. Each rewrite is proved legal before it is made. Two are new:
+# Now everything comes together, on a product of 512 x 512 x 512 floats. Each rewrite is proved legal before it is made. Two rewrites are new:
 #
-# - **Vectorize.** One instruction works on 4, 8 or 16 neighbouring floats at once. The loop must be innermost, and its elements must lie side by side.
-# - **Hold C in registers.** `cache_write` works on a copy of a block of C: 8 rows of 32 columns, say. If the loops over the block are unrolled, the copy is 16 vector registers of 16 floats, and in the loop over `k` nothing of C is loaded or stored. Each number
-#   of B that is fetched is used 8 times, each number of A 32 times.
+# - **Vectorize.** One instruction works on 4, 8 or 16 neighbouring floats at once. The loop must be innermost, and its elements must be adjacent in memory.
+# - **Hold C in registers.** `cache_write` works on a copy of a block of C, for example 8 rows of 32 columns. If the loops over the block are unrolled, the copy is 16 vector registers of 16 floats, and the loop over `k` neither loads nor stores C. Each number
+#   of B that is fetched is used 8 times, and each number of A 32 times.
 
 # %%
 predict("9.e", "How many times as fast as the naive order will the last schedule be, on one core?", unit="times")
 
 # %%
-# THE SCHEDULES OF THE PATH. Change a number, run this cell and the next one, and see.
+# THE SCHEDULES OF THE PATH. Change a number, then run this cell and the following ones.
 LANES = this_machine().vector_bytes // 4  # the floats that a vector register of your machine holds
 ROWS = 8 if this_machine().vector_registers >= 32 else 4  # rows of C: AVX-512 and NEON have 32 registers, AVX2 has 16
 BLOCK = 128  # the part of k that is done at a time
@@ -897,10 +930,10 @@ path["B packed"] = in_registers.cache_read("B", at="n.o")
 print(path["B packed"])
 
 # %% [markdown]
-# The last step copies a strip of B so that it lies without gaps (libraries call it *packing*). All schedules are compiled alike, with `-O2` and without the compiler's own vectorizing, so that what you see is the schedule and not the compiler.
-# "Predicted" is a model that looks at the loops and at a few numbers of your machine, and runs nothing. As a control, the naive order twice at `-O3`: as it is, and with `restrict`, the promise that no two of the arrays overlap. Last, torch's library, on one core as well.
+# The last step copies a strip of B so that it has no gaps (libraries call this *packing*). All schedules are compiled alike, with `-O2` and without the compiler's own vectorizing, so that you see the effect of the schedule and not of the compiler.
+# "Predicted" is the result of a model that looks at the loops and at a few numbers of your machine, and runs nothing. As a control, the naive order is compiled twice at `-O3`: as it is, and with `restrict`, the promise that no two of the arrays overlap. The last row is torch's library, also on one core. This takes about 10 seconds.
 
-# %% name="out-path"
+# %% name="run-path"
 matrices = list(torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0)))
 flags = dict.fromkeys(path, ("-O2", "-fno-tree-vectorize", *FAST[1:]))
 racers = dict(path)
@@ -911,29 +944,31 @@ if HAS_COMPILER:
     machine = measure_machine_model()
 torch_mm = {"torch.mm": lambda: torch.mm(matrices[0], matrices[1], out=matrices[2])}
 path_times = race(racers, flags, repeats=5, others=torch_mm, restrict=CONTROLS[1:])
-start_s, path_misses = path_times["m n k, as written"].median_s, {}
+path_misses = {name: count(path[name], L1)[0].misses / 512**3 for name in tqdm(path, desc="simulating", leave=False)}
+start_s = path_times["m n k, as written"].median_s
+best = min(path, key=lambda name: path_times[name].median_s)
 
-print("                  misses  speed-up over the naive order")
-print("                 per MAC  predicted (bound by)  measured  time")
-for name, time in path_times.items():
-    simulated, predicted, bound = "", "", ""
-    if name in path:
-        path_misses[name] = count(path[name], L1)[0].misses / 512**3
-        simulated = f"{path_misses[name]:.4f}"
-        if HAS_COMPILER:
+# %%
+reveal("9.e", round(start_s / path_times["B packed"].median_s, 1))
+
+# %% name="out-path" tags=["hide-input"]
+with hold("9.e"):
+    print("                  misses  speed-up over the naive order")
+    print("                 per MAC  predicted (bound by)  measured  time")
+    for name, time in path_times.items():
+        simulated, predicted, bound = "", "", ""
+        if name in path:
+            simulated = f"{path_misses[name]:.4f}"
+        if name in path and HAS_COMPILER:
             expected = estimate_time(path[name], machine)
             predicted = f"{estimate_time(naive, machine).seconds / expected.seconds:.1f}"
             bound = f"({expected.bound})"
-    row = f"{name:<17}{simulated:>7}{predicted:>9} {bound:<14}"
-    print(f"{row}{start_s / time.median_s:8.1f}  {time}")
-
-# %%
-best = min(path, key=lambda name: path_times[name].median_s)
-reveal("9.e", round(start_s / path_times["B packed"].median_s, 1))
+        row = f"{name:<17}{simulated:>7}{predicted:>9} {bound:<14}"
+        print(f"{row}{start_s / time.median_s:8.1f}  {time}")
 
 # %% [markdown]
-# The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit take nearly all of the others away, and hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as `m k n`. A block in registers is faster again. Packing takes misses away once more; the clock says whether the copy pays. And the compiler? At `-O3`
-# it must assume that a store to C may change A or B. With the promise it is many times as fast, from the same loops. The block in registers is faster still.
+# The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit remove nearly all of the other misses, but save hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as `m k n`. A block in registers is faster again. Packing removes more misses; the clock says whether the copy pays. And the compiler? At `-O3`
+# it must assume that a store to C may change A or B. With the promise of `restrict` it is many times as fast, from the same loops. The block in registers is faster still.
 
 # %% tags=["solution-only"]
 path_s = {name: time.median_s for name, time in path_times.items()}
@@ -942,7 +977,7 @@ claim(
     holds=(0.9 < 16 * path_misses["m k n"] / path_misses["m n k, as written"] < 1.1 and path_s["m k n"] < start_s),
 )
 claim(
-    "Tiles that fit take nearly all of the others away, and hardly any time",
+    "Tiles that fit remove nearly all of the other misses, but save hardly any time",
     holds=(
         path_misses["tiled, B padded"] < 0.1 * path_misses["m k n"]
         and path_s["tiled, B padded"] > 0.7 * path_s["m k n"]
@@ -958,13 +993,13 @@ claim(
     ),
 )
 claim(
-    "With the promise it is many times as fast, from the same loops",
+    "With the promise of `restrict` it is many times as fast, from the same loops",
     holds=(path_s["m n k at -O3"] > 4 * path_s["-O3 with restrict"]),
 )
 claim("The block in registers is faster still", holds=path_s["C in registers"] < path_s["-O3 with restrict"])
 
 # %% [markdown]
-# The honest ratio: the best of our schedules against the library's product, the two alone, in turns. The ratio is that of the quickest runs, which other programs disturb least; mind the spread beside it:
+# For an honest ratio, the best of our schedules and the library's product run alone, in turns. The ratio compares their quickest runs, which other programs disturb least; mind the spread next to each median:
 
 # %% name="out-torch"
 final = race({best: path[best]}, flags, repeats=31, others=torch_mm)
@@ -974,16 +1009,16 @@ print(f"torch.mm, one thread: {final['torch.mm']}")
 print(f"ours takes {ratio:.2f} times as long (quickest runs)")
 
 # %% [markdown]
-# Which of the two is ahead depends on the machine and on the size: ours was written for these loops, the library takes any shape. Either way, what lies between them is small compared with the way from the naive order to either.
+# Which of the two is faster depends on the machine and on the size: our schedule was written for these loops, while the library takes any shape. Either way, the difference between them is small compared with the distance from the naive order to either.
 
 # %% tags=["solution-only"]
 claim(
-    "what lies between them is small compared with the way from the naive order to either",
+    "the difference between them is small compared with the distance from the naive order to either",
     holds=max(ratio, 1 / ratio) < 0.1 * start_s / max(time.median_s for time in final.values()),
 )
 
 
-# %% name="fig-path"
+# %% name="fig-path" tags=["hide-input"]
 def draw_path():
     figure, axes = plt.subplots(figsize=(9, 4))
     names = list(path_times)
@@ -1003,31 +1038,25 @@ show(
 )
 
 # %% [markdown]
-# Legal rewrites keep the meaning, and one run is a check: all schedules against a product in double precision, on the same random matrices. The heart of the fast one, in C, is short enough to be read:
+# Legal rewrites preserve the result, and one run checks this: it compares all schedules with a product in double precision, on the same random matrices. The heart of the fast schedule, in C, is short enough to read:
 
 # %% name="out-same"
-if HAS_COMPILER:
-    a, b, c = (matrix.numpy() for matrix in matrices)
-    expected = c.astype("float64") + a.astype("float64") @ b.astype("float64")
-    for name, one in path.items():
-        got = compile_nest(one, flags=flags[name])(A=a, B=b, C=c)["C"]
-        print(f"{name:<20} largest relative error {np.abs(got / expected - 1).max():.1e}")
-print(
-    to_c(
-        matmul(8, 32, 64)
-        .tile({"m": 2, "n": 8})
-        .reorder("m.o n.o k m.i n.i")
-        .vectorize("n.i")
-        .unroll("m.i")
-        .cache_write("C", at="n.o", scope="register")
-    ).split("void matmul")[-1]
-)
+a, b, c = (matrix.numpy() for matrix in matrices)
+expected = c.astype("float64") + a.astype("float64") @ b.astype("float64")
+for name, one in path.items() if HAS_COMPILER else ():
+    got = compile_nest(one, flags=flags[name])(A=a, B=b, C=c)["C"]
+    print(f"{name}: largest relative error {np.abs(got / expected - 1).max():.1e}")
+
+# %% name="out-c" tags=["hide-input"]
+heart = matmul(8, 32, 64).tile({"m": 2, "n": 8}).reorder("m.o n.o k m.i n.i")
+heart = heart.vectorize("n.i").unroll("m.i").cache_write("C", at="n.o", scope="register")
+print(to_c(heart).split("void matmul")[-1])
 
 # %% [markdown]
 # ### Exercise 9.7 - Ten times faster (15 min)
 #
-# Write a schedule that makes a product at least ten times as fast as the naive order, on one core. You get the nest and return the rewritten one. It is tried on `matmul(64, 128, 128)` and on `matmul(128, 192, 128)`: both timed in turns
-# with the naive order, the fastest of several runs each, and again where it is close. It must still compute `C += A @ B`. (Where nothing can be compiled, and when notebooks are graded, the model of the core judges instead of the clock.)
+# Write a schedule that makes a product at least ten times as fast as the naive order, on one core. It is tried on `matmul(64, 128, 128)` and on `matmul(128, 192, 128)`. Each is timed in turns
+# with the naive order, and the fastest of several runs counts; a close result is timed again. The nest must still compute `C += A @ B`. (Where nothing can be compiled, and when notebooks are graded, the model of the core judges instead of the clock.)
 
 
 # %% name="ex-9-7" tags=["exercise"]
@@ -1048,24 +1077,27 @@ check("9.7")
 # %% [markdown]
 # <details><summary>Hint 1: the idea</summary>
 #
-# Two things must happen: neighbouring elements in one instruction, and no sum that waits for the one before it. Which loop walks along rows of both B and C?
+# You need two things: instructions that work on neighbouring elements, and sums that do not wait for one another. Which loop walks along rows of both B and C?
 # </details>
 # <details><summary>Hint 2: a simple schedule that is enough</summary>
 #
-# `reorder` so that n is innermost, `split` n by 16 (or 8), `vectorize` the inner part.
+# `reorder` so that n is innermost, `split` n by 16 (or 8), and `vectorize` the inner part.
 # </details>
 # <details><summary>Hint 3: faster still</summary>
 #
-# A block of C in registers: `tile` m and n, `reorder` so that k runs between the outer and the inner parts, `vectorize`, `unroll`, then `cache_write("C", at=..., scope="register")`.
+# Hold a block of C in registers: `tile` m and n, `reorder` so that k runs between the outer and the inner parts, `vectorize`, `unroll`, then `cache_write("C", at=..., scope="register")`.
 # </details>
+
+# %% [markdown]
+# > **Takeaway.** A loop becomes fast when one instruction works on many numbers, and when the numbers stay in registers instead of being loaded again.
 
 # %% [markdown]
 # ## 6 Let the machine search
 #
-# Tile sizes, orders, what is unrolled, what is vectorized: too many schedules to try. So one samples. The *model* ranks many, and the few best are really timed: the model is the guide, the clock is the judge. Chance alone is the control: evolution, which
-# changes and mixes the best schedules so far, gets the same number of trials.
+# There are too many tile sizes, orders, unrolled and vectorized loops to try all schedules. So a search samples them. A *model* ranks many schedules, and only the best few are timed: the model is the guide, the clock is the judge. Random search is the control: evolution, which
+# changes and mixes the best schedules so far, gets the same number of trials. This takes about 20 seconds.
 
-# %% name="out-search"
+# %% name="run-search"
 goal = matmul(128, 128, 128)
 
 
@@ -1083,25 +1115,27 @@ def judge_s(one):
 
 
 SEARCHES = {"random": random_search, "evolutionary": evolutionary_search}
-SEEDS = {"random": (0, 1), "evolutionary": (2, 3)}  # with one seed for both, they would share their first draws
-found, tried = {}, []
-if HAS_COMPILER:
-    for name, search in SEARCHES.items():
-        for seed in SEEDS[name]:  # the model ranks 24, the clock judges the best 4 of them
-            found[name, seed] = search(goal, trials=24, seed=seed, cost=predicted_s, measure=judge_s, finalists=4)
-    tried = {trial.nest for one in found.values() for trial in one.trials}
-    tried = sorted((one for one in tried if predicted_s(one) < np.inf), key=predicted_s)
-winners = {key: one.best.nest for key, one in found.items()}
-some = {*winners.values(), *tried[::5]}
+RUNS = (("random", 0), ("random", 1), ("evolutionary", 2), ("evolutionary", 3))  # seeds in common would share draws
+found = {}
+for name, seed in tqdm(RUNS if HAS_COMPILER else (), desc="searches"):
+    # the model ranks 24, the clock judges the best 4 of them
+    search = SEARCHES[name]
+    found[name, seed] = search(goal, trials=24, seed=seed, cost=predicted_s, measure=judge_s, finalists=4)
+tried = {trial.nest for one in found.values() for trial in one.trials}
+tried = sorted((one for one in tried if predicted_s(one) < np.inf), key=predicted_s)
+some = {*(one.best.nest for one in found.values()), *tried[::5]}
 goal_times = race({"naive": goal} | {one: one for one in some}, FAST)
+
+# %% name="out-search" tags=["hide-input"]
+winners = {key: one.best.nest for key, one in found.items()}
 print("24 trials each          predicted    measured")
 for (name, seed), one in winners.items():
     print(f"{name:<14}seed {seed}{1e3 * predicted_s(one):>10.3f} ms    {goal_times[one]}")
 print(f"{'the naive order':<23}{1e3 * predicted_s(goal) if HAS_COMPILER else np.nan:7.3f} ms    {goal_times['naive']}")
-print(f"{len(tried)} different schedules in all, {len(some)} of them in the figure")
+print(f"{len(tried)} different schedules in total, {len(some)} of them in the figure")
 
 
-# %% name="fig-search"
+# %% name="fig-search" tags=["hide-input"]
 def draw_search():
     figure, axes = plt.subplots(figsize=(8, 4.4))
     measured_ms = [1e3 * goal_times[one].median_s for one in some]
@@ -1122,24 +1156,51 @@ show(
 )
 
 # %% [markdown]
-# A guide need not be right in milliseconds. It must put good schedules before bad ones, so that a good one is among the few that are timed. And did evolution
-# beat chance? Two runs of each cannot tell: it takes many seeds, and the same number of trials.
+# A guide does not have to be right in milliseconds. It must rank good schedules above bad ones, so that a good schedule is among the few that are timed. And did evolution
+# beat chance? Two runs of each cannot tell: an answer takes many seeds, and the same number of trials for both.
+
+# %% [markdown]
+# > **Takeaway.** A model may choose which schedules are timed, but the clock chooses among them, and random search is the control.
 
 # %% [markdown]
 # ## Where it stops working
 #
-# - **Fewer misses are not always less time.** Tiling took away nearly all misses of `m k n`, and hardly any time.
-# - **Fewer loads are not fewer misses.** Vector loads take away most *references*, and not one line less is fetched for it. The block in registers does fetch fewer.
-# - **The model is a model.** The simulated cache fetches nothing ahead of time; your processor does. It sees sets and lines, and no page tables.
-# - **A schedule belongs to a machine and to a size.** That is why libraries are tuned for each.
+# - **Fewer misses do not always mean less time.** Tiling removed nearly all misses of `m k n`, but saved hardly any time.
+# - **Fewer loads do not mean fewer misses.** Vector loads save most *references*, but they fetch just as many lines. The block in registers does fetch fewer.
+# - **The model is only a model.** The simulated cache fetches nothing ahead of time; your processor does. The simulation knows sets and lines, but no page tables.
+# - **A schedule belongs to one machine and one size.** This is why libraries are tuned for each.
+
+# %% [markdown]
+# ## With pencil and paper
 #
+# **1.** A cache has 64 sets of 8 ways, and lines of 64 bytes. A program walks down a column of 64 floats (4 bytes each) in a matrix with rows of 512 floats. Into how many sets do the lines of the column go, and do they all fit? Do they fit with 16 floats of padding per row?
+#
+# <details><summary>Answer</summary>
+#
+# A row is 512 · 4 / 64 = 32 lines, so the column is in lines 0, 32, 64, 96 and so on. Modulo 64, these are sets 0 and 32 only: 32 lines for each of them, with room for 8. They do not fit. With padding, a row is 528 · 4 / 64 = 33 lines. The numbers 0, 33, 66 and so on give 64 different sets, because 33 and 64 have no common factor: one line per set, and all of them fit.
+# </details>
+#
+# **2.** The dependences of two loops `i` and `j` have the distances (1, -2) and (0, 1). Are both orders of the loops legal? By how many steps per iteration of `i` must `j` be skewed before the loops can be tiled?
+#
+# <details><summary>Answer</summary>
+#
+# In the old order the first nonzero steps are 1 and 1, so this order is legal. Exchanged, the distances read (-2, 1) and (1, 0): the first begins with -2, so the new order is not legal. If `j` is skewed by s, the first distance becomes (1, s - 2), and the second stays (0, 1). No step is negative from s = 2 on: (1, 0) and (0, 1). Then the loops can be tiled, and exchanged too.
+# </details>
+#
+# **3.** A core has 16 vector registers of 8 floats. A block of C of r rows and 16 columns stays in registers. Each step of `k` loads two vectors of B, and one number of A for each row. Two registers hold the vectors of B, and one register holds the number of A. How many rows fit, and how many vector multiply-adds does the loop do per load? Compare this with a block of one row.
+#
+# <details><summary>Answer</summary>
+#
+# Each row takes 16 / 8 = 2 registers: 2r + 2 + 1 must be at most 16, so r = 6. Each step of `k` does 2 · 6 = 12 vector multiply-adds and 2 + 6 = 8 loads: 1.5 per load. One row has 2 multiply-adds and 3 loads: 0.67 per load.
+# </details>
+
+# %% [markdown]
 # ## The ledger
 #
-# The order of loops changes no weight, no stored byte, no MAC and no accuracy, but the time of a layer. Here is the third convolution of the model of this course, as written, and scheduled: output channels innermost, in the loops and in memory, 7 positions by 16
-# channels of the output in registers. Both are compiled alike and timed in turns.
+# The order of loops changes no weight, no stored byte, no MAC and no accuracy, only the time of a layer. Here is the third convolution of this course's model, as written and scheduled. The schedule makes output channels innermost, in the loops and in memory, and holds 7 positions by 16
+# output channels in registers. Both versions are compiled alike and timed in turns.
 
-
-# %% name="out-conv"
+# %%
 channels_last = nest(
     """
 for y in range(14):
@@ -1161,12 +1222,13 @@ layers = {
     .unroll("x.i")
     .cache_write("Y", at="x.o", scope="register"),
 }
+
+# %% name="out-conv" tags=["hide-input"]
 picture, kernel = torch.rand(1, 32, 14, 14), torch.rand(64, 32, 3, 3)
 layer_times = race(layers, FAST, others={"torch": lambda: torch.conv2d(picture, kernel, padding=1)})
-for name, time in layer_times.items():
-    print(f"{name:<30} {time}")
+print(aligned([(name, str(time)) for name, time in layer_times.items()]))
 
-# %%
+# %% tags=["hide-input"]
 for name in layers if HAS_COMPILER else ():
     time = layer_times[name]
     row = measure.Row(
@@ -1184,7 +1246,7 @@ table if HAS_COMPILER else ledger()
 
 # %% tags=["solution-only"]
 claim(
-    "Vector loads take away most *references*, and not one line less is fetched for it",
+    "Vector loads save most *references*, but they fetch just as many lines",
     holds=(
         count_accesses(path["vectorized"]) < 0.3 * count_accesses(path["m k n"])
         and abs(path_misses["vectorized"] / path_misses["m k n"] - 1) < 0.01
@@ -1194,7 +1256,7 @@ claim("The block in registers does fetch fewer", holds=path_misses["C in registe
 claim("turn a naive matrix product into one that is many times faster", holds=path_s[best] < start_s / 10)
 claim("make a naive matrix product many times faster", holds=path_s[best] < start_s / 10, page="README.md")
 claim(
-    "Tiling takes nearly all misses away, and hardly any time. Vectors are the largest step.",
+    "Tiling removes nearly all misses, but saves hardly any time. Vectors are the largest step.",
     holds=path_misses["tiled, B padded"] < 0.1 * path_misses["m k n"]
     and path_s["tiled, B padded"] > 0.7 * path_s["m k n"]
     and steps["vectorized"] == max(steps.values()),
@@ -1216,7 +1278,7 @@ claim(
     page="slides/09_loops.md",
 )
 claim(
-    "with padded rows it is close to the fast ones",
+    "with padded rows it is close to the fast orders",
     holds=pair_ns["256 + 16 floats"] < 2 * 1e9 * max(times_256["m k n"], times_256["k m n"]) / 256**3,
     page="slides/09_loops.md",
 )
@@ -1227,15 +1289,15 @@ progress()
 # %% [markdown]
 # ## Summary
 #
-# - Memory comes in lines. What lies side by side should be used side by side, and soon.
-# - An order is legal if the first step of every distance stays positive. Splitting and skewing keep the order, and are always legal.
-# - Tiles that fit, fused loops, padding: three ways to miss less. Each helps only where something misses.
-# - Vectors were the largest step of the path: many numbers in one instruction. Then registers: what stays there is not loaded again.
-# - Simulate, predict, measure, in this order, and believe the last.
+# - Memory comes in lines. Elements that are adjacent in memory should be used together, and soon.
+# - An order is legal if the first nonzero step of every distance stays positive. Splitting and skewing keep the order of the iterations, and are always legal.
+# - There are three ways to miss less: tiles that fit, fused loops, and padding. Each helps only where misses were the trouble.
+# - Vectors were the largest step of the path: many numbers in one instruction. Registers came next: a number that stays there is not loaded again.
+# - Simulate, predict and measure, in this order, and believe the measurement.
 #
 # **References.** Hong and Kung 1981, *I/O Complexity: The Red-Blue Pebble Game*. Smith et al. 2019, *A Tight I/O Lower Bound for Matrix Multiplication* (arXiv:1702.02017). Wolfe 1986, *Loop Skewing: The Wavefront Method Revisited*. Wolf and Lam 1991, *A Data Locality Optimizing Algorithm*. Allen and Kennedy 2001, *Optimizing Compilers for Modern Architectures*. Hill and Smith 1989, *Evaluating Associativity in CPU Caches*. Goto and van de Geijn
 # 2008, *Anatomy of High-Performance Matrix Multiplication*. Ragan-Kelley et al. 2013, *Halide*. Chen et al. 2018, *TVM* and *Learning to Optimize Tensor Programs*.
 #
-# **In the library.** In `mini_lib/loops`, `rewrites` has the rewrites, `legality` is the proof, `caches` simulates, `codegen` writes the C, `machine` predicts.
+# **In the library.** In `mini_lib/loops`, `rewrites` has the rewrites, `legality` proves them, `caches` simulates, `codegen` writes the C, and `machine` predicts.
 #
 # **Next:** [10 How is a layer mapped onto the machine?](10_hardware.ipynb)
