@@ -5,11 +5,11 @@
 #
 # Lesson 02 ended at a cliff. Rounded to 4 bits, the model of this course loses about two points. Rounded to the three values of a symmetric 2-bit grid, clipped where
 # the error is least, it keeps about a fifth of its accuracy; with four values and corrected biases it reached 68% in lesson 02. In this lesson the network may *react* to its rounding: first, some weights move to make up for others; then it trains
-# with the grid in place. How few bits are then enough?
+# with the grid in place. How few bits are enough then?
 #
 # **You will be able to**
 # 1. round a layer so that the error of its output is small, and say where that helps and where it does not;
-# 2. train through a rounding with the straight-through estimator and a learned step, with the batch norm that few bits need;
+# 2. train through a rounding with the straight-through estimator and a learned step, and choose how to treat batch norm;
 # 3. use controls over several seeds to say how much training recovers, how much a teacher adds, and what the exported file stores.
 #
 # The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
@@ -62,7 +62,7 @@ def percent(share):
 #
 # The diagonal of $H$ says how strong each input is. The other entries say how much two inputs vary together. (No mean is subtracted, so two inputs that are never negative count as varying together.) Two errors partly cancel if their inputs vary together and their signs differ.
 #
-# By hand: the weights (0.4, 0.4), a grid of whole numbers, and two inputs that vary together, $H = \begin{pmatrix}1 & 0.75\\0.75 & 1\end{pmatrix}$. Rounded to nearest, both
+# By hand: take the weights (0.4, 0.4), a grid of whole numbers, and two inputs that vary together, $H = \begin{pmatrix}1 & 0.75\\0.75 & 1\end{pmatrix}$. Rounded to nearest, both
 # become 0: $d = (-0.4, -0.4)$, and the error is 0.16 + 0.16 + 2 · 0.75 · 0.16 = 0.56. Now round the second weight up, the "wrong" way: $d = (-0.4, 0.6)$, and the error is
 # 0.16 + 0.36 - 2 · 0.75 · 0.24 = 0.16. The worse rounding of the weight is the better rounding of the row.
 #
@@ -111,7 +111,7 @@ explore(
     draw_two_weights,
     labels={"together": "correlation of the two inputs"},
     alt=lambda together: (
-        f"Contours of the output error around two weights whose inputs go together by {together:g}; the nearest grid point and the best one."
+        f"Contours of the output error around two weights whose inputs have the correlation {together:g}; the nearest grid point and the best one."
     ),
     together=(0.0, 0.4, 0.75, 0.9),
 )
@@ -141,9 +141,9 @@ show(
 
 # %% name="ex-3-1" tags=["exercise"]
 def round_in_turn(w, moments, scale, highest):
-    """The weights of one row, rounded one after the other, each error made up for by the weights still to come.
+    """The weights of one row, rounded in turn; the weights not yet rounded compensate for each error.
 
-    w: [n]; moments: H, [n, n]; the grid has the codes -highest to highest times scale. Returns [n], values of the grid.
+    w: [n]; moments: H, [n, n]; the grid has the codes -highest to highest times scale. Returns [n], values on the grid.
     """
     ### BEGIN SOLUTION
     w = w.clone()
@@ -533,7 +533,7 @@ claim("And many gather just beyond", holds=beyond[1] > 1.3 * beyond[0])
 #
 # The histogram has changed in two places. A few more weights than before lie at the dashed lines. (In longer training, Nagel et al. 2022 find weights there that *oscillate* between two codes. We did not count them.) And many gather just beyond -1 and 1, where the grid ends in this training: beyond these ends, a weight gets no gradient. (The training compares before it rounds, as LSQ does in the next section.)
 #
-# ### What to do with batch norm
+# ### How to train batch norm
 #
 # In training, batch norm normalizes each batch by its own mean and variance. In the finished model it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. We compare four ways to train. (Jacob et al. 2018 have a fifth: they fold in every forward pass.) This takes about 6 seconds.
 
@@ -625,7 +625,7 @@ show(
 
 # %% name="ex-3-3" tags=["exercise"]
 def step_gradient(w, step, highest, gradient):
-    """The gradient of the loss with respect to the one step of all these weights.
+    """The gradient of the loss with respect to the step that all these weights share.
 
     w: [n], latent; codes from -highest to highest; gradient: [n], of the loss with respect to the rounded weights.
     Returns one number.
@@ -1172,7 +1172,7 @@ show(
 
 # %% name="ex-3-8" tags=["exercise"]
 def distillation_loss(logits, teacher, labels, temperature, share):
-    """The loss of a student: (1 - share) for the labels, share for the teacher. The mean over the pictures.
+    """The loss of a student, a mean over the pictures: (1 - share) for the labels, share for the teacher.
 
     logits, teacher: logits of student and teacher, [pictures, classes]; labels: [pictures]. Returns one number.
     """
@@ -1323,7 +1323,7 @@ claim(
 )
 
 # %% [markdown]
-# First compare the columns "batch norm" and "plain". At 8, 4 and 3 bits, training adds no more than the seeds vary. At 2 bits it adds seven points, for ternary weights forty, and at 1 bit nearly everything. The distance to the line in the figure remains lost: a point at 3 bits, two at 2, and seven at 1.
+# First compare the columns "batch norm" and "plain" of the table. At 8, 4 and 3 bits, training adds no more than the seeds vary. At 2 bits it adds seven points, for ternary weights forty, and at 1 bit nearly everything. The distance to the line in the figure remains lost: a point at 3 bits, two at 2, and seven at 1.
 #
 # How much does each method gain *over plain training*? Subtract seed by seed: two runs with the same seed share their start and the order of their pictures, so these effects drop out. (The table shows points of test accuracy. The number after ± is half of the 95% interval of the mean over three seeds, 2.5 standard deviations; a star marks an interval without 0. "Twice as long" is plain training with twice as many steps.)
 
@@ -1403,7 +1403,7 @@ claim(
 # Other studies report that distillation helps at few bits (Mishra and Marr 2018, Polino et al. 2018). Here the student starts from its own good checkpoint, and one interval of 24 excludes 0: for ternary weights the ensemble *costs* 0.9 points. Among 24 intervals of 95%, chance alone makes about one do so. The largest gain, 2.4 points at 1 bit, comes from plain training for twice as long, and its interval still contains 0: three seeds are few.
 # This does not show that a teacher is useless. With this network, these pictures and so few updates, its help is too small to see.
 #
-# The last two rows of the first table show the largest gain, and it needs no teacher: 8 bits for the first and the last layer, which hold few of the weights. Then 1 bit in between gains 5 points, and comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
+# The last two rows of the table of accuracies show the largest gain, and it needs no teacher: 8 bits for the first and the last layer, which hold few of the weights. Then 1 bit in between gains 5 points, and comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
 #
 # ### A teacher where labels are few
 #
@@ -1633,7 +1633,7 @@ claim(
 # %% [markdown]
 # Small blocks reduce the error, for both. (Each block costs the bits of a scale.) The floats help where many weights share a scale. In blocks of 32 or 16 the even steps are at least as good.
 #
-# In the first table MXFP4 loses accuracy. Compare its last two columns: the loss comes from one layer, `conv1`, which has nine weights per channel. There a block of 32 spans four channels. Is that the reason, or is it the scale, a power of two? We round only conv1 to E2M1, in four ways:
+# In the table of formats, MXFP4 loses accuracy. Compare its last two columns: the loss comes from one layer, `conv1`, which has nine weights per channel. There a block of 32 spans four channels. Is that the reason, or is it the scale, a power of two? We round only conv1 to E2M1, in four ways:
 
 
 # %%
