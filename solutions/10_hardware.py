@@ -201,7 +201,7 @@ def best_axes(loops, rows, columns):
     """The two loops that use most of a unit of rows x columns.
 
     loops: a dict of lengths, such as {"out": 17, "in": 16, "x": 32}. Returns the two names:
-    (the loop on the rows, the loop on the columns).
+    (the loop on the rows, the loop on the columns); if several pairs are equally good, any of them.
     """
 
     ### BEGIN SOLUTION

@@ -1,18 +1,18 @@
 # %% [markdown]
 # # When does augmentation hurt?
 #
-# Lesson 11 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+# Lesson 11 · {minutes} · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# Data augmentation shows a network changed copies of its pictures: turned, shifted, inverted. It is a cheap way to more data: no label, no parameter, and nothing at all when the model is used.
-# So more of it must be better? A 6 that is turned round looks like a 9, and its label still says 6. And a small network that struggles with the pictures as they are gets harder ones on top. This lesson measures when augmentation helps, when it
+# Data augmentation shows a network changed copies of its pictures: turned, shifted, inverted. It is a cheap way to more data: it needs no label and no parameter, and it costs nothing when the model is used.
+# Is more of it always better? A 6 that is turned upside down looks like a 9, but its label is still 6. And a small network that struggles with the original pictures gets harder ones in addition. This lesson measures when augmentation helps, when it
 # hurts, and how to know before you train.
 #
 # **You will be able to**
-# 1. apply an operation at a published magnitude, with a draw of its own for each picture, and mix labels as you mix pictures;
-# 2. measure up to which strength an operation leaves a picture what it was, and say what such a measurement can and cannot show;
-# 3. predict, from the task and the size of the network, where augmentation will hurt, and check it over several seeds, compared with a control.
+# 1. apply an operation at a published magnitude, drawn anew for each picture, and mix labels as you mix pictures;
+# 2. measure up to which strength a picture keeps its label, and say what that measurement can and cannot show;
+# 3. predict, from the task and the size of the network, where augmentation will hurt, and check it over several seeds against a control.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
 
 # %%
@@ -29,13 +29,13 @@ from mini_lib.batch import Batch
 from mini_lib.columns import aligned
 from studies.augment.harm import arms, nets, record
 from studies.paired import Paired
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # sums then repeat to the last digit
 figures.use_style()
 
 
-# %%
+# %% tags=["hide-input"]
 def table(rows, columns, cell, corner=""):
     """Print a table of cell(row, column), each column as wide as it needs to be."""
     lines = [[corner, *columns], *([row, *(cell(row, column) for column in columns)] for row in rows)]
@@ -51,8 +51,8 @@ def percent(spread):
 # %% [markdown]
 # ## 1 Same label, other pixels
 #
-# Two tasks run through this lesson, and their pictures have the same size: handwritten **digits** (MNIST) and **clothes** (Fashion-MNIST). An **operation** changes the pixels of a picture. How much is its **strength**, in a unit of its own: degrees, a share of the
-# side, bits. Here are some operations at high strengths, some of them beyond the published ranges. For each picture ask yourself: would I still give it the same label?
+# Two tasks run through this lesson, and their pictures have the same size: handwritten **digits** (MNIST) and **clothes** (Fashion-MNIST). An **operation** changes the pixels of a picture. Its **strength** says how much, in a unit of its own: degrees, a share of the
+# side, bits. The figure shows some operations at high strengths, some of them beyond the published ranges. For each picture ask yourself: would I still give it the same label?
 
 # %% name="fig-operations" tags=["hide-input"]
 digits, clothes = nets.splits_of("digits"), nets.splits_of("clothes")
@@ -98,18 +98,18 @@ show(
 )
 
 # %% [markdown]
-# The trousers turned round are still trousers. The 6 turned round is a 9, and its mirror image is no digit at all. An operation is not good or bad: it fits a task, or it does not.
+# Trousers that are turned upside down are still trousers. The 6 becomes a 9, and its mirror image is no digit at all. An operation is not good or bad by itself: it fits a task, or it does not.
 #
-# ### Turned about what?
+# ### Turned about which point?
 #
-# To turn a picture, ask for each pixel (x, y) of the *new* picture where in the old one it comes from. Six numbers say it:
+# To turn a picture, ask where each pixel (x, y) of the *new* picture comes from in the old one. Six numbers give the answer:
 #
 # $$x_{\text{old}} = a x + b y + c, \qquad y_{\text{old}} = d x + e y + f.$$
 #
 # A turn about the point (0, 0) by the angle $\theta$ has $a = e = \cos\theta$, $b = -\sin\theta$, $d = \sin\theta$, and $c = f = 0$. (x points right, but y points *down*, so this turns the picture anticlockwise.) But (0, 0) is the *corner*, and the picture swings out of its frame. To turn about the
-# centre, go from the centre to the pixel, turn that way, and go back: $c$ and $f$ are whatever leaves the centre where it is.
+# centre, choose $c$ and $f$ so that the centre stays where it is.
 #
-# By hand: 3 x 3 pixels, counted from 0, have their centre at (1, 1). A quarter turn has $\cos$ = 0 and $\sin$ = 1, so that $x_{\text{old}} = -y + c$ and $y_{\text{old}} = x + f$. The centre stays if 1 = -1 + c and 1 = 1 + f: $c$ = 2, $f$ = 0. Test it: the new top left (0, 0) comes from (2, 0), the old top right. Right for anticlockwise.
+# Worked by hand: 3 x 3 pixels, counted from 0, have their centre at (1, 1). A quarter turn has $\cos$ = 0 and $\sin$ = 1, so that $x_{\text{old}} = -y + c$ and $y_{\text{old}} = x + f$. The centre stays if 1 = -1 + c and 1 = 1 + f: $c$ = 2, $f$ = 0. Test it: the new top left (0, 0) comes from (2, 0), the old top right, as it should in an anticlockwise turn.
 
 # %% [markdown]
 # ### Exercise 11.1 - About the centre (10 min)
@@ -117,7 +117,7 @@ show(
 
 # %% name="ex-11-1" tags=["exercise"]
 def turn_matrix(degrees, width, height):
-    """Where each pixel of a picture that is turned anticlockwise about its centre comes from: [[a, b, c], [d, e, f]].
+    """The origin of each pixel when a picture is turned anticlockwise about its centre: [[a, b, c], [d, e, f]].
 
     The pixel (x, y) of the new picture comes from (a x + b y + c, d x + e y + f). x runs from 0 to width - 1, y from 0
     (top) to height - 1. Returns two rows of three numbers. (`import math` is allowed.)
@@ -139,19 +139,19 @@ check("11.1")
 #
 # Halfway between the first pixel, 0, and the last, width - 1. Not at width / 2.
 # </details>
-# <details><summary>Hint 2: what c and f must do</summary>
+# <details><summary>Hint 2: the condition on c and f</summary>
 #
-# Put the centre in for x and y, and ask that it comes out: one equation for c, one for f.
+# Insert the centre for x and y, and require that it is also the result: one equation for c, one for f.
 # </details>
 
 # %% [markdown]
 # ### From a magnitude to a strength
 #
-# AutoAugment, which most later papers follow, does not write degrees into a policy. Each operation has a **magnitude** from 0 to 9, the same numbers for all, and a scale on which it is a place: from `weakest` to `strongest`, in equal steps. (TrivialAugment counts to 30, and its scales are wider.) The scale of `rotate` runs from 0 to 30 degrees, so that magnitude 3 is 10 degrees. That of `posterize` runs *down*, from 8 bits per pixel to 4.
+# AutoAugment, which most later papers follow, does not write degrees into a policy. It writes a **magnitude** from 0 to 9 for every operation. Each operation has its own scale of strengths, from `weakest` to `strongest` in equal steps, and the magnitude is a position on that scale. (TrivialAugment counts to 30, and its scales are wider.) The scale of `rotate` runs from 0 to 30 degrees, so that magnitude 3 is 10 degrees. That of `posterize` runs *down*, from 8 bits per pixel to 4.
 #
-# Some operations have a direction: left or right, brighter or darker. For those the sign is drawn anew for each picture. The others have none: posterize to -5 bits means nothing.
+# Some operations have a direction: left or right, brighter or darker. For these the sign is drawn anew for each picture. The others have none: "posterize to -5 bits" has no meaning.
 
-# %% name="out-magnitudes"
+# %% name="out-magnitudes" tags=["hide-input"]
 SHOWN = (aug.rotate, aug.translate_x, aug.shear_x, aug.brightness, aug.posterize, aug.solarize)
 by_name = {f"{operation.name}, {operation.unit}": operation for operation in SHOWN}
 table(
@@ -188,7 +188,7 @@ check("11.2")
 # %% [markdown]
 # <details><summary>Hint 1: the scale</summary>
 #
-# The share of the way is magnitude / 9. Start at `weakest`, and go that share of the way to `strongest`, up or down.
+# Start at `weakest`, and go the share magnitude / 9 of the way to `strongest`, up or down.
 # </details>
 # <details><summary>Hint 2: the sign</summary>
 #
@@ -199,7 +199,7 @@ check("11.2")
 # ### One draw per picture
 #
 # An operation with its **probability** and its magnitude is a **step**. A few steps, one after the other, are a **sub-policy**, and a list of sub-policies, of which each picture draws one, is a **policy**. The important words are *each picture*. If the whole batch shares a draw, then
-# either all 128 pictures of a training step are turned, or none is, and all by the same angle. The gradient of that step has seen one kind of change.
+# either all 128 pictures of a training step are turned, or none is, and all by the same angle. The gradient of that step has seen only one kind of change.
 
 # %% name="out-policy"
 three = aug.Policy(
@@ -210,21 +210,23 @@ print(three)
 # %%
 predict(
     "11.a",
-    "A sub-policy of three steps, each with probability 0.5. What share of the pictures comes out exactly as it went in?",
+    "A sub-policy has three steps, each with probability 0.5. What share of the pictures stays exactly as it was?",
     unit="%",
 )
 
-# %% name="out-draws"
+# %%
 pixels = {
     "digits": nets.pixels_of(digits.train, "digits"),
     "clothes": nets.pixels_of(clothes.train.first(1500), "clothes"),
 }
 changed = three(pixels["digits"], torch.Generator().manual_seed(0))
 untouched = (changed == pixels["digits"]).flatten(1).all(dim=1).float().mean().item()
+reveal("11.a", round(100 * untouched, 1))
 
 
+# %% name="out-draws" tags=["hide-input"]
 def one_draw(pictures, generator):
-    """How it should not be done: the first picture's draws for all."""
+    """The wrong way: all pictures share the draws of the first."""
     for operation in (aug.rotate, aug.shear_x, aug.solarize):
         if torch.rand((), generator=generator) < 0.5:
             pictures = operation(pictures, operation.strength(1.0))
@@ -241,10 +243,8 @@ def shares_untouched(change):
 
 
 untouched_by = {"a draw per picture": shares_untouched(three), "a draw per batch": shares_untouched(one_draw)}
-table(untouched_by, range(1, 7), lambda name, batch: untouched_by[name][batch - 1], "left as they were, batch")
-
-# %%
-reveal("11.a", round(100 * untouched, 1))
+with hold("11.a"):
+    table(untouched_by, range(1, 7), lambda name, batch: untouched_by[name][batch - 1], "left as they were, batch")
 
 # %% tags=["solution-only"]
 from teach import claim
@@ -254,7 +254,7 @@ claim("each batch shows about an eighth clean pictures", holds=all(abs(share - 1
 claim("With a draw per batch it is all or nothing", holds=set(untouched_by["a draw per batch"]) == {"0%", "100%"})
 
 # %% [markdown]
-# A half of a half of a half. With a draw per picture, each batch shows about an eighth clean pictures and every mixture of the three changes. With a draw per batch it is all or nothing, and the average over a whole epoch hides that.
+# The share is a half of a half of a half. With a draw per picture, each batch shows about an eighth clean pictures and every mixture of the three changes. With a draw per batch it is all or nothing, and the average over a whole epoch hides that.
 
 # %% [markdown]
 # ### Exercise 11.3 - Each picture for itself (8 min)
@@ -262,7 +262,7 @@ claim("With a draw per batch it is all or nothing", holds=set(untouched_by["a dr
 
 # %% name="ex-11-3" tags=["exercise"]
 def apply_steps(pictures, steps, draws):
-    """The pictures after all steps, one after the other; each step may happen or not, for each picture by itself.
+    """The pictures after all steps, one after the other; each step happens or not for each picture separately.
 
     pictures: [N, height, width]; steps: a list of pairs (change, probability), where change(pictures) returns changed
     pictures; draws: [steps, N], numbers from 0 to 1. Step s happens to picture i where draws[s, i] is below its
@@ -281,7 +281,7 @@ check("11.3")
 # %% [markdown]
 # <details><summary>Hint 1: change all, keep some</summary>
 #
-# The simplest way: change all pictures, and take the changed one only where the step happens. (The library is thriftier: it selects the pictures that an operation is for, and changes those.)
+# The simplest way: change all pictures, and take the changed one only where the step happens. (The library saves work: it selects the pictures that get the operation, and changes only those.)
 # </details>
 # <details><summary>Hint 2: shapes</summary>
 #
@@ -291,7 +291,7 @@ check("11.3")
 # %% [markdown]
 # ### A wall of pictures
 #
-# Move the sliders. At which magnitude do you no longer recognise some of the pictures? Is it the same one for both rows? And what does probability 0.5 leave you with?
+# Move the sliders. At which magnitude do you no longer recognise some of the pictures? Is it the same magnitude for both rows? What do you see at probability 0.5?
 
 # %% name="fig-wall" tags=["widget", "hide-input"]
 WALL = {
@@ -314,6 +314,7 @@ def draw_wall(operation, probability, magnitude):
 
 explore(
     draw_wall,
+    labels={"magnitude": "magnitude, from 0 to 9"},
     alt=lambda operation, probability, magnitude: (
         f"Ten digits above ten pieces of clothing; {operation} at {WALL[operation].strength(magnitude / 9):.3g} "
         f"{WALL[operation].unit} happens with probability {probability:g}."
@@ -332,21 +333,25 @@ show(
 
 # %% [markdown]
 # (The scales here are wider than the published ones: rotate goes up to 180 degrees, and cutout covers up to three quarters of the side.)
-#
-# > **Takeaway.** An operation has a strength in its own unit, a magnitude is a place on its scale, and every picture draws for itself: whether, how strongly, and in which direction.
 
 # %% [markdown]
-# ## 2 Is it still what its label says?
+# > **Takeaway.** A magnitude is a position on an operation's own scale of strengths, and every picture has its own draw: whether, how strongly, and in which direction.
+
+# %% [markdown]
+# ## 2 Does the label still fit?
 #
-# You can look at a wall of pictures. You cannot look at 60,000 of them, for 15 operations and 10 strengths. So ask a **judge**: a classifier that was trained on other pictures, which serve nothing else, and see for how many pictures its answer is still their label after the change. That share is the **label safety** of an operation at a strength. (Only pictures that
-# the judge got right before the change count; of the others it knows nothing.)
+# You can look at a wall of pictures. You cannot look at 60,000 of them, for 15 operations and 10 strengths. So ask a **judge**: a classifier that was trained on other pictures, which are used for nothing else. Count for how many pictures its answer is still the label after the change. That share is the **label safety** of an operation at a strength. (Only pictures that
+# the judge got right before the change count, since it does not know the others.)
 
 # %%
 predict(
     "11.b",
-    "A judge that has only ever seen upright digits looks at 6s that are turned by 180 degrees. What share does it take for a 9?",
+    "A judge that has seen only upright digits looks at 6s that are turned by 180 degrees. What share of them does it call a 9?",
     unit="%",
 )
+
+# %% [markdown]
+# The next cell trains two judges. It takes about 9 seconds.
 
 
 # %%
@@ -379,8 +384,10 @@ safeties = {
         mean=data.DIGIT_MEAN,
         std=data.DIGIT_STD,
     )
-    for name, judge in judges.items()
+    for name, judge in tqdm(judges.items(), desc="judges")
 }
+six = safeties["never saw a turned digit"].counts[0, -1, 6]
+reveal("11.b", round(100 * (six[9] / six.sum()).item()))
 
 # %% name="fig-safety" tags=["hide-input"]
 LOOKS = {6: ("vermillion", "-", "o"), 9: ("orange", "--", "s"), 0: ("blue", "-.", "^"), 7: ("green", ":", "D")}
@@ -416,24 +423,21 @@ show(
 )
 
 
-# %% name="out-turned"
+# %% name="out-turned" tags=["hide-input"]
 def taken_for(name, digit):
-    """What the judge took a digit for that was turned by 180 degrees: the two most frequent answers."""
+    """The judge's two most frequent answers to a digit that was turned by 180 degrees."""
     row = safeties[name].counts[0, -1, digit]
     best = row.argsort(descending=True, stable=True)[:2].tolist()
     return ", ".join(f"{answer}: {row[answer] / row.sum():.0%}" for answer in best)
 
 
-table(range(10), judges, lambda digit, name: taken_for(name, digit), "turned by 180°")
-
-# %%
-six = safeties["never saw a turned digit"].counts[0, -1, 6]
-reveal("11.b", round(100 * (six[9] / six.sum()).item()))
+with hold("11.b"):
+    table(range(10), judges, lambda digit, name: taken_for(name, digit), "turned by 180°")
 
 
 # %% tags=["solution-only"]
 def answers(name, digit):
-    """What a judge takes the digits of a class for, turned by 180 degrees: [10] shares."""
+    """The answers of a judge to the digits of a class that are turned by 180 degrees: [10] shares."""
     counts = safeties[name].counts[0, -1, digit].double()
     return counts / counts.sum()
 
@@ -446,35 +450,35 @@ claim(
 claim("it calls most turned 7s a 6", holds=float(answers(NEVER, 7)[6]) > 0.5)
 of_saw = safeties[SAW].kept[0].double()  # [strengths, digits]
 claim(
-    "it tells most digits apart at any angle, and even most 6s from 9s",
+    "it recognises most digits at any angle, and even most 6s and 9s",
     holds=float(of_saw.mean(dim=1).amin()) > 0.75 and min(answers(SAW, 6)[6], answers(SAW, 9)[9]) > 0.6,
 )
 claim("For the other one all stay above 70%", holds=float(of_saw.amin()) > 0.7)
 
 # %% [markdown]
-# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. That is the famous case. But a 3 or a 7 turned round is no digit at all to you. The judge has *never seen anything like it*, and must answer something: it calls most turned 7s a 6. A low
+# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. This is the famous case. But a 3 or a 7 that is turned upside down is no digit at all to you. The judge has *never seen anything like it*, and must give some answer: it calls most turned 7s a 6. So a low
 # safety has two causes:
 #
-# - the picture **has become another class**, and nobody could tell;
-# - the picture is only **strange to the judge**, and whoever had learned from such pictures would know it.
+# - the picture **has become another class**, and nobody can recognise the old one;
+# - the picture is only **strange to the judge**, and a judge that has learned from such pictures would recognise it.
 #
-# So we ask a second judge, the right column, that was trained with turned digits on the same reference pictures. The digits that even this judge mistakes may be lost for a net of this size. But it tells most digits apart at any angle, and even most 6s from 9s: something in the pictures still differs.
-# But the fine difference has to be learned, where an easy one would do for upright digits.
+# So ask a second judge, in the right column, that was trained with turned digits on the same reference pictures. The digits that even this judge gets wrong may be too hard for a net of this size. But it recognises most digits at any angle, and even most 6s and 9s, so something in the pictures still differs.
+# The net has to learn this fine difference, whereas an easier one is enough for upright digits.
 #
-# Which judge is right? Each for its own question. The first says what looks like nothing that an upright digit looks like, and its limits are cautious. The second says what a network could still learn. If your network will read upright digits only, begin with the cautious one, and measure.
+# Which judge is right? Each answers its own question. The first one finds the pictures that no longer look like an upright digit, and its limits are cautious. The second one finds the pictures that a network could still learn. If your network will read only upright digits, begin with the cautious judge, and measure.
 
 # %% [markdown]
 # ### Exercise 11.4 - The strongest that is safe (8 min)
 #
-# From such a table follows a **limit** per class: the largest strength up to which the class is safe. *Up to which*: a 1 turned by 180 degrees is a 1 again, but at 90 it is not, and a policy that draws angles up to 180 will draw 90 too. By hand: strengths 30, 90, 180, shares kept 0.98, 0.50, 0.97, at least 0.95: the limit is 30.
+# Label safety gives a **limit** per class: the largest strength up to which the class is safe. The words *up to* matter: a 1 turned by 180 degrees is a 1 again, but at 90 it is not, and a policy that draws angles up to 180 will draw 90 too. Worked by hand: at strengths 30, 90 and 180 the shares 0.98, 0.50 and 0.97 keep their label, and 0.95 is required. The limit is 30.
 
 
 # %% name="ex-11-4" tags=["exercise"]
 def safe_strengths(strengths, kept, at_least):
-    """For each class the largest strength that is safe, as are all below it; None where not even the smallest is.
+    """For each class the largest safe strength below which all are safe too; None if not even the smallest is safe.
 
     strengths: a rising list of numbers [S]; kept: a tensor [S, classes], the share of pictures that kept their label.
-    Safe means that at least the share `at_least` did. Returns a list, one entry per class.
+    A strength is safe if this share is `at_least` or more. Returns a list, one entry per class.
     """
     ### BEGIN SOLUTION
     limits = []
@@ -497,15 +501,15 @@ check("11.4")
 #
 # A class is a column, `kept[:, label]`. Go through the strengths from the weakest on, and stop at the first that is not safe.
 # </details>
-# <details><summary>Hint 2: what to remember</summary>
+# <details><summary>Hint 2: the result so far</summary>
 #
 # Start with None, and remember the last strength that was safe.
 # </details>
 
 # %% [markdown]
-# In the library it is `safety.limits(at_least=...)`. A **guard** holds such limits, and a policy can carry it. The guard then has the last word: whatever the policy draws, no picture is changed more strongly than its class allows. There are two ways to enforce a limit. To *cut* puts every draw beyond the limit exactly at it: of angles up to 180, five of six would become 30. So we *rescale*: the whole range shrinks until it ends at the limit.
+# In the library it is `safety.limits(at_least=...)`. A **guard** contains such limits, and a policy can have one. Whatever the policy then draws, no picture is changed more strongly than its class allows. There are two ways to enforce a limit. *Cutting* moves every draw beyond the limit to the limit itself: of angles up to 180, five of six would become 30. *Rescaling* shrinks the whole range until it ends at the limit, and this is used here.
 
-# %% name="out-guard"
+# %% name="out-guard" tags=["hide-input"]
 cautious = safeties["never saw a turned digit"]
 guard = cautious.guard(at_least=0.8, beyond="rescale")
 table(
@@ -520,7 +524,7 @@ print(f"\na 6 and a 9 that drew {drawn.tolist()} are turned by {guard.limited(TU
 # %% [markdown]
 # ### Digits and clothes
 #
-# Now all operations, each at the strong end of AutoAugment's scale, and both tasks, each with a judge of its own, trained in the same way on clean pictures of its reference part.
+# Now measure all operations, each at the strong end of AutoAugment's scale, on both tasks. Each task has its own judge, and both judges are trained in the same way on clean pictures that serve as a reference.
 
 # %%
 predict(
@@ -529,7 +533,7 @@ predict(
     choices=("flip", "invert", "rotate 30", "posterize"),
 )
 
-# %% name="out-tasks"
+# %%
 OPERATIONS = (
     *(aug.flip, aug.rotate, aug.shear_x, aug.translate_x, aug.invert, aug.solarize, aug.posterize),
     *(aug.auto_contrast, aug.equalize, aug.brightness, aug.contrast, aug.sharpness, aug.cutout),
@@ -544,7 +548,13 @@ for task, judge in task_judges.items():
     labels = nets.splits_of(task).train.labels[:500]
     task_safety[task] = aug.label_safety(judge, pixels[task][:500], labels, OPERATIONS, (1.0,), mean=mean, std=std)
 
+names = {"flip": "flip", "invert": "invert", "rotate": "rotate 30", "posterize": "posterize"}
+difference = task_safety["clothes"].kept.mean(dim=2)[:, 0] - task_safety["digits"].kept.mean(dim=2)[:, 0]
+by_operation = dict(zip((operation.name for operation in OPERATIONS), difference.tolist()))
+reveal("11.c", names[max(names, key=by_operation.get)])
 
+
+# %% name="out-tasks" tags=["hide-input"]
 def safety_cell(row, column):
     place = [operation.name for operation in OPERATIONS].index(row)
     task, what = column.split(", ")
@@ -555,18 +565,13 @@ def safety_cell(row, column):
     return f"{data.FASHION_CLASSES[worst] if task == 'clothes' else worst}: {kept[worst]:.0%}"
 
 
-table(
-    [operation.name for operation in OPERATIONS],
-    ("digits, kept", "digits, worst", "clothes, kept", "clothes, worst"),
-    safety_cell,
-    "strongest",
-)
-
-# %%
-names = {"flip": "flip", "invert": "invert", "rotate": "rotate 30", "posterize": "posterize"}
-difference = task_safety["clothes"].kept.mean(dim=2)[:, 0] - task_safety["digits"].kept.mean(dim=2)[:, 0]
-by_operation = dict(zip((operation.name for operation in OPERATIONS), difference.tolist()))
-reveal("11.c", names[max(names, key=by_operation.get)])
+with hold("11.c"):
+    table(
+        [operation.name for operation in OPERATIONS],
+        ("digits, kept", "digits, worst", "clothes, kept", "clothes, worst"),
+        safety_cell,
+        "strongest",
+    )
 
 # %% tags=["solution-only"]
 columns = nets.pixels_of(clothes.train, "clothes")[:, 0].double().sum(dim=1)  # [N, 28], from the left
@@ -585,14 +590,15 @@ sneaker_flipped = task_safety["clothes"].kept[0, 0, data.FASHION_CLASSES.index("
 claim("the judge does not know the sneaker that points to the right", holds=float(sneaker_flipped) < 0.2)
 
 # %% [markdown]
-# A mirrored shirt is a shirt, and a mirrored 3 is no digit. But nearly all shoes of this data set point to the left, and the judge does not know the sneaker that points to the right. An inverted 3 is a 3 to you, but the judge recognises hardly any inverted picture. Such pictures are only strange to it, and may even be good to learn from (section 6). (Gontijo-Lopes et al., 2021, call such a number *affinity*. They find that it predicts a gain only together with *diversity*, how hard the changed pictures are to learn.)
-#
-# > **Takeaway.** Label safety is measured with a judge, per class and strength. A high one is good evidence. A low one is a warning: look whether the picture has become another class, or is only strange.
+# A mirrored shirt is a shirt, and a mirrored 3 is no digit. But nearly all shoes of this data set point to the left, and the judge does not know the sneaker that points to the right. An inverted 3 is a 3 to you, but the judge recognises hardly any inverted picture. Such pictures are only strange to it, and may even be good to learn from (section 6). (Gontijo-Lopes et al., 2021, call a similar number *affinity*. They find that it predicts a gain only together with *diversity*, a measure of how hard the changed pictures are to learn.)
+
+# %% [markdown]
+# > **Takeaway.** High label safety is good evidence that labels still fit; low safety is a warning that the picture has become another class, or is only strange to the judge.
 
 # %% [markdown]
 # ## 3 Does it hurt the network?
 #
-# Safety asks about labels. What we want to know is the accuracy of the network that learns from changed pictures. One thing must be right before that: *what it is judged by stays clean*. Augmentation is for the training pictures, anew in each epoch.
+# Safety is about labels. The goal is the accuracy of a network that learns from changed pictures. One rule comes first: *the pictures that judge it stay clean*. Augmentation changes the training pictures, anew in each epoch.
 
 # %% [markdown]
 # ### Exercise 11.5 - Change what it learns from, not what it is judged by (5 min)
@@ -600,9 +606,9 @@ claim("the judge does not know the sneaker that points to the right", holds=floa
 
 # %% name="ex-11-5" tags=["exercise"]
 def validation_accuracy(model, train, validation, augment, epochs):
-    """The share of right answers on the validation pictures, after training on augmented ones.
+    """The share of right answers on the validation pictures, after training on augmented pictures.
 
-    train, validation: pairs (pictures, labels); augment(pictures, epoch) returns changed pictures, other ones in each
+    train, validation: pairs (pictures, labels); augment(pictures, epoch) returns changed pictures, different in each
     epoch (counted from 0); model.learn(pictures, labels) returns the model after one epoch; model.predict(pictures)
     returns classes.
     """
@@ -626,11 +632,14 @@ check("11.5")
 # %%
 predict(
     "11.d",
-    "500 digits, and each is turned by any angle up to 180 degrees in training. By how many points does the accuracy on upright digits change? (Negative: it falls.)",
+    "A net learns from 500 digits, each turned by any angle up to 180 degrees. By how many points does its accuracy on upright digits change? (Negative: it falls.)",
     unit="points",
 )
 
-# %% name="out-turning"
+# %% [markdown]
+# The next cell takes about 6 seconds.
+
+# %%
 ARMS["up to 180°, guarded"] = arms.up_to(TURN, guard=guard)
 OTHERS = [digit for digit in range(10) if digit not in (6, 9)]
 
@@ -650,29 +659,25 @@ turned = {
     }
     for arm in tqdm(ARMS, desc="arms")
 }
+reveal("11.d", round(100 * (turned["up to 180°"]["all digits"].mean - turned["none"]["all digits"].mean), 1))
+
+# %% name="out-turning" tags=["hide-input"]
 OVER_NONE = "over none (95%)"
 
 
 def over(arm, other, of):
-    """By how much one arm exceeds another, seed by seed, in points with the 95% interval of the mean."""
+    """The difference between two arms, seed by seed, in points with the 95% interval of the mean."""
     return record.interval_text(Paired(tuple(a - b for a, b in zip(of(arm).values, of(other).values))))
 
 
-table(
-    ARMS,
-    (*groups, OVER_NONE),
-    lambda arm, column: (
-        percent(turned[arm][column])
-        if column != OVER_NONE
-        else "-"
-        if arm == "none"
-        else over(arm, "none", lambda one: turned[one]["all digits"])
-    ),
-    "digits, upright, 3 seeds",
-)
+def turning_cell(arm, column):
+    if column != OVER_NONE:
+        return percent(turned[arm][column])
+    return "-" if arm == "none" else over(arm, "none", lambda one: turned[one]["all digits"])
 
-# %%
-reveal("11.d", round(100 * (turned["up to 180°"]["all digits"].mean - turned["none"]["all digits"].mean), 1))
+
+with hold("11.d"):
+    table(ARMS, (*groups, OVER_NONE), turning_cell, "digits, upright, 3 seeds")
 
 
 # %% tags=["solution-only"]
@@ -684,7 +689,7 @@ def between(arm, other):
 
 claim("Turning all the way round costs about 14 points", -100 * between("up to 180°", "none").mean, within=1.5)
 claim(
-    "Whether turning by up to 15 degrees helps, three seeds do not tell",
+    "Three seeds do not decide whether turning by up to 15 degrees helps",
     holds=record.effect(between("up to 15°", "none")) == "unclear",
 )
 claim(
@@ -695,15 +700,15 @@ claim(
 )
 
 # %% [markdown]
-# (Mean ± standard deviation over the seeds. The last column is the difference to no augmentation, seed by seed, with the 95% interval of its mean, as in lesson 06: three seeds make it wide.) Whether turning by up to 15 degrees helps, three seeds do not tell. Turning all the way round costs about 14 points, although all nets saw equally many pictures.
+# (Mean ± standard deviation over the seeds. The last column is the difference to no augmentation, seed by seed, with the 95% interval of its mean, as in lesson 06: three seeds make it wide.) Three seeds do not decide whether turning by up to 15 degrees helps. Turning all the way round costs about 14 points, although all nets saw equally many pictures.
 #
 # The guard takes the harm away, and most of the turning with it.
 #
 # ### The recorded study
 #
-# Three seeds and a short training are a hint. The same question was asked over five seeds, with eight channels, longer training and guards by both judges, and recorded. The table has the accuracy in percent on *test* digits, upright ones, and in the last column turned ones. (The guards have limits per class, by the judge who never saw a turned digit, "clean", and by the other one. Which guards to try was decided after a first run, whose test figures had been seen: take those rows as an illustration.)
+# Three seeds and a short training give only a hint. The same question was asked with five seeds, eight channels, longer training and guards by both judges, and the answers were recorded. The table has the accuracy in percent on upright *test* digits, and in the last column on turned ones. (The limits of the guards come from the judge who never saw a turned digit, "clean", and from the other judge. The guards were chosen after a first run whose test figures had been seen: take those rows as an illustration.)
 
-# %% name="out-study-turning"
+# %% name="out-study-turning" tags=["hide-input"]
 study = record.recorded()
 few, many = record.cells_of(study.turning)
 WAYS = {
@@ -758,7 +763,7 @@ show(
     alt="For each digit the change of test accuracy over no augmentation, with its 95% interval: a little for 15 degrees; for 180 degrees losses everywhere, the largest for 6; with 6 and 9 spared, these two recover and others lose.",
 )
 
-# %% name="out-hurt"
+# %% name="out-hurt" tags=["hide-input"]
 taken = {digit: 100 * record.gain(study.turning, few, WAYS["180°"], [digit]).mean for digit in range(10)}
 order = sorted(taken, key=taken.get)
 print("180° takes most from:", ", ".join(f"{digit} ({taken[digit]:+.0f} points)" for digit in order[:4]))
@@ -814,7 +819,7 @@ def calls_fewer(way, other, classes):
 SPARED = "180°, 6 and 9 30°"
 low, high = (-100 * end for end in more.interval())
 claim(
-    "The 6 pays most, and 6 and 9 together more than the others: by 9 points, with an interval of 5 to 14",
+    "The 6 loses most, and 6 and 9 together lose more than the others: by 9 points, with an interval of 5 to 14",
     None,
     None,
     None,
@@ -834,7 +839,7 @@ claim(
     ),
 )
 claim(
-    "of turned digits (last column) fewer are recognised than in the row above",
+    "fewer turned digits (last column) are recognised than in the row above",
     holds=less(*(record.turned_spread(study.turning, few, WAYS[way]).values for way in (SPARED, "180°"))).interval()[1]
     < 0,
 )
@@ -854,7 +859,7 @@ claim(
     called("30°", (6, 9)),
     None,
 )
-claim("want of practice alone does not explain the difference", holds=calls_fewer(SPARED, "30°", (6, 9)))
+claim("lack of practice alone does not explain the difference", holds=calls_fewer(SPARED, "30°", (6, 9)))
 claim(
     "It also calls the fewest of the *other* turned digits a 6 or a 9",
     holds=all(calls_fewer(SPARED, other, OTHERS) for other in ("180°", "30°")),
@@ -872,17 +877,17 @@ claim(
     page="slides/11_augment.md",
 )
 claim(
-    "what is turned is seldom a 6 or a 9",
+    "a turned digit is seldom a 6 or a 9",
     holds=all(calls_fewer(SPARED, other, classes) for other in ("180°", "30°") for classes in ((6, 9), OTHERS)),
 )
 guards = ("180°, clean guard", "180°, other guard")
 held = {name: guard.limits["rotate"] for name, guard in guards_of(study.safety, study.settings["at_least"]).items()}
 claim(
-    "Both hold most digits to 30 degrees or less",
+    "Both limit most digits to 30 degrees or less",
     holds=all(sum((limit or 0) <= 30 for limit in held[WAYS[way]]) > 5 for way in guards),
 )
 claim(
-    "The one by the other judge lets 0 and 1 turn all the way, and is still better than no augmentation",
+    "The guard by the other judge lets 0 and 1 turn all the way, and is still better than no augmentation",
     holds=held[WAYS[guards[1]]][:2] == (180, 180) and against(guards[1], "none").interval()[0] > 0,
 )
 claim(
@@ -893,28 +898,29 @@ claim(
 turned_best = max(WAYS, key=lambda way: record.turned_spread(study.turning, few, WAYS[way]).mean)
 lowest = min(WAYS, key=lambda way: record.spread(study.turning, few, WAYS[way]).mean)
 claim(
-    "the net that was turned most, and lost most, is the best one on turned digits",
+    "the net whose pictures were turned most, which lost most, is the best one on turned digits",
     holds=turned_best == lowest == "180°",
 )
 
 # %% [markdown]
-# The 6 pays most, and 6 and 9 together more than the others: by 9 points, with an interval of 5 to 14. The 9 alone does not. Nor are the two the only victims: all ten digits lose.
+# The 6 loses most, and 6 and 9 together lose more than the others: by 9 points, with an interval of 5 to 14. The 9 alone does not. Nor are these two the only ones: all ten digits lose.
 #
-# Then the row in which only 6 and 9 are spared, by hand. The 6 and the 9 recover. But the 4 and the 7 lose about 10 points more than before, and of turned digits (last column) fewer are recognised than in the row above. Only the limit of 6 and 9 differs between the two rows, and the last table shows what the net has made of it: *what is turned is seldom a 6 or a 9*. Of turned 6s and 9s it calls 32% one of the two; it is 75% where all classes are turned alike, and 45% where all were turned by up to 30 degrees. That last net has seen 6s and 9s turned no further, so want of practice alone does not explain the difference. It also calls the fewest of the *other* turned digits a 6 or a 9 (second column), although it saw as many of these as the net turned all the way round. **Limits that differ between classes can be a shortcut, and here the network found it.**
+# Now look at the row in which only 6 and 9 are spared, by hand. The 6 and the 9 recover. But the 4 and the 7 lose about 10 points more than before, and fewer turned digits (last column) are recognised than in the row above. The two rows differ only in the limit of 6 and 9, and the last table shows what the net has learned from it: *a turned digit is seldom a 6 or a 9*. Of turned 6s and 9s it calls 32% one of the two; it is 75% where all classes are turned alike, and 45% where all were turned by up to 30 degrees. That last net has seen 6s and 9s turned no further, so lack of practice alone does not explain the difference. It also calls the fewest of the *other* turned digits a 6 or a 9 (second column), although it saw as many of these as the net turned all the way round. **Limits that differ between classes can be a shortcut, and here the network found it.**
 #
-# The guards avoid the harm. Both hold most digits to 30 degrees or less. (The one by the other judge lets 0 and 1 turn all the way, and is still better than no augmentation: unequal limits need not harm.) But they end below turning by up to 30 degrees. And the net that was turned most, and lost most, is the best one on turned digits: whether augmentation hurts depends on what you want to recognise. (That an augmentation can gain on average and cost some classes much is known of large networks too: Balestriero et al., 2022.)
-#
-# > **Takeaway.** Augment for what the network will meet, and keep what it is judged by clean. Pictures far outside of that can cost accuracy, even where the label stays true.
+# The guards avoid the harm. Both limit most digits to 30 degrees or less. (The guard by the other judge lets 0 and 1 turn all the way, and is still better than no augmentation: unequal limits do not always harm.) But they end below turning by up to 30 degrees. And the net whose pictures were turned most, which lost most, is the best one on turned digits: whether augmentation hurts depends on the pictures that you want to recognise. (Large networks too can gain on average from an augmentation that costs some classes much: Balestriero et al., 2022.)
 
 # %% [markdown]
-# ## 4 Who can afford it?
+# > **Takeaway.** Augment for the pictures that the network will meet, and judge it by clean ones: pictures far outside of these can cost accuracy, even if their labels are right.
+
+# %% [markdown]
+# ## 4 Which network can afford it?
 #
-# Does a wide network have room for things that it needs only sometimes, and a narrow one not? Three augmentations for two widths. **Mild**: turned up to 10 degrees, slanted and shifted a little. **Strong**: up to 30 degrees, slanted up to 0.3, shifted up to a fifth of the side.
+# Does a wide network have room for features that it needs only sometimes, where a narrow one has none? Compare three augmentations for two widths. **Mild**: turned up to 10 degrees, slanted and shifted a little. **Strong**: up to 30 degrees, slanted up to 0.3, shifted up to a fifth of the side.
 
 # %%
 predict(
     "11.e",
-    "500 digits. For which network does strong augmentation change the accuracy more, in points?",
+    "500 digits again. How does strong augmentation change the accuracy of the two networks, in points?",
     choices=(
         "the narrow one (2 channels) loses more",
         "the wide one (16 channels) loses more",
@@ -923,7 +929,10 @@ predict(
     ),
 )
 
-# %% name="out-width"
+# %% [markdown]
+# The next cell takes about 5 seconds.
+
+# %%
 ARMS |= {"mild": arms.AFFINE[arms.MILD], "strong": arms.AFFINE[arms.STRONG]}
 WIDTHS = (2, 16)
 by_width = {
@@ -931,7 +940,28 @@ by_width = {
     for width in tqdm(WIDTHS, desc="widths")
     for arm in ("none", "mild", "strong")
 }
-table(("none", "mild", "strong"), WIDTHS, lambda arm, width: percent(by_width[width, arm]), "channels")
+changes = {
+    width: Paired(tuple(a - b for a, b in zip(by_width[width, "strong"].values, by_width[width, "none"].values)))
+    for width in WIDTHS
+}
+lost = {width: 100 * change.mean for width, change in changes.items()}
+gap = lost[2] - lost[16]
+answer = (
+    "the narrow one (2 channels) loses more"
+    if gap < -1
+    else "the wide one (16 channels) loses more"
+    if gap > 1
+    else "both lose the same"
+)
+reveal("11.e", "both gain" if min(lost.values()) > 0 else answer)
+
+# %% name="out-width" tags=["hide-input"]
+apart = Paired(tuple(a - b for a, b in zip(changes[2].differences, changes[16].differences)))
+with hold("11.e"):
+    table(("none", "mild", "strong"), WIDTHS, lambda arm, width: percent(by_width[width, arm]), "channels")
+    print("\nstrong less none, points (95%):")
+    print(", ".join(f"{width} channels {record.interval_text(change)}" for width, change in changes.items()))
+    print(f"the narrow one less the wide one {record.interval_text(apart)}")
 
 
 # %% name="fig-width" tags=["hide-input"]
@@ -962,26 +992,6 @@ show(
     alt="Validation accuracy for no, mild and strong augmentation, with the spread over three seeds, for a narrow and a wide network.",
 )
 
-# %%
-changes = {
-    width: Paired(tuple(a - b for a, b in zip(by_width[width, "strong"].values, by_width[width, "none"].values)))
-    for width in WIDTHS
-}
-lost = {width: 100 * change.mean for width, change in changes.items()}
-apart = Paired(tuple(a - b for a, b in zip(changes[2].differences, changes[16].differences)))
-print("strong less none, points (95%):")
-print(", ".join(f"{width} channels {record.interval_text(change)}" for width, change in changes.items()))
-print(f"the narrow one less the wide one {record.interval_text(apart)}")
-gap = lost[2] - lost[16]
-answer = (
-    "the narrow one (2 channels) loses more"
-    if gap < -1
-    else "the wide one (16 channels) loses more"
-    if gap > 1
-    else "both lose the same"
-)
-reveal("11.e", "both gain" if min(lost.values()) > 0 else answer)
-
 # %% tags=["solution-only"]
 low, high = (-100 * end for end in apart.interval())
 claim(
@@ -993,10 +1003,10 @@ claim(
     within=1.5,
     holds=apart.interval()[1] < 0,
 )
-claim("Whether it costs the wide one anything, three seeds do not tell", holds=record.effect(changes[16]) == "unclear")
+claim("Three seeds do not decide whether it costs the wide one anything", holds=record.effect(changes[16]) == "unclear")
 
 # %% [markdown]
-# The same strong augmentation is harder on the narrow network than on the wide one: by 15 points, with an interval of 3 to 28. (Whether it costs the wide one anything, three seeds do not tell.) Only the width differs. But is it room that the narrow one lacks, or time? The record has five seeds, four times the steps, and three times the labels as well. Points of test accuracy over no augmentation, and in brackets the 95% interval of the mean:
+# The same strong augmentation is harder on the narrow network than on the wide one: by 15 points, with an interval of 3 to 28. (Three seeds do not decide whether it costs the wide one anything.) Only the width differs. But does the narrow one lack room, or time? The record has five seeds, and also four times the steps and three times the labels. It gives the points of test accuracy over no augmentation, with the 95% interval of the mean in brackets.
 
 # %% name="out-study-width"
 print(record.width_table(study))
@@ -1064,7 +1074,7 @@ claim(
     page="slides/11_augment.md",
 )
 claim(
-    "With 500 digits the mild one costs them nothing that we could measure in the short training",
+    "With 500 digits the mild augmentation costs them nothing measurable in the short training",
     holds=all(gained("digits", 500, 400, width, arms.MILD).interval()[1] > 0 for width in (1, 2)),
 )
 claim(
@@ -1114,19 +1124,20 @@ claim(
 )
 
 # %% [markdown]
-# - **Narrow nets lose** to strong augmentation in all four settings. With four times the steps they lose less: 3 points instead of 14 with two channels, 11 instead of 19 with one. So most of the burden with two channels was time; what would be left after a still longer training, the record does not say. (With 500 digits the mild one costs them nothing that we could measure in the short training, and gains 4 to 5 points in the long one.)
+# - **Narrow nets lose** to strong augmentation in all four settings. With four times the steps they lose less: 3 points instead of 14 with two channels, 11 instead of 19 with one. So most of the loss with two channels was a lack of time; the record does not say how much would be left after a still longer training. (With 500 digits the mild augmentation costs them nothing measurable in the short training, and gains 4 to 5 points in the long one.)
 # - **The wide net gains with 500 digits**, and gains more with time. Without augmentation longer training gave it nothing. (The wide nets of this lesson have all their 500 training pictures right after 160 steps.)
-# - **With three times the labels** the wide net loses 2 points to strong augmentation in the same number of steps. More labels mean fewer passes through them, too, so the record does not tell which of the two it is. (For larger networks, Cubuk et al., 2020, found that the best strength grows with the network and with the number of labels. Of the three strengths here, the mild one is the best for the wide net with 500 digits and with 1,500; a finer scale would be needed to see more.)
-# - **Clothes**, in the short training alone: strong augmentation hurts even the wide net, and the mild one costs it about a point. (One narrow net in five did not learn at all, which makes the intervals of one channel so wide.) Clothes fill their frame, and digits have empty space around them. Whether that is the reason, no row here tests.
-#
-# > **Takeaway.** Augmentation is work, and takes width and time. In these trainings the narrow networks paid for the strong one. The wide one gained with few digits, the more the longer it trained, and lost with more digits and with clothes.
+# - **With three times the labels** the wide net loses 2 points to strong augmentation in the same number of steps. More labels also mean fewer passes through them, so the record does not tell which of the two is the cause. (For larger networks, Cubuk et al., 2020, found that the best strength grows with the network and with the number of labels. Of the three strengths here, the mild one is the best for the wide net with 500 digits and with 1,500; a finer scale would be needed to see more.)
+# - **Clothes**, only in the short training: strong augmentation hurts even the wide net, and the mild one costs it about a point. (One narrow net in five did not learn at all, which makes the intervals of one channel so wide.) Clothes fill their frame, and digits have empty space around them. No row here tests whether that is the reason.
+
+# %% [markdown]
+# > **Takeaway.** Augmentation takes width and time: strong augmentation cost the narrow networks accuracy, and helped the wide one only with few digits.
 
 # %% [markdown]
 # ## 5 Two pictures in one
 #
 # Two methods change the label *with* the picture. **Mixup** takes a weighted mean of two pictures, $\lambda$ of one and $1 - \lambda$ of the other, and the same mean of their labels. **CutMix** pastes a box of one picture into another, and the label follows the area.
 #
-# A label is then no longer a class but a share of each class. By hand: three quarters of a 0 and one quarter of a 2, with three classes, is (0.75, 0, 0.25).
+# A label is then no longer a class but a share of each class. Worked by hand: three quarters of a 0 and one quarter of a 2, with three classes, is (0.75, 0, 0.25).
 
 # %% name="fig-mix" tags=["hide-input"]
 six_digits = Batch(pixels["digits"][:6], digits.train.labels[:6])
@@ -1160,7 +1171,7 @@ show(
 
 # %% name="ex-11-6" tags=["exercise"]
 def mix_pairs(pictures, labels, partner, shares, classes):
-    """Each picture mixed with its partner, and their labels in the same proportion.
+    """Mix each picture with its partner, and their labels in the same proportion.
 
     pictures: [N, height, width]; labels: whole numbers [N]; partner: [N], picture i is mixed with picture partner[i];
     shares: [N], how much of picture i itself stays. Returns (pictures, labels), the labels as shares [N, classes].
@@ -1187,7 +1198,7 @@ check("11.6")
 # </details>
 
 # %% [markdown]
-# For CutMix the box has a size and a centre, both drawn. Near a border, part of it lies outside the picture and is not pasted. The label must follow what *was* pasted. By hand: 4 x 4 pixels, a box of 2 x 2 around the pixel (0, 0). It begins at -1, so that a single pixel is inside: 1 / 16, and not 4 / 16.
+# In CutMix the size and the centre of the box are both drawn. Near a border, part of the box is outside the picture and is not pasted. The label must follow the part that *was* pasted. Worked by hand: 4 x 4 pixels, a box of 2 x 2 around the pixel (0, 0). It begins at -1, so a single pixel is inside: 1 / 16, and not 4 / 16.
 
 # %% [markdown]
 # ### Exercise 11.7 - What was really pasted (5 min)
@@ -1195,7 +1206,7 @@ check("11.6")
 
 # %% name="ex-11-7" tags=["exercise"]
 def pasted_share(picture, box, centre):
-    """The share of the picture that is covered by a box, after its part beyond the border is cut off.
+    """The share of the picture that a box covers, after the part of the box beyond the border is cut off.
 
     picture, box: pairs (height, width) in pixels; centre: the pair (row, column). The box begins at
     centre - side // 2 in each direction, and has `side` pixels.
@@ -1219,17 +1230,17 @@ check("11.7")
 # </details>
 
 # %% [markdown]
-# What do mixed labels do? Mixup draws $\lambda$ from the distribution Beta($\alpha$, $\alpha$): evenly for $\alpha$ = 1, and mostly near 0 or 1 for $\alpha$ = 0.2. The control has its pictures mixed as for $\alpha$ = 1 but its labels not: each picture gets the class of its larger part.
+# What is the effect of mixed labels? Mixup draws $\lambda$ from the distribution Beta($\alpha$, $\alpha$): evenly for $\alpha$ = 1, and mostly near 0 or 1 for $\alpha$ = 0.2. The control mixes its pictures as for $\alpha$ = 1 but not its labels: each picture gets the class of its larger part. The next cell takes about 5 seconds.
 
 # %%
 predict(
     "11.f",
-    "How sure is the net trained with mixup? Its accuracy minus its mean confidence (the largest probability that it gives) on clean validation digits:",
+    "Is the net trained with mixup too sure of itself? Compare its mean confidence (the largest probability that it gives) with its accuracy on clean validation digits.",
     choices=("confidence is higher: too sure", "within 2 points: just right", "confidence is lower: too modest"),
 )
 
 
-# %% name="out-mix"
+# %%
 def labels_forgotten(batch, generator):
     mixed = aug.Mixup(1.0, 10)(batch, generator)
     return Batch(mixed.images, mixed.main_labels)
@@ -1256,6 +1267,16 @@ def judged(arm, what):
     return fit.over_seeds(figure_of, SEEDS)
 
 
+MIXERS = ("none", "mixup", "mixup, alpha 0.2", "mixup, labels not mixed")
+for arm in tqdm(MIXERS, desc="arms"):
+    trained("digits", arm)
+sure, right = judged("mixup", "mean confidence"), judged("mixup", "accuracy")
+beyond = sure.mean - right.mean
+verdicts = {True: "confidence is higher: too sure", False: "confidence is lower: too modest"}
+reveal("11.f", "within 2 points: just right" if abs(beyond) < 0.02 else verdicts[beyond > 0])
+
+
+# %% name="out-mix" tags=["hide-input"]
 def mix_cell(arm, column):
     if column == OVER_NONE:
         return "-" if arm == "none" else over(arm, "none", lambda one: judged(one, "accuracy"))
@@ -1263,14 +1284,8 @@ def mix_cell(arm, column):
     return f"{spread.mean:.3f} ± {spread.std:.3f}" if column == "loss" else percent(spread)
 
 
-MIXERS = ("none", "mixup", "mixup, alpha 0.2", "mixup, labels not mixed")
-table(MIXERS, ("accuracy", OVER_NONE, "mean confidence", "loss"), mix_cell, "500 digits, width 16")
-
-# %%
-sure, right = judged("mixup", "mean confidence"), judged("mixup", "accuracy")
-beyond = sure.mean - right.mean
-verdicts = {True: "confidence is higher: too sure", False: "confidence is lower: too modest"}
-reveal("11.f", "within 2 points: just right" if abs(beyond) < 0.02 else verdicts[beyond > 0])
+with hold("11.f"):
+    table(MIXERS, ("accuracy", OVER_NONE, "mean confidence", "loss"), mix_cell, "500 digits, width 16")
 
 
 # %% tags=["solution-only"]
@@ -1281,7 +1296,7 @@ def mixed_less(arm, other, what):
 
 FORGOTTEN = "mixup, labels not mixed"
 claim(
-    "it is the labels that tame the confidence, here by too much",
+    "So the labels lower the confidence, here by too much",
     holds=mixed_less("mixup", FORGOTTEN, "mean confidence").interval()[1] < -0.05 and beyond < -0.02,
 )
 claim(
@@ -1301,16 +1316,17 @@ claim(
 )
 
 # %% [markdown]
-# Compare the second row with the last. The pictures were mixed in the same way; only the labels differ. A net that is told "half this, half that" learns to hedge, and hedges on clean digits as well. A net that is told one class for the same picture stays nearly as sure of itself as the one without mixup. So it is the labels that tame the confidence, here by too much. (Thulasidasan et al., 2019, found so for large networks, where less confidence was closer to the truth.)
+# Compare the second row with the last. The pictures were mixed in the same way; only the labels differ. A net that is told "half this, half that" learns to hedge, and hedges on clean digits as well. A net that is told one class for the same picture stays nearly as sure of itself as the one without mixup. So the labels lower the confidence, here by too much. (Thulasidasan et al., 2019, found the same for large networks, where less confidence was closer to the accuracy.)
 #
-# What did *not* come out is the gain in accuracy that mixup is known for: no row has an interval above 0. All three have a lower *loss* than no augmentation, mixup with $\alpha$ = 0.2 the lowest. Mixup was shown for large networks and long trainings, and these are small and short ones; whether that is the reason, nothing here tests.
-#
-# > **Takeaway.** A mixed picture has a mixed label, in the proportion of what is really in the picture. That makes a network more modest. Whether it also makes it better is a question for a control.
+# The gain in accuracy that mixup is known for does *not* appear here: no row has an interval above 0. All three have a lower *loss* than no augmentation, mixup with $\alpha$ = 0.2 the lowest. Mixup was shown to help large networks in long trainings, and these are small nets and short trainings; nothing here tests whether that is the reason.
+
+# %% [markdown]
+# > **Takeaway.** A mixed picture has a mixed label, in the proportions of the picture itself: that makes a network more modest, and only a control shows whether it becomes better.
 
 # %% [markdown]
 # ## 6 Which operations, for which task?
 #
-# Back to the question of the beginning, with all operations in the record. Half of the training pictures get one operation at one strength; five seeds, 500 labels. For both tasks: points of test accuracy gained, with the 95% interval, and the label safety by a clean judge and by an experienced one, which has seen pictures changed by this operation.
+# Return to the question of the beginning, with all operations in the record. Half of the training pictures get one operation at one strength, with five seeds and 500 labels. For both tasks the table has the points of test accuracy gained, with the 95% interval, and the label safety by a clean judge and by an experienced one, which has seen pictures changed by this operation.
 
 # %%
 predict(
@@ -1319,7 +1335,7 @@ predict(
     choices=("flip", "invert", "rotate by 180 degrees", "none of them"),
 )
 
-# %% name="out-study-operations"
+# %% tags=["hide-input"]
 CHOSEN = {
     "flip": (aug.flip, 1.0),
     "rotate 15": (TURN, 15 / 180),
@@ -1335,7 +1351,13 @@ CHOSEN = {
 }
 of_task = {cell.task: cell for cell in record.cells_of(study.operations)}
 
+# %%
+asked = {"flip": "flip", "invert": "invert", "rotate by 180 degrees": "rotate 180"}
+effects = {name: record.effect(record.gain(study.operations, of_task["digits"], arm)) for name, arm in asked.items()}
+helping = [name for name, found in effects.items() if found == "helps"]
+reveal("11.g", helping[0] if len(helping) == 1 else "none of them" if not helping else ", ".join(helping))
 
+# %% name="out-study-operations" tags=["hide-input"]
 lines = [["operation", "digits", "clean", "seen", "clothes", "clean", "seen"]]
 for name, (operation, share) in CHOSEN.items():
     lines.append([name])
@@ -1347,15 +1369,10 @@ for name, (operation, share) in CHOSEN.items():
         arm = arms.named(operation, operation.strength(share))
         gained = record.interval_text(record.gain(study.operations, cell, arm))
         lines[-1] += [gained, *(f"{share_kept:.0%}" for share_kept in kept)]
-print(aligned(lines))
+with hold("11.g"):
+    print(aligned(lines))
 
-# %%
-asked = {"flip": "flip", "invert": "invert", "rotate by 180 degrees": "rotate 180"}
-effects = {name: record.effect(record.gain(study.operations, of_task["digits"], arm)) for name, arm in asked.items()}
-helping = [name for name, found in effects.items() if found == "helps"]
-reveal("11.g", helping[0] if len(helping) == 1 else "none of them" if not helping else ", ".join(helping))
-
-# %% name="out-study-ranks"
+# %% name="out-study-ranks" tags=["hide-input"]
 table(
     record.JUDGES,
     ("digits", "clothes"),
@@ -1394,8 +1411,7 @@ kept_by = {
 clean_judge, experienced = record.JUDGES
 AFFINE_ROWS = ("rotate 15", "rotate 30", "shear 0.15")
 claim(
-    "does nothing for clothes that we could measure, although the label is safe: 97% for the judge that knows flipped "
-    "ones",
+    "has no measurable effect on clothes, although the label is safe: 97% for the judge that knows flipped ones",
     100 * kept_by["clothes", experienced, "flip"],
     holds=found["flip"] == ("harms", "unclear"),
 )
@@ -1415,7 +1431,7 @@ claim(
 )
 SAFE = ("posterize 4", "equalize", "cutout 0.181")
 claim(
-    "very safe, and they gain nothing that we could measure",
+    "very safe, and they gain nothing measurable",
     holds=all(found[arm] == ("unclear", "unclear") for arm in SAFE)
     and min(kept_by[task, clean_judge, name] for task in of_task for name in SAFE) > 0.85,
 )
@@ -1428,7 +1444,7 @@ no_promise = all(found[arm] == ("unclear", "unclear") for arm in SAFE)
 claim("high safety is no promise of a gain", holds=no_promise, page="slides/11_augment.md")
 claim(
     "High safety is no promise of a gain (and no protection from harm: flipped digits are safe for the judge that knows "
-    "them, and harm), and low safety by a clean judge no proof of harm",
+    "them, and harm), and low safety by a clean judge is no proof of harm",
     holds=no_promise
     and kept_by["digits", experienced, "flip"] > 0.9
     and found["flip"][0] == "harms"
@@ -1437,12 +1453,12 @@ claim(
 )
 
 # %% [markdown]
-# - **Flip** harms digits clearly, and does nothing for clothes that we could measure, although the label is safe: 97% for the judge that knows flipped ones.
+# - **Flip** harms digits clearly, and has no measurable effect on clothes, although the label is safe: 97% for the judge that knows flipped ones.
 # - **Rotate 15 and 30, shear**: good for digits, of no use or harmful for clothes. Four rows of the record help digits and harm clothes (two of them are one operation: solarize 0 inverts), and not one does the opposite. (The one that helps clothes at all may be luck: of so many intervals at 95%, one or two miss by chance.)
 # - **Invert** *helps* digits, although the clean judge recognises hardly any inverted digit. It had never seen one. The experienced one recognises nearly all: the label was safe all along.
-# - **Posterize, cutout, equalize**: very safe, and they gain nothing that we could measure. Safe is not the same as useful.
+# - **Posterize, cutout, equalize**: very safe, and they gain nothing measurable. Safe is not the same as useful.
 #
-# How much of this is the short training with few labels? Three operations were tried again with three times the labels and four times the steps. On digits they do what they did. On clothes, the harm that invert did is gone:
+# How much of this comes from the short training with few labels? Three operations were tried again with three times the labels and four times the steps. On digits their effects are the same. On clothes, the harm of inverting is gone:
 
 # %% name="out-study-control"
 print(record.control_table(study))
@@ -1453,14 +1469,14 @@ few_labels, many_labels = (
 )
 CONTROLS = record.arms_of(study.control)[1:]
 claim(
-    "On digits they do what they did",
+    "On digits their effects are the same",
     holds=all(
         record.effect(record.gain(study.control, many_labels["digits"], arm)) == found[arm][0] != "unclear"
         for arm in CONTROLS
     ),
 )
 claim(
-    "On clothes, the harm that invert did is gone",
+    "On clothes, the harm of inverting is gone",
     holds=found["invert"][1] == "harms"
     and record.effect(record.gain(study.control, many_labels["clothes"], "invert")) == "unclear",
 )
@@ -1471,23 +1487,51 @@ claim(
 )
 
 # %% [markdown]
-# So is label safety worth measuring? As a *ranking* (+1: both in the same order, 0: no relation) it tells much about clothes and little about digits. High safety is no promise of a gain (and no protection from harm: flipped digits are safe for the judge that knows them, and harm), and low safety by a clean judge no proof of harm. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
-#
-# > **Takeaway.** Whether an operation helps depends on the task, not on the operation alone. Safety says where to look, validation accuracy decides: for your labels and your training.
+# So is label safety worth measuring? As a *ranking* (+1: both in the same order, 0: no relation) it tells much about clothes and little about digits. High safety is no promise of a gain (and no protection from harm: flipped digits are safe for the judge that knows them, and harm), and low safety by a clean judge is no proof of harm. Validation accuracy is the judge of an augmentation, and in lesson 12 it makes the choice.
+
+# %% [markdown]
+# > **Takeaway.** Whether an operation helps depends on the task: safety shows where to look, and validation accuracy decides, for your labels and your training.
 
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **The judge is a network.** Where it has no experience, its answer means little. Ask a second one with another experience.
-# - **Strengths add up.** All limits here are for one operation. Turned by a safe angle *and* sheared by a safe amount can be too much.
+# - **The judge is a network.** Where it has no experience, its answer means little. Ask a second judge with other experience.
+# - **Strengths add up.** All limits here are for one operation. A picture that is turned by a safe angle *and* sheared by a safe amount can be changed too much.
 # - **Safe on average is not safe for all.** A limit of 80% lets one picture in five change.
-# - **Small nets, few pictures, short trainings.** The effects in the table of widths changed with labels and steps. Expect that they change again with your data, and measure with a control.
-# - **A gain on one test set.** Turning digits all the way round cost accuracy on *upright* test digits, and gained most on turned ones. If users hold the camera as they like, the last column of the table in section 3 is the one that counts.
+# - **Small nets, few pictures, short trainings.** The effects in the table of widths changed with labels and steps. Expect them to change again with your data, and measure with a control.
+# - **A gain on one test set.** Turning digits all the way round cost accuracy on *upright* test digits, and gained most on turned ones. If users hold the camera in any direction, the last column of the table in section 3 counts.
+
+# %% [markdown]
+# > **Takeaway.** A measured gain holds for its network, its labels, its training and its test pictures: measure again when one of them changes.
+
+# %% [markdown]
+# ## With pencil and paper
+#
+# **1.** A picture of 4 x 4 pixels is turned by 180 degrees about its centre. Which old pixel moves to (0, 0)? Which one does if the picture is turned about the corner (0, 0)?
+#
+# <details><summary>Answer</summary>
+#
+# The centre is (1.5, 1.5), and $\cos$ = -1, $\sin$ = 0. So $x_{\text{old}} = -x + 3$ and $y_{\text{old}} = -y + 3$: (0, 0) comes from (3, 3), the other corner. About the corner, (0, 0) stays where it is, and every other pixel comes from outside the picture: all but one are black.
+# </details>
+#
+# **2.** A policy has two sub-policies. The first is a step with probability 0.8 and another with probability 0.5, the second a single step with probability 0.2. What share of the pictures stays as it is?
+#
+# <details><summary>Answer</summary>
+#
+# Half of the pictures draw the first sub-policy, and 0.2 · 0.5 = 0.1 of them stay as they are. Of the other half 0.8 stay. Together these are 0.05 + 0.4 = 0.45 of all pictures.
+# </details>
+#
+# **3.** CutMix on 28 x 28 pixels draws a box of 14 x 14 pixels around the centre (0, 14). What share of the label goes to the other picture? What share did the box have when it was drawn?
+#
+# <details><summary>Answer</summary>
+#
+# The rows begin at -7 and end before 7: 7 of them are inside. The columns run from 7 to 20: all 14 are inside. The share is 7 · 14 / 784 = 0.125, half of the 0.25 that was drawn.
+# </details>
 
 # %% [markdown]
 # ## The ledger
 #
-# Augmentation does not change what a model costs: bytes, MACs and milliseconds stay. It can only change the accuracy, and that of clothes is what the ledger compares. The *validation* pictures choose among no augmentation, the mild one and the flip; then we look at the test pictures.
+# Augmentation does not change what a model costs: bytes, MACs and milliseconds stay the same. It can only change the accuracy, and the ledger compares that of clothes. The *validation* pictures choose among no augmentation, the mild one and the flip; the test pictures give the report. The next cell takes about 6 seconds.
 
 
 # %% name="out-ledger"
@@ -1512,43 +1556,19 @@ ledger(report.rows[0], lesson=11, beside=report.rows[1])
 progress()
 
 # %% [markdown]
-# ## Paper and pencil
-#
-# **1.** A picture of 4 x 4 pixels is turned by 180 degrees about its centre. Which old pixel comes to (0, 0)? And which one if it is turned about the corner (0, 0)?
-#
-# <details><summary>Answer</summary>
-#
-# The centre is (1.5, 1.5), and $\cos$ = -1, $\sin$ = 0. So $x_{\text{old}} = -x + 3$ and $y_{\text{old}} = -y + 3$: (0, 0) comes from (3, 3), the other corner. About the corner, (0, 0) stays where it is, and every other pixel comes from outside the picture: all but one are black.
-# </details>
-#
-# **2.** A policy has two sub-policies. The first is a step with probability 0.8 and another with probability 0.5, the second a single step with probability 0.2. What share of the pictures stays as it is?
-#
-# <details><summary>Answer</summary>
-#
-# Half of the pictures draw the first: 0.2 · 0.5 = 0.1 of them stay. Of the other half 0.8 stay. Together 0.05 + 0.4 = 0.45.
-# </details>
-#
-# **3.** CutMix on 28 x 28 pixels: a box of 14 x 14 pixels around the centre (0, 14). What share of the label goes to the other picture? What share did the box have when it was drawn?
-#
-# <details><summary>Answer</summary>
-#
-# The rows begin at -7 and end before 7: 7 of them are inside. The columns run from 7 to 20, all 14 inside. 7 · 14 / 784 = 0.125, half of the 0.25 that were drawn.
-# </details>
-
-# %% [markdown]
 # ## Summary
 #
-# - An operation has a strength in its own unit; a magnitude is a place on its scale. Every picture draws for itself.
-# - Ask what a changed picture *is*, per class and strength, and ask a judge that has seen such pictures too: become another class, or only strange?
-# - A limit per class is a hint about the class, and a shortcut that our network found.
-# - Augmentation is work: narrow nets paid for a strong one, less so in a longer training; a wide net gained with few digits, and lost with clothes.
-# - Mix labels with pictures, by what is really pasted: the network becomes more modest, not always better. Judge by clean pictures.
+# - An operation has a strength in its own unit; a magnitude is a position on its scale. Every picture has its own draw.
+# - Ask, per class and strength, whether a changed picture keeps its label. Ask a judge that has seen such pictures too: has the picture become another class, or is it only strange?
+# - A limit per class is a hint about the class, and a shortcut that the network found.
+# - Strong augmentation cost narrow nets accuracy, less so in a longer training; a wide net gained with few digits, and lost with clothes.
+# - Mix labels with pictures, by the part that is really pasted: the network becomes more modest, not always better. Judge by clean pictures.
 #
 # **References.** Zhang et al. 2018, *mixup: Beyond Empirical Risk Minimization*. DeVries and Taylor 2017, *Improved Regularization of Convolutional Neural Networks with Cutout*. Yun et al. 2019, *CutMix*. Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data* (operations and magnitudes).
 # Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. LeCun et al. 1998, *Gradient-Based Learning Applied to Document Recognition* (MNIST). Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST*. Thulasidasan et al. 2019, *On Mixup Training: Improved Calibration and Predictive Uncertainty for Deep Neural Networks*.
 #
 # **Further reading.** Gontijo-Lopes et al. 2021, *Tradeoffs in Data Augmentation: An Empirical Study* (affinity and diversity, arXiv 2002.08973). Balestriero, Bottou and LeCun 2022, *The Effects of Regularization and Data Augmentation are Class Dependent* (arXiv 2204.03632). Hendrycks et al. 2020, *AugMix* (augmenting for robustness; `mini_lib/augment/augmix.py`).
 #
-# **In the library.** In `mini_lib/augment`, `operations` has the operations with their scales, `policy.py` the draw for each picture, `mixing.py` and `boxes.py` what mixes, `safety.py` the judges' verdict and `guard.py` what holds to it. The study is `studies/augment/harm`.
+# **In the library.** In `mini_lib/augment`, `operations` has the operations with their scales, `policy.py` the draw for each picture, `mixing.py` and `boxes.py` the mixing of pictures, `safety.py` the verdict of judges and `guard.py` the limits that follow from it. The study is `studies/augment/harm`.
 #
 # **Next:** [12 Can the data tell us how to augment it?](12_autoaugment.ipynb)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mini_lib import loops
 from mini_lib.loops.machine.mapping import TENSOR_CORE
-from teach.exercises.lesson_10 import fetching, memory, moving, units
+from teach.exercises.lesson_10 import energy, fetching, memory, moving, placing, units
 
 WHOLE = st.integers(1, 200)
 TILES = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=8)
@@ -36,7 +36,7 @@ def test_the_peak_is_the_bound_of_every_plan(ranges):
 @given(RANGES, WHOLE)
 def test_first_fit_is_free_and_nothing_lower_is(ranges, size):
     taken = [(first, first + length) for length, first, _ in ranges]
-    at = memory.first_fit(size, taken)
+    at = placing.first_fit(size, taken)
 
     def is_free(start):
         return all(start + size <= first or start >= end for first, end in taken)
@@ -61,8 +61,8 @@ def test_the_traffic_is_that_of_a_cache_which_puts_a_line_anywhere(m, n, k, tile
 def test_the_energy_is_that_of_the_table():
     """1000 MACs at 4.6 pJ; 80 bytes from a cache of 32 KB, ten words at 20 pJ; 8 bytes from DRAM, 1300 pJ."""
     pj = {"multiply": 3.7, "add": 0.9, "cache word": 20.0, "dram word": 1300.0}
-    energy = loops.energy_j({"fp32_mul": 1000, "fp32_add": 1000}, {32 * 1024: 80}, dram_bytes=8)
+    table = loops.energy_j({"fp32_mul": 1000, "fp32_add": 1000}, {32 * 1024: 80}, dram_bytes=8)
     expected = (4600 + 200 + 1300) * 1e-12
     # a handful of roundings on each side, each of at most 2**-53 of the value
-    assert moving.layer_energy(1000, 80, 8, pj) == pytest.approx(expected, rel=2.0**-48)
-    assert energy.low_j == pytest.approx(expected, rel=2.0**-48)
+    assert energy.layer_energy(1000, 80, 8, pj) == pytest.approx(expected, rel=2.0**-48)
+    assert table.low_j == pytest.approx(expected, rel=2.0**-48)

@@ -1,11 +1,12 @@
 """Lesson 08, exercise 8.7: the ranks of two layers under one budget."""
 
 import itertools
+from typing import Any
 
 import torch
 
 from mini_lib import knapsack
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 Options = list[tuple[int, float]]
 
@@ -70,6 +71,33 @@ def _most_spent(first, second, budget):
     return max((pair for pair in _pairs(first, second) if pair[2] <= budget), key=lambda pair: pair[2])[:2]
 
 
+def _most_ranks(first, second, budget):
+    return max((pair for pair in _pairs(first, second) if pair[2] <= budget), key=lambda pair: pair[0] + pair[1])[:2]
+
+
+def _cost(ranks: tuple[int, int], arguments: dict[str, Any]) -> int:
+    return sum(arguments[name][rank - 1][0] for name, rank in zip(("first", "second"), ranks, strict=True))
+
+
+def _spends(ranks: tuple[int, int], arguments: dict[str, Any]) -> bool:
+    """Whether no affordable pair costs more, or has larger ranks."""
+    cost, most = _cost(ranks, arguments), _cost(_most_spent(**arguments), arguments)
+    return cost == most or (cost < most and sum(ranks) == sum(_most_ranks(**arguments)))
+
+
+def _ranks_of(ranks: tuple[int, int], arguments: dict[str, Any], got: Any) -> bool:
+    """Whether these are the entries at these ranks, or the costs or the errors in them."""
+    entries = tuple(arguments[name][rank - 1] for name, rank in zip(("first", "second"), ranks, strict=True))
+    return tuple(got) in (entries, tuple(macs for macs, _ in entries), tuple(error for _, error in entries))
+
+
+def _by_errors(together):
+    """A wrong answer: the affordable pair with the least `together(error, error)`."""
+    return lambda first, second, budget: min(
+        (pair for pair in _pairs(first, second) if pair[2] <= budget), key=lambda pair: together(*pair[3:])
+    )[:2]
+
+
 def _smallest_worst(first, second, budget):
     return min((pair for pair in _pairs(first, second) if pair[2] <= budget), key=lambda pair: max(pair[3:]))[:2]
 
@@ -122,6 +150,8 @@ BEST_RANKS = Exercise(
         Case([(10, 0.5), (20, 0.25), (30, 0.0)], [(20, 0.875), (40, 0.125)], 60),
         Case([(10, 0.5), (20, 0.375), (30, 0.25)], [(25, 0.875), (50, 0.125)], 60),
         Case([(10, 0.75), (20, 0.5), (30, 0.0)], [(10, 0.5), (20, 0.125)], 40),
+        Case([(10, 0.8), (20, 0.5)], [(10, 0.7), (20, 0.35)], 30),
+        Case([(10, 0.5), (20, 0.45)], [(10, 0.2), (20, 0.1)], 30),
         *random_cases(10, seed=87, make=_budget_case),
     ),
     mistakes=(
@@ -142,16 +172,11 @@ BEST_RANKS = Exercise(
             _halves,
             "Each layer gets half of the budget. Nothing says that they need the same: try every pair of ranks.",
         ),
-        Mistake(
-            _most_spent,
-            "That spends as much of the budget as it can. What counts is the error: the cheaper pair may be the better "
-            "one.",
-        ),
-        Mistake(_smallest_worst, "That makes the larger of the two errors small. Asked is their sum."),
+        Mistake(_smallest_worst, "That makes the larger of the two errors small. Their sum is what counts."),
         Mistake(
             _step_by_step,
             "Step by step, each time the best gain for its MACs: that is greedy, and a step that looks good may block "
-            "a better one. With two layers one can try every pair.",
+            "a better one. With two layers you can try every pair.",
         ),
         Mistake(_below, "A pair that costs exactly the budget is affordable: <= and not <."),
         Mistake(
@@ -159,6 +184,58 @@ BEST_RANKS = Exercise(
             "Those are places in the lists, which begin at 0. The first entry is rank 1.",
         ),
         Mistake(_without_a_budget, "That is full rank in both layers, and costs more than the budget."),
+        Mistake(
+            _by_errors(lambda one, other: one**2 + other**2),
+            "The errors are squared. They are to be added up as they are.",
+        ),
+        Mistake(_by_errors(lambda one, other: one * other), "The errors are multiplied. Their sum is what counts."),
+        Mistake(
+            _by_errors(lambda one, other: -(1 - one) * (1 - other)),
+            "That multiplies what is kept. The sum of the two errors is what counts.",
+        ),
+        Mistake(
+            lambda first, second, budget: (1, 1),
+            "That is the cheapest pair. An entry is (macs, error): look for the least error that the budget allows.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: _ranks_of(expected, arguments, got),
+            "Those are the costs or the errors of the right pair. Return the ranks: the first entry has rank 1.",
+            examples=(
+                lambda first, second, budget: tuple(
+                    options[rank - 1] for options, rank in zip((first, second), best_ranks(first, second, budget))
+                ),
+                lambda first, second, budget: tuple(
+                    options[rank - 1][1] for options, rank in zip((first, second), best_ranks(first, second, budget))
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: _cost(got, arguments) > arguments["budget"],
+            "Together the two cost more than the budget. It is one budget for both layers.",
+            examples=(lambda first, second, budget: (_greatest(first, budget), _greatest(second, budget)),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: tuple(got) != tuple(expected) and _spends(got, arguments),
+            "That spends as much of the budget as it can. What counts is the error: the cheaper pair may be the better "
+            "one.",
+            examples=(_most_spent, _most_ranks),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                _cost(got, arguments) <= arguments["budget"] and min(got) > 0 and tuple(got) != tuple(expected)
+            ),
+            "Another pair fits into the budget and has a smaller sum of errors. Try every pair.",
+            examples=(
+                lambda first, second, budget: min(
+                    (e * c + g * d, a, b)
+                    for a, (c, e) in enumerate(first, 1)
+                    for b, (d, g) in enumerate(second, 1)
+                    if c + d <= budget
+                )[1:],
+            ),
+        ),
     ),
     also_correct=(_best_in_a_table, _best_by_sorting),
     forbidden=(knapsack.exact, knapsack.greedy, knapsack.evolutionary),

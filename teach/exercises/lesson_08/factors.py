@@ -1,7 +1,5 @@
-"""Lesson 08, exercises 8.1 and 8.2: up to which rank two thin matrices pay, and how they are made."""
+"""Lesson 08, exercise 8.2: two thin matrices for one."""
 
-import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -9,89 +7,7 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib.factorize import low_rank
-from mini_lib.factorize.rank import break_even_rank
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-
-# 8.1 ------------------------------------------------------------------------------------------------
-
-
-def paying_rank(rows: int, columns: int) -> int:
-    """The largest rank at which two factors have fewer weights than the matrix; 0 if there is none."""
-    return (rows * columns - 1) // (rows + columns)
-
-
-def _paying_by_trying(rows, columns):
-    return max(rank for rank in range(rows + columns) if rank * (rows + columns) < rows * columns or rank == 0)
-
-
-def _paying_by_fraction(rows, columns):
-    return math.ceil(Fraction(rows * columns, rows + columns)) - 1
-
-
-def _shape_case(generator: torch.Generator) -> Case:
-    return Case(random_whole(generator, 3, 90), random_whole(generator, 3, 90))
-
-
-PAYING_RANK = Exercise(
-    id="8.1",
-    title="The rank at which it stops paying",
-    reference=paying_rank,
-    cases=(
-        Case(4, 5),
-        Case(2, 2),
-        Case(64, 64),
-        Case(1, 7),
-        Case(300, 100),
-        *random_cases(10, seed=81, make=_shape_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda rows, columns: min(rows, columns),
-            "That is full rank, where the two factors are larger than the matrix. Ask at which rank "
-            "rank * (rows + columns) is still below rows * columns.",
-        ),
-        Mistake(
-            lambda rows, columns: min(rows, columns) - 1,
-            "One below full rank saves nothing yet: there are two factors, and both have to be stored. A square matrix "
-            "pays below half of full rank.",
-        ),
-        Mistake(
-            lambda rows, columns: min(rows, columns) // 2,
-            "Half of full rank is the limit of a square matrix, and there it costs the same. For other shapes it is "
-            "rows * columns / (rows + columns).",
-        ),
-        Mistake(
-            lambda rows, columns: rows * columns // (rows + columns),
-            "Where the division comes out even, the factors have exactly as many weights as the matrix. Paying means "
-            "fewer: one rank lower.",
-        ),
-        Mistake(
-            lambda rows, columns: math.ceil(rows * columns / (rows + columns)),
-            "Rounded up, the factors have at least as many weights as the matrix. The last rank that pays is strictly "
-            "below rows * columns / (rows + columns).",
-        ),
-        Mistake(
-            lambda rows, columns: round(rows * columns / (rows + columns)),
-            "Rounding to the nearest may go up, to a rank that costs more than the matrix. Go down.",
-        ),
-        Mistake(
-            lambda rows, columns: rows * columns / (rows + columns),
-            "A rank is a whole number: the largest one below this.",
-        ),
-        Mistake(
-            lambda rows, columns: (rows * columns - 1) // columns,
-            "That counts one factor, rank * columns. The other one has rank * rows weights.",
-        ),
-        Mistake(
-            lambda rows, columns: (rows * columns - 1) // rows,
-            "That counts one factor, rank * rows. The other one has rank * columns weights.",
-        ),
-    ),
-    also_correct=(_paying_by_trying, _paying_by_fraction),
-    forbidden=(break_even_rank, low_rank.svd_linear_bound),
-)
-
-# 8.2 ------------------------------------------------------------------------------------------------
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 
 def thin_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -119,6 +35,44 @@ def _product(returned: Any) -> dict[str, Any]:
         "the shape of right": list(right.shape),
         "left @ right": left @ right if left.shape[-1:] == right.shape[:1] else "impossible",
     }
+
+
+def _sides(seen: dict[str, Any]) -> list[list[int]]:
+    return [seen["the shape of left"], seen["the shape of right"]]
+
+
+def _keeps_another_part(got: dict[str, Any], expected: dict[str, Any], arguments: dict[str, Any]) -> bool:
+    """Whether the product is at right angles to the rest of the matrix, as a part is, and smaller than it could be."""
+    if _sides(got) != _sides(expected):
+        return False
+    kept, matrix = got["left @ right"], arguments["matrix"].double()
+    across = float((kept * (matrix - kept)).sum().abs() / matrix.square().sum())
+    return across < 1e-5 and float(kept.norm()) < 0.999 * float(expected["left @ right"].norm())
+
+
+def _has_other_sizes(got: dict[str, Any], expected: dict[str, Any], rank: int) -> bool:
+    """Whether the product has the right directions, each with any size."""
+    if _sides(got) != _sides(expected) or torch.allclose(got["left @ right"], expected["left @ right"], atol=1e-3):
+        return False
+    left, _, right = torch.linalg.svd(expected["left @ right"], full_matrices=False)
+    left, right, mine = left[:, :rank], right[:rank], got["left @ right"]
+    sizes = (left.T @ mine @ right.T).diag()
+    return float((left * sizes @ right - mine).norm()) < 1e-4 * float(mine.norm())
+
+
+def _least_by_eigh(matrix, rank):
+    kept = torch.linalg.eigh(matrix.double() @ matrix.double().T).eigenvectors[:, :rank]
+    return kept, kept.T @ matrix.double()
+
+
+def _in_any_order(matrix, rank):
+    kept = torch.linalg.svd(matrix.double()).U.flip(1)[:, :rank]
+    return kept, kept.T @ matrix.double()
+
+
+def _first_by_qr(matrix, rank):
+    left, right = torch.linalg.qr(matrix)
+    return left[:, :rank], right[:rank]
 
 
 def _factors(make):
@@ -154,6 +108,8 @@ THIN_FACTORS = Exercise(
     cases=(
         Case(tensor([[4.0, 0.0], [0.0, 3.0]]), 1),
         Case(tensor([[0.0, 9.0], [4.0, 0.0]]), 1),
+        Case(tensor([[0.0, 4.0], [9.0, 0.0]]), 1),
+        Case(tensor([[3.0, 0.0], [0.0, 4.0]]), 1),
         Case(tensor([[0.0, 9.0, 0.0], [4.0, 0.0, 0.0]]), 2),
         *random_cases(8, seed=82, make=_matrix_case),
     ),
@@ -165,8 +121,8 @@ THIN_FACTORS = Exercise(
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, :r], vt[:r])),
-            "The singular values are missing. U and V have directions of length 1, and S says how much of each there "
-            "is.",
+            "The singular values are missing. The directions in U and V have length 1; S says how much each of them "
+            "counts.",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, :r] * s[:r], s[:r, None] * vt[:r])),
@@ -196,8 +152,8 @@ THIN_FACTORS = Exercise(
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, :r], s[:r], vt[:r])),
-            "Those are three parts. Two layers are to be made of them: let the singular values go into one of the "
-            "factors, or their root into both.",
+            "Those are three parts, and two are wanted. Put the singular values into one of the factors, or their root "
+            "into each.",
         ),
         Mistake(
             lambda matrix, rank: (matrix[:, :rank], torch.eye(rank, matrix.shape[1])),
@@ -207,6 +163,61 @@ THIN_FACTORS = Exercise(
         Mistake(
             _factors(lambda u, s, vt, r: u[:, :r] * s[:r] @ vt[:r]),
             "That is the product, as large as the matrix was. Return the two factors: they are what is stored.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: _sides(got) == _sides(expected)[::-1] != _sides(expected),
+            "Left and right are exchanged: left is [m, rank], right is [rank, n].",
+            examples=(_factors(lambda u, s, vt, r: (vt[:r], u[:, :r] * s[:r])),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                _sides(got)[0] == _sides(expected)[0]
+                and _sides(got)[1] != _sides(expected)[1]
+                and _sides(got)[1][1] == arguments["rank"]
+            ),
+            "The right factor has the directions as its columns. `torch.linalg.svd` returns V^T, whose first *rows* "
+            "are the directions.",
+            examples=(
+                _factors(lambda u, s, vt, r: (u[:, :r] * s[:r], vt[:, :r])),
+                _factors(lambda u, s, vt, r: (u[:, :r] * s[:r], vt[:r].T)),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                _sides(got)[0] != _sides(expected)[0]
+                and _sides(got)[1] == _sides(expected)[1]
+                and _sides(got)[0][0] == arguments["rank"]
+            ),
+            "The left factor lies on its side: the directions of U are its *columns*, U[:, :rank].",
+            examples=(_factors(lambda u, s, vt, r: (u[:r] * s, vt[:r])),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                _sides(got)[0][0] == _sides(expected)[0][0]
+                and _sides(got)[1][1] == _sides(expected)[1][1]
+                and _sides(got)[0][1] == _sides(got)[1][0] != arguments["rank"]
+            ),
+            "The two factors meet in another number than `rank`: keep the first `rank` columns and rows.",
+            examples=(
+                _factors(lambda u, s, vt, r: (u[:, : r + 1] * s[: r + 1], vt[: r + 1])),
+                _factors(lambda u, s, vt, r: (u[:, : r - 1] * s[: r - 1], vt[: r - 1])),
+            ),
+        ),
+        Symptom(
+            _keeps_another_part,
+            "That keeps a part of the matrix, and not its largest. The best directions have the largest singular "
+            "values: `svd` returns these first, `eigh` last, `eig` in any order.",
+            examples=(_least_by_eigh, _in_any_order, _first_by_qr),
+        ),
+        Symptom(
+            lambda got, expected, arguments: _has_other_sizes(got, expected, arguments["rank"]),
+            "The directions are right, their sizes are not. Each term counts with its own singular value, once.",
+            examples=(
+                _factors(lambda u, s, vt, r: (u[:, :r] * s[:r].sqrt(), s[:r, None] * vt[:r])),
+                _factors(lambda u, s, vt, r: (u[:, :r] / s[:r], vt[:r])),
+            ),
         ),
     ),
     also_correct=(_factors_in_numpy, _factors_by_projection),

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib.factorize import lora
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 
 def merged_change(weight: Tensor, down: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, int]:
@@ -27,6 +27,14 @@ def _merged_by_asking(weight, down, up, alpha):
     return [answers.T, up.shape[0] * up.shape[1] + down.shape[0] * down.shape[1]]
 
 
+def _has_another_scale(got: Tensor, expected: Tensor, weight: Tensor) -> bool:
+    mine, right = (merged.double() - weight.double() for merged in (got, expected))
+    if torch.allclose(mine, right):
+        return False
+    scale = (mine * right).sum() / right.square().sum()
+    return bool(torch.allclose(mine, scale * right, atol=1e-5))
+
+
 def _scaled(scale):
     """A wrong answer: the change is multiplied by `scale(alpha, rank)`."""
     return lambda weight, down, up, alpha: (weight + scale(alpha, len(down)) * up @ down, down.numel() + up.numel())
@@ -38,11 +46,11 @@ def _counted(count):
 
 
 def _lora_case(generator: torch.Generator) -> Case:
-    """Small whole numbers, so that products are exact in any order; the scale is a power of two."""
+    """Small whole numbers, so that products are exact in any order; the scale is one of halves."""
     outputs, inputs, rank = random_whole(generator, 4, 7), random_whole(generator, 4, 7), random_whole(generator, 1, 3)
     shapes = (outputs, inputs), (rank, inputs), (outputs, rank)
     weight, down, up = (torch.randint(-4, 5, shape, generator=generator).float() for shape in shapes)
-    return Case(weight, down, up, rank * (2.0, 4.0, 0.5)[random_whole(generator, 0, 2)])
+    return Case(weight, down, up, rank * (2.0, 4.0, 0.5, 1.5)[random_whole(generator, 0, 3)])
 
 
 MERGED_CHANGE = Exercise(
@@ -58,6 +66,7 @@ MERGED_CHANGE = Exercise(
             tensor([[1.0, 0.0], [0.0, 1.0]]),
             4.0,
         ),
+        Case(tensor([[1.0, 0.0], [0.0, 1.0]]), tensor([[1.0, 2.0], [0.0, 1.0]]), tensor([[1.0, 0.0], [0.0, 1.0]]), 1.0),
         *random_cases(8, seed=88, make=_lora_case),
     ),
     mistakes=(
@@ -75,7 +84,7 @@ MERGED_CHANGE = Exercise(
         ),
         Mistake(
             lambda weight, down, up, alpha: (weight + alpha / len(down) * (down.T @ up.T), down.numel() + up.numel()),
-            "That is the change transposed. Down comes first in time, so it stands on the right: up @ down.",
+            "That is the change transposed. Down works on the input first, so it stands on the right: up @ down.",
         ),
         Mistake(
             _scaled(lambda alpha, rank: alpha / rank**0.5),
@@ -84,7 +93,7 @@ MERGED_CHANGE = Exercise(
         Mistake(_scaled(lambda alpha, rank: -alpha / rank), "The change is added to the weight, not taken away."),
         Mistake(
             lambda weight, down, up, alpha: (alpha / len(down) * up @ down, down.numel() + up.numel()),
-            "That is the change alone. Merged, it is added to the weight that stood still.",
+            "That is the change alone. Merging adds it to the weight that stood still.",
         ),
         Mistake(
             _counted(lambda weight, down, up: weight.numel()),
@@ -104,7 +113,57 @@ MERGED_CHANGE = Exercise(
         ),
         Mistake(
             _counted(lambda weight, down, up: len(down) * weight.numel()),
-            "Two factors do not multiply, they add: rank * (inputs + outputs).",
+            "The two factors do not multiply here, they add up: rank * (inputs + outputs).",
+        ),
+        Mistake(
+            _counted(lambda weight, down, up: down.numel() * up.numel()),
+            "That multiplies the sizes of the two factors. Both are stored: add them.",
+        ),
+        Mistake(
+            _scaled(lambda alpha, rank: alpha // rank),
+            "`//` drops what is after the point: alpha / rank may be a fraction.",
+        ),
+        Mistake(
+            _scaled(lambda alpha, rank: 1 / rank),
+            "The factor alpha is missing: the change is multiplied by alpha / rank.",
+        ),
+        Mistake(
+            _scaled(lambda alpha, rank: (alpha / rank) ** 2),
+            "The scale is applied twice, to both factors. Once is enough: to their product.",
+        ),
+        Mistake(
+            lambda weight, down, up, alpha: (weight + alpha / down.shape[1] * up @ down, down.numel() + up.numel()),
+            "That divides by the number of inputs. The rank is the side that both factors have: the rows of down.",
+        ),
+        Mistake(
+            lambda weight, down, up, alpha: (alpha / len(down) * (weight + up @ down), down.numel() + up.numel()),
+            "Only the change is scaled. The weight itself stays as it was.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: (
+                got[1] != expected[1] and bool(torch.allclose(got[0].double(), expected[0].double()))
+            ),
+            "The merged weight is right, the number is not. Every number in both factors was learned: rank * inputs in "
+            "down, and rank * outputs in up.",
+            examples=tuple(
+                map(
+                    _counted,
+                    (
+                        lambda weight, down, up: len(down) + len(up),
+                        lambda weight, down, up: 2 * len(down),
+                        lambda weight, down, up: sum(weight.shape),
+                        lambda weight, down, up: weight.numel() - down.numel() - up.numel() + 1000,
+                        lambda weight, down, up: float(up.numel() + 1),
+                    ),
+                )
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: _has_another_scale(got[0], expected[0], arguments["weight"]),
+            "The change has the right direction and the wrong size: it is multiplied by alpha / rank, once.",
+            examples=(_scaled(lambda alpha, rank: alpha * rank + 1),),
         ),
     ),
     also_correct=(_merged_in_numpy, _merged_by_asking),

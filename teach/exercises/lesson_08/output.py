@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib.factorize import data_aware, low_rank
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.lesson_08.factors import spread_matrix
 
 
@@ -37,12 +37,12 @@ def _cut(matrix: Tensor, rank: int) -> Tensor:
     return left[:, :rank] * values[:rank] @ right[:rank]
 
 
-def _weight(new, correct=True):
-    """A wrong answer: another weight `new(weight, root, rank)`, with the bias that goes with it, or without."""
+def _weight(new):
+    """A wrong answer: another weight `new(weight, root, rank)`, with the bias that goes with it."""
 
     def wrong(weight, bias, mean, root, rank):
         other = new(weight, root, rank)
-        return other, bias + (weight - other) @ mean if correct else bias.clone()
+        return other, bias + (weight - other) @ mean
 
     return wrong
 
@@ -55,6 +55,26 @@ def _bias(new):
         return near, new(weight, near, bias, mean)
 
     return wrong
+
+
+def _bias_by_all(new):
+    """A wrong answer: the right weight, and the bias `new(weight, right weight, bias, mean, root)`."""
+
+    def wrong(weight, bias, mean, root, rank):
+        near = _near(weight, root, rank)
+        return near, new(weight, near, bias, mean, root)
+
+    return wrong
+
+
+def _near(weight, root, rank):
+    left = torch.linalg.svd(weight @ root).U[:, :rank]
+    return left @ left.T @ weight
+
+
+def _by_rows(weight, root, rank):
+    left = torch.linalg.svd(weight @ root, full_matrices=False).U[:rank]
+    return left.T @ left @ weight
 
 
 def _by_covariance(weight, root, rank):
@@ -110,6 +130,13 @@ NEAREST_OUTPUT = Exercise(
             tensor([[1.0, 0.0], [0.0, 4.0]]),
             1,
         ),
+        Case(
+            tensor([[0.0, 2.0], [1.0, 0.0]]),
+            tensor([0.0, 0.0]),
+            tensor([3.0, 5.0]),
+            tensor([[1.0, 0.0], [0.0, 4.0]]),
+            1,
+        ),
         *random_cases(8, seed=86, make=_moments_case),
     ),
     mistakes=(
@@ -119,19 +146,14 @@ NEAREST_OUTPUT = Exercise(
             "decompose weight @ root, which is how the outputs vary.",
         ),
         Mistake(
-            _weight(lambda weight, root, rank: _cut(weight, rank), correct=False),
-            "That is nearest to the *weight*, and the bias is what it was. Neither asks what the inputs are: decompose "
-            "weight @ root, and let the bias make up for the mean.",
-        ),
-        Mistake(
             _weight(_by_covariance),
             "That weighs the inputs by their covariance, the square of what they vary by. Errors are lengths: it takes "
             "the root of the covariance.",
         ),
         Mistake(
             _weight(lambda weight, root, rank: _cut(weight @ root, rank)),
-            "That is the weight with the inputs' spread still in it, and the layer would meet that twice. Take only "
-            "the directions U from weight @ root, and project the weight on them.",
+            "That is the weight with the inputs' spread still in it, and the layer would meet it twice. Take only the "
+            "directions from weight @ root, and cut the weight itself to them.",
         ),
         Mistake(
             _weight(_by_input_directions),
@@ -149,8 +171,8 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias.clone()),
-            "The weight is right, the bias is what it was. What the mean input loses, (weight - new) @ mean, is lost "
-            "in every output: the bias can give it back.",
+            "The bias is what it was. What the lost part of the weight makes of the mean input is missing in every "
+            "output: the bias can give it back.",
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias - (weight - near) @ mean),
@@ -162,13 +184,57 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias + near @ mean),
-            "That adds what the new weight makes of the mean, and it makes that anyway. Missing is the rest: "
-            "(weight - new) @ mean.",
+            "That adds what the new weight makes of the mean, and the layer does that anyway. Add what it no longer "
+            "makes of it.",
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias + weight @ mean),
-            "That adds all that the weight made of the mean. The new weight still makes most of it: missing is only "
-            "(weight - new) @ mean.",
+            "That adds all that the old weight made of the mean. The new weight still makes a part of it.",
+        ),
+        Mistake(
+            lambda weight, bias, mean, root, rank: (weight.clone(), bias.clone()),
+            "The weight is as it was: with all directions U @ U.T changes nothing. Keep the first `rank` columns of U.",
+        ),
+        Mistake(
+            _weight(lambda weight, root, rank: weight - _near(weight, root, rank)),
+            "That is the part that is lost. Return the part that is kept.",
+        ),
+        Mistake(_weight(_by_rows), "The directions of the output are the *columns* of U: U[:, :rank]."),
+        Mistake(
+            _weight(lambda weight, root, rank: _near(weight, root.diag().diag(), rank)),
+            "That uses the diagonal of the root only. The inputs vary together, and the other entries say how.",
+        ),
+        Mistake(
+            _bias_by_all(lambda weight, near, bias, mean, root: near @ torch.linalg.pinv(weight) @ bias),
+            "The bias is cut along with the weight. It has no input, and stays whole.",
+        ),
+        Mistake(
+            _bias_by_all(lambda weight, near, bias, mean, root: bias + (weight - near) @ root @ mean),
+            "The mean is a mean of the inputs as they are. The root has no part in the bias.",
+        ),
+        Mistake(
+            _bias_by_all(lambda weight, near, bias, mean, root: bias + (weight - near).mean(1)),
+            "That is the mean of the lost weights. What counts is what they make of the mean *input*: a product.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: list(got[0].shape) == [arguments["rank"], arguments["weight"].shape[1]],
+            "Those are only `rank` outputs. The new weight has the shape of the old one: go back to all outputs.",
+            examples=(
+                lambda weight, bias, mean, root, rank: (
+                    torch.linalg.svd(weight @ root).U[:, :rank].T @ weight,
+                    bias * 2,
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                torch.allclose(got[0].double(), expected[0].double(), atol=4e-3)
+                and not torch.allclose(got[1].double(), expected[1].double(), atol=4e-3)
+            ),
+            "The weight is right, the bias is not. It makes up for what the lost part made of the mean input.",
+            examples=(_bias(lambda weight, near, bias, mean: bias + 3 * (weight - near) @ mean + 1),),
         ),
     ),
     also_correct=(_nearest_by_components, _nearest_by_solving),

@@ -1,16 +1,15 @@
-"""Lesson 08, exercises 8.3 and 8.4: what the singular values say: the error at every rank, and a rank by energy."""
+"""Lesson 08, exercise 8.3: what the singular values say of the error at every rank."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, tensor
 
 from mini_lib.factorize import low_rank
-from mini_lib.factorize.rank import rank_by_energy
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-
-# 8.3 ------------------------------------------------------------------------------------------------
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 
 def errors_by_rank(values: Tensor) -> Tensor:
@@ -36,7 +35,26 @@ def _errors(error):
     return lambda values: torch.stack([error(values, rank) for rank in range(len(values) + 1)])
 
 
-def _values(generator: torch.Generator) -> Tensor:
+def _row(seen: Any) -> Tensor:
+    return torch.as_tensor(seen, dtype=torch.float64)
+
+
+def _is_not_relative(got: Any, expected: Any, arguments: dict[str, Any]) -> bool:
+    mine, right = _row(got), _row(expected)
+    if mine.shape != right.shape or abs(float(mine[0]) - 1) < 1e-6 or not mine[0]:
+        return False
+    return any(bool(torch.allclose(mine / mine[0], right**power, atol=1e-5)) for power in (1, 2))
+
+
+def _divides_by_what_is_kept(got: Any, expected: Any, arguments: dict[str, Any]) -> bool:
+    if torch.allclose(_row(got), _row(expected)):
+        return False
+    mine, right = _row(got)[1:], _row(expected)[1:]
+    ratio = right**2 / (1 - right**2)
+    return any(bool(torch.allclose(mine, ratio**power, atol=1e-5)) for power in (1, 0.5))
+
+
+def spread_values(generator: torch.Generator) -> Tensor:
     """Whole numbers, so that sums of their squares are exact."""
     count = random_whole(generator, 3, 6)
     return torch.randint(1, 15, (count,), generator=generator).float().sort(descending=True).values
@@ -50,7 +68,7 @@ ERRORS_BY_RANK = Exercise(
         Case(tensor([4.0, 3.0])),
         Case(tensor([6.0, 3.0, 2.0])),
         Case(tensor([5.0, 0.0])),
-        *random_cases(8, seed=83, make=lambda generator: Case(_values(generator))),
+        *random_cases(8, seed=83, make=lambda generator: Case(spread_values(generator))),
     ),
     mistakes=(
         Mistake(
@@ -62,16 +80,8 @@ ERRORS_BY_RANK = Exercise(
             "That is the share of the squares that is lost. The error is its root.",
         ),
         Mistake(
-            _errors(lambda values, rank: values[:rank].norm() / values.norm()),
-            "That is what is kept, and it grows. The error falls with the rank: from 1 at rank 0 to 0 at full rank.",
-        ),
-        Mistake(
             _errors(lambda values, rank: 1 - values[:rank].norm() / values.norm()),
             "The kept and the lost part are at right angles: their squares add up to 1, they themselves do not.",
-        ),
-        Mistake(
-            _errors(lambda values, rank: values[rank:].norm()),
-            "That is how much is lost, in the unit of the weights. Relative means: divided by the size of the matrix.",
         ),
         Mistake(
             _errors(lambda values, rank: values[rank : rank + 1].sum() / values[0]),
@@ -80,7 +90,7 @@ ERRORS_BY_RANK = Exercise(
         ),
         Mistake(
             _errors(lambda values, rank: values[rank : rank + 1].sum() / values.norm()),
-            "That is the first value that is lost. All behind it are lost too.",
+            "That is the first value that is lost. All values after it are lost too.",
         ),
         Mistake(
             lambda values: errors_by_rank(values)[1:],
@@ -92,109 +102,73 @@ ERRORS_BY_RANK = Exercise(
         ),
         Mistake(
             lambda values: errors_by_rank(values).flip(0),
-            "The order is turned round: rank 0 comes first, with the largest error.",
+            "The order is reversed: rank 0 comes first, with the largest error.",
+        ),
+        Mistake(
+            _errors(
+                lambda values, rank: (
+                    values[rank:].square().mean().nan_to_num().sqrt() / values.norm(p=2) * len(values) ** 0.5
+                )
+            ),
+            "Those are means, and the lost part has fewer values than the whole. Add up the squares.",
+        ),
+        Mistake(
+            _errors(lambda values, rank: torch.tensor(1 - rank / len(values))),
+            "That is the share of the *number* of singular values. The first of them are larger than the last.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Nothing is squared. The squares of the singular values add up, and the root comes at the end.",
+            _errors(lambda values, rank: (values[rank:].sum() / values.sum()).sqrt()),
+            _errors(lambda values, rank: values[rank:].sum() / values.norm()),
+        ),
+        variants(
+            "That begins with rank 1. Rank 0 keeps nothing and loses all values: `values[rank:]`.",
+            _errors(lambda values, rank: values[rank + 1 :].norm() / values.norm()),
+            _errors(lambda values, rank: values[rank + 1 :].square().sum() / values.square().sum()),
+        ),
+        Symptom(
+            lambda got, expected, arguments: _row(got)[0] < 1e-6 and _row(got)[-1] < 1e-6,
+            "At rank 0 nothing is kept, so all is lost: the first error is 1.",
+            examples=(lambda values: errors_by_rank(values) * (torch.arange(len(values) + 1) > 0),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: _row(got)[-1] >= _row(got)[0],
+            "That is what is kept, and it grows. The error falls with the rank: from 1 at rank 0 to 0 at full rank.",
+            examples=(
+                _errors(lambda values, rank: values[:rank].norm() / values.norm()),
+                _errors(lambda values, rank: values[:rank].square().sum() / values.square().sum()),
+                lambda values: (values.square().cumsum(0) / values.square().sum()).sqrt(),
+            ),
+        ),
+        Symptom(
+            _is_not_relative,
+            "That is how much is lost, in another unit. Relative means: divided by what all singular values make "
+            "together, so that rank 0 has the error 1.",
+            examples=(
+                _errors(lambda values, rank: values[rank:].norm()),
+                _errors(lambda values, rank: values[rank:].square().sum()),
+                _errors(lambda values, rank: values[rank:].norm() / values.square().sum()),
+                _errors(lambda values, rank: values[rank:].norm() / values[0]),
+                _errors(lambda values, rank: values[rank:].norm() / values.sum()),
+            ),
+        ),
+        Symptom(
+            _divides_by_what_is_kept,
+            "That compares the lost part with the part that is kept. Divide by the whole matrix.",
+            examples=(
+                _errors(lambda values, rank: values[rank:].norm() / values[:rank].norm().clamp(min=1e-9)),
+                _errors(lambda values, rank: values[rank:].square().sum() / values[:rank].square().sum()),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, float),
+            "That is the error at one rank. Return n + 1 numbers, for the ranks 0 to n.",
+            examples=(lambda values: float(errors_by_rank(values)[1]),),
         ),
     ),
     also_correct=(_errors_with_loops, _errors_by_what_is_kept),
     forbidden=(low_rank.rank_errors,),
     atol=1e-6,
-)
-
-# 8.4 ------------------------------------------------------------------------------------------------
-
-
-def rank_holding(values: Tensor, energy: float) -> int:
-    """The smallest rank whose singular values hold at least the share `energy` of the sum of all squares."""
-    kept = values.square().cumsum(0) / values.square().sum()
-    return int((kept < energy).sum()) + 1
-
-
-def _holding_with_a_loop(values, energy):
-    squares = [value**2 for value in values.tolist()]
-    kept = 0.0
-    for rank, square in enumerate(squares, start=1):
-        kept += square
-        if kept >= energy * sum(squares):
-            return rank
-
-
-def _holding_in_numpy(values, energy):
-    squares = np.square(values.numpy().astype(np.float64))
-    return np.searchsorted(squares.cumsum(), energy * squares.sum()) + 1
-
-
-def _share_reached(values, energy):
-    return int((values.cumsum(0) / values.sum() < energy).sum()) + 1
-
-
-def _strictly(values, energy):
-    kept = values.square().cumsum(0) / values.square().sum()
-    return min(int((kept <= energy).sum()) + 1, len(values))
-
-
-def _energy_case(generator: torch.Generator) -> Case:
-    """A share in eighths, and no sum of squares within a thousandth of it: no rounding decides."""
-    while True:
-        values, energy = _values(generator), random_whole(generator, 3, 7) / 8
-        kept = values.square().cumsum(0) / values.square().sum()
-        if (kept - energy).abs().min() > 1e-3:
-            return Case(values, energy)
-
-
-RANK_HOLDING = Exercise(
-    id="8.4",
-    title="The rank that holds most of it",
-    reference=rank_holding,
-    # 3, 2, 1, 1, 1 have the squares 9, 4, 1, 1, 1 of 16: every share of 16 is exact, and rank 3 holds 7/8.
-    cases=(
-        Case(tensor([4.0, 3.0]), 0.5),
-        Case(tensor([4.0, 3.0]), 0.75),
-        Case(tensor([3.0, 2.0, 1.0, 1.0, 1.0]), 0.875),
-        Case(tensor([3.0, 2.0, 1.0, 1.0, 1.0]), 0.75),
-        Case(tensor([2.0, 2.0, 2.0, 2.0]), 0.25),
-        *random_cases(10, seed=84, make=_energy_case),
-    ),
-    mistakes=(
-        Mistake(
-            _share_reached,
-            "That adds up the singular values themselves. Energy is the "
-            "sum of their *squares*, and the large ones have most of it.",
-        ),
-        Mistake(
-            lambda values, energy: rank_holding(values, energy) - 1,
-            "That is an index, or one rank too few: what stands at index 0 is what rank 1 holds.",
-        ),
-        Mistake(
-            _strictly, "Where a rank holds exactly the share that was asked for, it is enough: at least, not more than."
-        ),
-        Mistake(
-            lambda values, energy: max(1, int((values.square().cumsum(0) <= energy * values.square().sum()).sum())),
-            "That is the last rank that stays below the share. Asked is the first one that reaches it.",
-        ),
-        Mistake(
-            lambda values, energy: rank_holding(values, 1 - energy),
-            "That is the rank at which only the share `energy` is lost. It shall be kept.",
-        ),
-        Mistake(
-            lambda values, energy: rank_holding(values, energy**2),
-            "That compares lengths: the root of the kept squares over the root of all. Energy is the sum of squares as "
-            "it is, without the root.",
-        ),
-        Mistake(
-            lambda values, energy: rank_holding(values, 1 - (1 - energy) ** 2),
-            "That limits the relative *error* to 1 - energy. The energy is about the squares: the lost ones may hold "
-            "1 - energy.",
-        ),
-        Mistake(
-            lambda values, energy: max(1, math.ceil(energy * len(values))),
-            "That is this share of the *number* of singular values. The first of them hold far more than the last.",
-        ),
-        Mistake(
-            lambda values, energy: int((values.square() >= energy * values[0] ** 2).sum()),
-            "That compares each value with the largest one. Add up the squares from the first on, until the share of "
-            "all is reached.",
-        ),
-    ),
-    also_correct=(_holding_with_a_loop, _holding_in_numpy),
-    forbidden=(rank_by_energy,),
 )

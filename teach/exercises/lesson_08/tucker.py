@@ -6,6 +6,7 @@ from torch import nn
 from mini_lib import costs
 from mini_lib.factorize import low_rank
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 
 def tucker_macs(inputs: int, outputs: int, kernel: int, size: int, stride: int, rank_in: int, rank_out: int) -> int:
@@ -44,6 +45,16 @@ def _layers(first=None, core=None, last=None):
     def wrong(inputs, outputs, kernel, size, stride, rank_in, rank_out):
         given = (inputs, outputs, kernel, size**2, ((size - 1) // stride + 1) ** 2, rank_in, rank_out)
         return sum(term(*given) for term in (first or _first, core or _core, last or _last))
+
+    return wrong
+
+
+def _places(after, before=lambda size: size**2):
+    """A wrong answer: other numbers of places, `after(size, stride, kernel)` and `before(size)`."""
+
+    def wrong(inputs, outputs, kernel, size, stride, rank_in, rank_out):
+        given = (inputs, outputs, kernel, before(size), after(size, stride, kernel), rank_in, rank_out)
+        return sum(term(*given) for term in (_first, _core, _last))
 
     return wrong
 
@@ -92,11 +103,11 @@ TUCKER_MACS = Exercise(
                 core=lambda m, n, k, before, after, a, b: before * a * b * k * k,
                 last=lambda m, n, k, before, after, a, b: before * b * n,
             ),
-            "The second layer has the stride. It and the one behind it run at the places of the output only.",
+            "The second layer has the stride. It and the layer after it run only at the places of the output.",
         ),
         Mistake(
             _layers(last=lambda m, n, k, before, after, a, b: before * b * n),
-            "The last layer comes behind the stride: it runs at the places of the output.",
+            "The last layer comes after the stride: it runs at the places of the output.",
         ),
         Mistake(
             _layers(core=lambda m, n, k, before, after, a, b: after * a * b),
@@ -108,11 +119,11 @@ TUCKER_MACS = Exercise(
         ),
         Mistake(
             _layers(core=_nothing),
-            "Those are the two 1x1 layers. The small core between them has the window, and often most of the work.",
+            "Those are the two 1x1 layers. The core between them has the window, and often does most of the work.",
         ),
         Mistake(
             _layers(first=_nothing, last=_nothing),
-            "That is the core alone. The 1x1 layers before and behind it cost something too.",
+            "That is the core alone. The 1x1 layers before and after it cost something too.",
         ),
         Mistake(
             _layers(first=_nothing),
@@ -135,6 +146,60 @@ TUCKER_MACS = Exercise(
                 (outputs, inputs, kernel, kernel), rank_in, rank_out
             ),
             "Those are the weights. Each is used once for every place at which its layer runs.",
+        ),
+        Mistake(
+            _layers(core=lambda m, n, k, before, after, a, b: before * a * b * k * k),
+            "The middle layer has the stride itself: it runs only at the places of its output.",
+        ),
+        Mistake(
+            _layers(
+                first=lambda m, n, k, before, after, a, b: before * n * a,
+                last=lambda m, n, k, before, after, a, b: after * b * m,
+            ),
+            "Inputs and outputs are exchanged: the first layer reads the inputs, the last one makes the outputs.",
+        ),
+        Mistake(
+            _layers(_nothing, lambda m, n, k, before, after, a, b: after * m * n * k * k, _nothing),
+            "That is the convolution itself. Add up the three layers that take its place.",
+        ),
+        Mistake(
+            _layers(last=lambda m, n, k, before, after, a, b: after * (b * n + n)),
+            "MACs are products: a bias adds none.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Only the middle layer has a window. The first and the last are 1x1.",
+            _layers(
+                first=lambda m, n, k, before, after, a, b: before * m * a * k * k,
+                last=lambda m, n, k, before, after, a, b: after * b * n * k * k,
+            ),
+            _layers(first=lambda m, n, k, before, after, a, b: before * m * a * k * k),
+            _layers(last=lambda m, n, k, before, after, a, b: after * b * n * k * k),
+        ),
+        variants(
+            "The core joins every one of its rank_in channels with every one of its rank_out channels.",
+            _layers(core=lambda m, n, k, before, after, a, b: after * b * k * k),
+            _layers(core=lambda m, n, k, before, after, a, b: after * a * k * k),
+            _layers(core=lambda m, n, k, before, after, a, b: after * (a + b) * k * k),
+            _layers(core=lambda m, n, k, before, after, a, b: after * k * k),
+        ),
+        variants(
+            "The padding adds kernel // 2 on each side, so a stride of 2 makes 3 places of 5: round up.",
+            _places(lambda size, stride, kernel: (size // stride) ** 2),
+            _places(lambda size, stride, kernel: max(0, (size - kernel) // stride + 1) ** 2),
+            _places(lambda size, stride, kernel: (size / stride) ** 2),
+            _places(lambda size, stride, kernel: (size // stride + 1) ** 2),
+            _places(lambda size, stride, kernel: ((size + 2 * (kernel // 2) - kernel) // stride) ** 2),
+        ),
+        variants(
+            "The image is a square, and the stride shortens both of its sides: round one side up, then square it.",
+            _places(lambda size, stride, kernel: -(-(size**2) // stride)),
+            _places(lambda size, stride, kernel: size**2 // stride),
+            _places(lambda size, stride, kernel: -(-(size**2) // stride**2)),
+            _places(lambda size, stride, kernel: size**2 // stride**2),
+            _places(lambda size, stride, kernel: -(-size // stride)),
+            _places(lambda size, stride, kernel: -(-size // stride), lambda size: size),
         ),
     ),
     also_correct=(_tucker_by_running, _tucker_by_visiting),

@@ -1,11 +1,12 @@
-"""Lesson 09, exercises 9.1, 9.2 and 9.6: where elements lie, the lines a walk touches, the sets they fall into."""
+"""Lesson 09, exercises 9.1 and 9.2: where elements lie, and the lines that a walk touches."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 
 import numpy as np
 import torch
 
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 9.1 ------------------------------------------------------------------------------------------------
 
@@ -68,12 +69,73 @@ BYTE_ADDRESS = Exercise(
             "That counts elements. An address counts bytes.",
         ),
         Mistake(
+            lambda i, j, columns, padding, element_bytes, base: (base + i * (columns + padding) + j) * element_bytes,
+            "The base is a number of bytes already. Only the elements are multiplied by element_bytes.",
+        ),
+        Mistake(
+            lambda i, j, columns, padding, element_bytes, base: byte_address(i, j, columns, padding, 4, base),
+            "An element is not always 4 bytes: multiply by element_bytes.",
+        ),
+        Mistake(
             lambda i, j, columns, padding, element_bytes, base: (i * (columns + padding) + j) * element_bytes,
             "That is how far the element is from the first one. The matrix itself starts at base.",
         ),
         Mistake(
             lambda i, j, columns, padding, element_bytes, base: base + (j * (columns + padding) + i) * element_bytes,
             "One step in i is a whole row, one step in j is one element.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The steps in the row are elements too: j is multiplied by element_bytes as well.",
+            lambda i, j, columns, padding, element_bytes, base: base + i * (columns + padding) * element_bytes + j,
+            lambda i, j, columns, padding, element_bytes, base: base + i * columns * element_bytes + j,
+        ),
+        variants(
+            "That is the number of an element. The address is base, and this number times element_bytes.",
+            lambda i, j, columns, padding, element_bytes, base: i * (columns + padding) + j,
+            lambda i, j, columns, padding, element_bytes, base: i * columns + j,
+            lambda i, j, columns, padding, element_bytes, base: base + i * columns + j,
+        ),
+        variants(
+            "The two indices are exchanged. The matrix is stored by rows: one step in i is a whole row.",
+            lambda i, j, columns, padding, element_bytes, base: base + (j * columns + i) * element_bytes,
+            lambda i, j, columns, padding, element_bytes, base: base + (j * columns + i + padding) * element_bytes,
+        ),
+        variants(
+            "Rows and columns are counted from 0, and the address is that of the element's first byte.",
+            lambda i, j, columns, padding, element_bytes, base: byte_address(
+                i - 1, j - 1, columns, padding, element_bytes, base
+            ),
+            lambda i, j, columns, padding, element_bytes, base: byte_address(
+                i, j + 1, columns, padding, element_bytes, base
+            ),
+            lambda i, j, columns, padding, element_bytes, base: byte_address(
+                i - 1, j, columns, padding, element_bytes, base
+            ),
+        ),
+        variants(
+            "The padding comes at the end of each row: i times before row i, and not between the elements.",
+            lambda i, j, columns, padding, element_bytes, base: (
+                base + (i * columns + (i + 1) * padding + j) * element_bytes
+            ),
+            lambda i, j, columns, padding, element_bytes, base: (
+                base + i * (columns + padding) * element_bytes + j * (element_bytes + padding)
+            ),
+            lambda i, j, columns, padding, element_bytes, base: base + (i * columns + j) * (element_bytes + padding),
+            lambda i, j, columns, padding, element_bytes, base: base + (i * (columns - padding) + j) * element_bytes,
+            lambda i, j, columns, padding, element_bytes, base: base + (i * columns + padding * j) * element_bytes,
+        ),
+        variants(
+            "Each step in i passes one row of columns + padding elements: i times that length, and j more.",
+            lambda i, j, columns, padding, element_bytes, base: base + i * j * element_bytes,
+            lambda i, j, columns, padding, element_bytes, base: base + (i + j) * element_bytes,
+        ),
+        variants(
+            "An address is a number of bytes, not of bits.",
+            lambda i, j, columns, padding, element_bytes, base: byte_address(
+                i, j, columns, padding, 8 * element_bytes, base
+            ),
         ),
     ),
     also_correct=(_address_in_numpy, _address_by_counting),
@@ -126,14 +188,14 @@ COLUMN_MISSES = Exercise(
         ),
         Mistake(
             lambda rows, columns, per_line, cache_lines: rows * columns // per_line,
-            "One miss a line is right only if the lines are still there at the next column: "
-            "one column alone touches as many lines as there are rows.",
+            "One miss per line is right only if the lines are still there at the next column. One column alone touches "
+            "as many lines as there are rows.",
         ),
         Mistake(
             lambda rows, columns, per_line, cache_lines: (
                 rows * columns // per_line if rows * columns // per_line <= cache_lines else rows * columns
             ),
-            "The whole matrix need not fit. It is enough that the lines of *one column* are still there at the next.",
+            "The whole matrix does not have to fit. It is enough if the lines of *one column* stay until the next.",
         ),
         Mistake(
             lambda rows, columns, per_line, cache_lines: (
@@ -152,79 +214,42 @@ COLUMN_MISSES = Exercise(
             "Those are the lines of the first columns. Every per_line columns, each row needs its next line.",
         ),
     ),
+    symptoms=(
+        variants(
+            "Those are the hits. Return the misses.",
+            lambda rows, columns, per_line, cache_lines: (
+                rows * columns - column_misses(rows, columns, per_line, cache_lines)
+            ),
+        ),
+        variants(
+            "That is a share of the accesses. Return how many of them miss.",
+            lambda rows, columns, per_line, cache_lines: (
+                column_misses(rows, columns, per_line, cache_lines) / (rows * columns)
+            ),
+        ),
+        variants(
+            "A line holds neighbours of one *row*. Each of the `rows` rows takes columns / per_line lines.",
+            lambda rows, columns, per_line, cache_lines: columns // per_line if rows <= cache_lines else rows * columns,
+            lambda rows, columns, per_line, cache_lines: (
+                rows // per_line * columns if rows <= cache_lines else rows * columns
+            ),
+            lambda rows, columns, per_line, cache_lines: (
+                -(-rows // per_line) * columns if rows <= cache_lines else rows * columns
+            ),
+            lambda rows, columns, per_line, cache_lines: rows // per_line if rows <= cache_lines else rows * columns,
+        ),
+        variants(
+            "Where the lines of a column do not fit, *every* access of every column misses: the line that is needed "
+            "next is always the one that was dropped.",
+            lambda rows, columns, per_line, cache_lines: rows * columns // per_line if rows <= cache_lines else rows,
+            lambda rows, columns, per_line, cache_lines: max(rows * columns // per_line, rows * columns - cache_lines),
+            lambda rows, columns, per_line, cache_lines: (
+                rows * columns // per_line + max(0, rows - cache_lines) * (columns - columns // per_line)
+            ),
+            lambda rows, columns, per_line, cache_lines: (
+                rows * columns // per_line + max(0, rows - cache_lines) * columns
+            ),
+        ),
+    ),
     also_correct=(_column_misses_by_running,),
-)
-
-# 9.6 ------------------------------------------------------------------------------------------------
-
-
-def busiest_set(rows: int, row_bytes: int, sets: int, line_bytes: int) -> int:
-    """The most lines of one column that fall into the same set of a cache."""
-    lines = {i * row_bytes // line_bytes for i in range(rows)}
-    return max(Counter(line % sets for line in lines).values())
-
-
-def _busiest_in_numpy(rows: int, row_bytes: int, sets: int, line_bytes: int) -> np.int64:
-    lines = np.unique(np.arange(rows) * row_bytes // line_bytes)
-    return np.bincount(lines % sets).max()
-
-
-def _counted(rows: int, row_bytes: int, set_of) -> Counter:
-    return Counter(set_of(i * row_bytes) for i in range(rows))
-
-
-def _column(generator: torch.Generator) -> Case:
-    row_bytes = 64 * (2, 4, 8, 9, 12, 16)[random_whole(generator, 0, 5)]
-    return Case(random_whole(generator, 20, 90), row_bytes, 2 ** random_whole(generator, 2, 6), 64)
-
-
-BUSIEST_SET = Exercise(
-    id="9.6",
-    title="Lines that compete for one set",
-    reference=busiest_set,
-    cases=(
-        Case(4, 64, 4, 64),
-        Case(4, 128, 4, 64),
-        Case(8, 256, 4, 64),
-        Case(8, 16, 4, 64),
-        Case(6, 96, 4, 64),
-        Case(6, 20, 8, 64),
-        Case(512, 4096, 64, 64),
-        Case(512, 4160, 64, 64),
-        *random_cases(8, seed=96, make=_column),
-    ),
-    mistakes=(
-        Mistake(
-            lambda rows, row_bytes, sets, line_bytes: -(-rows // sets),
-            "The lines do not spread over the sets by themselves: when "
-            "row_bytes is a power of two, they use a few sets only.",
-        ),
-        Mistake(
-            lambda rows, row_bytes, sets, line_bytes: max(_counted(rows, row_bytes, lambda at: at % sets).values()),
-            "A set is chosen by the number of the *line*: address // line_bytes comes first.",
-        ),
-        Mistake(
-            lambda rows, row_bytes, sets, line_bytes: max(
-                _counted(rows, row_bytes, lambda at: at // line_bytes // sets).values()
-            ),
-            "Neighbouring lines go to different sets, in turns: the set is the remainder, line % sets.",
-        ),
-        Mistake(
-            lambda rows, row_bytes, sets, line_bytes: len(
-                _counted(rows, row_bytes, lambda at: at // line_bytes % sets)
-            ),
-            "That is how many sets are used. Return how many lines the fullest of them gets.",
-        ),
-        Mistake(
-            lambda rows, row_bytes, sets, line_bytes: max(
-                _counted(rows, row_bytes, lambda at: at // line_bytes % sets).values()
-            ),
-            "Rows shorter than a line share one: count each line once.",
-        ),
-        Mistake(
-            lambda rows, row_bytes, sets, line_bytes: rows,
-            "Only the lines of the same set compete, not all of the column.",
-        ),
-    ),
-    also_correct=(_busiest_in_numpy,),
 )

@@ -35,7 +35,7 @@ def schedule_view(answer: Any) -> dict[str, Any]:
     """A returned schedule as plain data: its kind, its sizes, how many times faster it is, and who says so.
 
     The kind is "fast", or what is wrong: "no nest", "another result", "unchanged", "gathers", "only unrolled",
-    "one sum", "slow". The clock says how many times; where nothing can be compiled, the model of the core.
+    "one sum", "one at a time", "slow". The clock says how many times; where nothing can be compiled, a model does.
     """
     seen = {"kind": "another result", "sizes": [], "ratio": 0.0, "by": "clock" if can_compile() else "model"}
     if not isinstance(answer, Program):
@@ -160,8 +160,8 @@ def _why_slow(naive: Program, answer: Program) -> str:
     innermost = leaf.loops[-1].name
     target = leaf.statement.store
     if kinds == {"serial"} and not any(innermost in index.names for index in target.index):
-        return "one sum" if answer.buffer(target.buffer).scope == "memory" else "slow"
-    return "slow"
+        return "one sum" if answer.buffer(target.buffer).scope == "memory" else "one at a time"
+    return "slow" if "vector" in kinds else "one at a time"
 
 
 def _gathers(program: Program, lane: str, statement: Statement) -> bool:

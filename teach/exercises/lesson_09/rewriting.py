@@ -1,11 +1,10 @@
-"""Lesson 09, exercises 9.3 to 9.5: an uneven split, a legal order, a tile that fits."""
-
-from math import isqrt
+"""Lesson 09, exercises 9.3 and 9.4: an uneven split, a legal order."""
 
 import numpy as np
 import torch
 
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 9.3 ------------------------------------------------------------------------------------------------
 
@@ -55,6 +54,35 @@ GUARDED_SPLIT = Exercise(
         Mistake(
             lambda n, factor: (-(-n // factor), n - -(-n // factor) * factor),
             "Count what is too many: outer * factor iterations are made, n are wanted.",
+        ),
+        Mistake(
+            lambda n, factor: (-(-n // factor), factor - n % factor),
+            "When factor divides n, nothing is left over and nothing is skipped: 0, not a whole inner loop.",
+        ),
+        Mistake(
+            lambda n, factor: (-(-n // factor), 0), "The last inner loop goes beyond n. The guard skips that part."
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The outer loop makes whole iterations, as many as are needed for all n: round n / factor up.",
+            lambda n, factor: (round(n / factor), max(0, round(n / factor) * factor - n)),
+            lambda n, factor: (round(n / factor), abs(round(n / factor) * factor - n)),
+        ),
+        variants(
+            "The factor is the length of the *inner* loop. The outer loop makes as many iterations as such pieces are "
+            "needed for n.",
+            lambda n, factor: (factor, -n % factor),
+            lambda n, factor: (factor, -(-n // factor) * factor - n),
+        ),
+        variants(
+            "The second number is how many iterations are skipped: those that are made, outer * factor, less the n "
+            "that are wanted.",
+            lambda n, factor: (-(-n // factor), factor),
+            lambda n, factor: (-(-n // factor), n),
+            lambda n, factor: (-(-n // factor), -(-n // factor) * factor),
+            lambda n, factor: (-(-n // factor), int(n % factor != 0)),
+            lambda n, factor: (-(-n // factor), n // factor),
         ),
     ),
     also_correct=(_split_by_running, lambda n, factor: (np.int64(np.ceil(n / factor)), np.int64(-n % factor))),
@@ -110,14 +138,16 @@ IS_LEGAL = Exercise(
         Case([(0, 0)], (1, 0)),
         Case([(1, 0), (0, 1)], (1, 0)),
         Case([(1, 0), (1, -1)], (1, 0)),
+        Case([(1, -1), (1, 0)], (1, 0)),
         Case([(0, 1, -1)], (2, 0, 1)),
         Case([(1, 0, -1)], (1, 2, 0)),
+        Case([(1, 0, 0, -1)], (1, 2, 3, 0)),
         *random_cases(12, seed=94, make=_distances),
     ),
     mistakes=(
         Mistake(
             lambda distances, order: all(step >= 0 for distance in distances for step in distance),
-            "A negative step is no harm behind a positive one: an outer loop has then already put things in order.",
+            "A negative step does no harm after a positive one: an outer loop has already put the two in order.",
         ),
         Mistake(
             lambda distances, order: all(tuple(distance) >= (0,) * len(order) for distance in distances),
@@ -130,7 +160,7 @@ IS_LEGAL = Exercise(
         ),
         Mistake(
             lambda distances, order: all(distance[order[0]] > 0 for distance in distances),
-            "The outermost loop need not make a step: where it makes none (0), the next loop decides.",
+            "The outermost loop does not have to make a step. Where it makes none (0), the next loop decides.",
         ),
         Mistake(
             lambda distances, order: any(_first_step(distance, order) >= 0 for distance in distances),
@@ -151,86 +181,34 @@ IS_LEGAL = Exercise(
             lambda distances, order: all(sum(distance) >= 0 for distance in distances),
             "The steps are not added up: an outer loop outweighs all inner ones.",
         ),
+        Mistake(
+            lambda distances, order: all(_first_step(distance, order[::-1]) >= 0 for distance in distances),
+            "The *first* step that is not 0 decides, and the outermost loop comes first.",
+        ),
+        Mistake(
+            lambda distances, order: tuple(order) == tuple(sorted(order)),
+            "Many new orders are legal as well. Look at the distances: does one of them turn round?",
+        ),
+        Mistake(
+            lambda distances, order: all(max((d[loop] for loop in order), key=abs) >= 0 for d in distances),
+            "The largest step does not decide, however long it is. The outermost one that is not 0 does.",
+        ),
+        Mistake(
+            lambda distances, order: all((distance[order[0]], distance[order[1]]) >= (0, 0) for distance in distances),
+            "That looks at two loops only. There may be more, and the first step that is not 0 may be further in.",
+        ),
+        Mistake(
+            lambda distances, order: _first_step(distances[0], order) >= 0,
+            "That looks at the first distance only. Every one of them must point forward.",
+        ),
+        Mistake(
+            lambda distances, order: _first_step(distances[-1], order) >= 0,
+            "The last distance decides alone. One that points backward is enough, wherever it stands in the list.",
+        ),
+        Mistake(
+            lambda distances, order: not all(_first_step(distance, order) >= 0 for distance in distances),
+            "That is the opposite: True stands for an order that is legal.",
+        ),
     ),
     also_correct=(_is_legal_by_looking, _is_legal_by_number),
-)
-
-# 9.5 ------------------------------------------------------------------------------------------------
-
-
-def largest_tile(cache_bytes: int, element_bytes: int, line_bytes: int) -> int:
-    """The side of the largest square tile, in whole lines, of which three fit into a cache."""
-    per_line = line_bytes // element_bytes
-    return isqrt(cache_bytes // (3 * element_bytes)) // per_line * per_line
-
-
-def _largest_by_trying(cache_bytes: int, element_bytes: int, line_bytes: int) -> int:
-    side = 0
-    while 3 * (side + line_bytes // element_bytes) ** 2 * element_bytes <= cache_bytes:
-        side += line_bytes // element_bytes
-    return side
-
-
-def _largest_by_floats(cache_bytes: int, element_bytes: int, line_bytes: int) -> np.float64:
-    lines = np.arange(1, 1000)
-    sides = lines * line_bytes / element_bytes
-    return sides[3 * sides**2 * element_bytes <= cache_bytes].max()
-
-
-def _side(bytes_of_a_tile: float, element_bytes: int, line_bytes: int) -> int:
-    per_line = line_bytes // element_bytes
-    return isqrt(int(bytes_of_a_tile) // element_bytes) // per_line * per_line
-
-
-def _cache(generator: torch.Generator) -> Case:
-    size = 1024 * (8, 16, 32, 48, 64, 128, 256, 512)[random_whole(generator, 0, 7)]
-    return Case(size, (2, 4, 8)[random_whole(generator, 0, 2)], (32, 64)[random_whole(generator, 0, 1)])
-
-
-LARGEST_TILE = Exercise(
-    id="9.5",
-    title="The largest tile that fits",
-    reference=largest_tile,
-    cases=(
-        Case(3072, 4, 64),
-        Case(32 * 1024, 4, 64),
-        Case(32 * 1024, 8, 64),
-        Case(48 * 1024, 4, 64),
-        *random_cases(8, seed=95, make=_cache),
-    ),
-    mistakes=(
-        Mistake(
-            lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes, element_bytes, line_bytes),
-            "That leaves room for one tile. A, B and C each have one in the cache at the same time.",
-        ),
-        Mistake(
-            lambda cache_bytes, element_bytes, line_bytes: isqrt(cache_bytes // (3 * element_bytes)),
-            "A line comes as a whole or not at all: make the side a multiple of the elements in a line.",
-        ),
-        Mistake(
-            lambda cache_bytes, element_bytes, line_bytes: _side(
-                cache_bytes // 3 * element_bytes, element_bytes, line_bytes
-            ),
-            "An element takes element_bytes, so fewer of them fit than there are bytes: divide by it.",
-        ),
-        Mistake(
-            lambda cache_bytes, element_bytes, line_bytes: (
-                _side(cache_bytes / 3, element_bytes, line_bytes) + line_bytes // element_bytes
-            ),
-            "Rounded up, the three tiles no longer fit. Round down.",
-        ),
-        Mistake(
-            lambda cache_bytes, element_bytes, line_bytes: (
-                2 ** (isqrt(cache_bytes // (3 * element_bytes)).bit_length() - 1)
-            ),
-            "A tile need not be a power of two: any multiple of the elements in a line will do.",
-        ),
-        Mistake(
-            lambda cache_bytes, element_bytes, line_bytes: (
-                cache_bytes // (3 * element_bytes) // (line_bytes // element_bytes) * (line_bytes // element_bytes)
-            ),
-            "That is how many elements a tile may have. Its side is the square root.",
-        ),
-    ),
-    also_correct=(_largest_by_trying, _largest_by_floats),
 )

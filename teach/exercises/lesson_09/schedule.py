@@ -60,7 +60,11 @@ SCHEDULE = Exercise(
         ),
         Mistake(
             lambda nest: nest.split("k", 8).unroll("k.i"),
-            "Unrolling alone saves the counting, and little else: the order, and one number at a time, are as before.",
+            "Unrolling alone saves the counting and little else. The order is as before, with one number at a time.",
+        ),
+        Mistake(
+            lambda nest: nest.reorder("m k n"),
+            "Each instruction still works on one number. Split the loop that walks along rows, and vectorize a part.",
         ),
         Mistake(
             lambda nest: nest.tile({"m": 32, "n": 32, "k": 32}),

@@ -4,6 +4,7 @@ import torch
 
 from mini_lib import loops
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 Times = list[int]
 
@@ -39,6 +40,29 @@ def _endless_buffers(loads: Times, computes: Times) -> int:
         loaded += load
         done = max(done, loaded) + compute
     return done
+
+
+def _rounds(pairs, first=lambda loads: loads[0], last=lambda computes: computes[-1], longer=max):
+    """A wrong answer: other pairs of a load and a computation share a round, or its ends are other ones."""
+    return lambda loads, computes: first(loads) + sum(longer(pair) for pair in pairs(loads, computes)) + last(computes)
+
+
+def _next(loads: Times, computes: Times) -> list[tuple[int, int]]:
+    return list(zip(loads[1:], computes, strict=False))
+
+
+def _equal(of_loads, of_computes):
+    """A wrong answer: the rule for equal tiles, with one load and one computation in place of all."""
+
+    def wrong(loads: Times, computes: Times) -> float:
+        load, compute = of_loads(loads), of_computes(computes)
+        return load + (len(loads) - 1) * max(load, compute) + compute
+
+    return wrong
+
+
+def _mean(times: Times) -> float:
+    return sum(times) / len(times)
 
 
 def _tiles_case(generator: torch.Generator) -> Case:
@@ -94,6 +118,51 @@ PIPELINED_TIME = Exercise(
             _endless_buffers,
             "With two buffers a load waits until the tile before the last one is done with: it "
             "cannot run ahead for ever.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "A round has the computation of one tile and the load of the *next*: computes[0] goes with loads[1].",
+            _rounds(lambda loads, computes: list(zip(loads, computes, strict=True))),
+            _rounds(lambda loads, computes: list(zip(loads[1:], computes[1:], strict=True))),
+            _rounds(lambda loads, computes: list(zip(loads, computes[1:], strict=False))),
+            _rounds(lambda loads, computes: list(zip(loads[:-1], computes[:-1], strict=False))),
+        ),
+        variants(
+            "That is the rule for equal tiles. These tiles differ: each round takes the larger of its own two times.",
+            _equal(lambda loads: loads[0], lambda computes: computes[0]),
+            _equal(max, max),
+            _equal(_mean, _mean),
+            lambda loads, computes: loads[0] + (len(loads) - 1) * max(*loads, *computes) + computes[-1],
+            lambda loads, computes: loads[0] + (len(loads) - 1) * max(loads[0], computes[0]) + computes[-1],
+        ),
+        variants(
+            "What stays alone is the load of the *first* tile, before the rounds, and the computation of the *last* "
+            "one, after them.",
+            _rounds(_next, last=lambda computes: computes[0]),
+            _rounds(_next, first=lambda loads: loads[-1]),
+            lambda loads, computes: _rounds(_next, last=lambda _: loads[-1])(loads, computes),
+            _rounds(_next, first=lambda loads: 0, last=lambda computes: 0),
+        ),
+        variants(
+            "The two are compared in each round, and not once for all: a short load cannot lend its time to a later "
+            "round.",
+            lambda loads, computes: loads[0] + max(sum(loads[1:]), sum(computes[:-1])) + computes[-1],
+            lambda loads, computes: max(loads[0] + sum(computes), sum(loads) + computes[-1]),
+            lambda loads, computes: loads[0] + max(sum(loads[1:]), sum(computes)),
+        ),
+        variants(
+            "In a round both must be done: it takes as long as the *slower* of the two.", _rounds(_next, longer=min)
+        ),
+        variants(
+            "In some rounds the load takes longer, in others the computation. Each round takes the larger of its two.",
+            lambda loads, computes: sum(loads) + computes[-1],
+            lambda loads, computes: loads[0] + sum(computes),
+        ),
+        variants(
+            "One round is missing: after the first load, every other tile is loaded in a round of its own.",
+            _rounds(lambda loads, computes: _next(loads, computes)[:-1]),
+            _rounds(lambda loads, computes: _next(loads, computes)[1:]),
         ),
     ),
     also_correct=(_pipelined_by_events, _pipelined_by_clock),

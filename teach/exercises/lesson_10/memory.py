@@ -1,4 +1,4 @@
-"""Lesson 10, exercises 10.6 and 10.7: which bytes are alive at once, and where they may lie."""
+"""Lesson 10, exercise 10.6: how many bytes are alive at once."""
 
 from itertools import pairwise
 
@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from mini_lib import loops
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-
-# 10.6 -----------------------------------------------------------------------------------------------
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 Range = tuple[int, int, int]  # bytes, first step, last step
 
@@ -36,14 +35,17 @@ def _peak_in_numpy(ranges: list[Range]) -> np.int64:
     return alive.max()
 
 
-def _exclusive(ranges: list[Range]) -> int:
-    last = max(end for _, _, end in ranges)
-    return max(sum(size for size, first, end in ranges if first <= at < end) for at in range(last + 1))
+def _peak(alive=lambda at, first, end: first <= at <= end, steps=lambda ranges: range(_last(ranges) + 1), of=max):
+    """A wrong answer: another rule of who is alive, other steps, or another number of what is alive at each."""
+    return lambda ranges: of(sum(size for size, first, end in ranges if alive(at, first, end)) for at in steps(ranges))
+
+
+def _last(ranges: list[Range]) -> int:
+    return max(end for _, _, end in ranges)
 
 
 def _most_buffers(ranges: list[Range]) -> int:
-    last = max(end for _, _, end in ranges)
-    return max(sum(first <= at <= end for _, first, end in ranges) for at in range(last + 1))
+    return max(sum(first <= at <= end for _, first, end in ranges) for at in range(_last(ranges) + 1))
 
 
 def _ranges_case(generator: torch.Generator) -> Case:
@@ -62,7 +64,11 @@ PEAK_LIVE_BYTES = Exercise(
     cases=(
         Case([(8, 0, 1)]),
         Case([(8, 0, 1), (4, 1, 2)]),
+        Case([(8, 0, 0), (4, 1, 2)]),
         Case([(8, 0, 1), (4, 1, 2), (6, 2, 3)]),
+        Case([(8, 0, 1), (4, 1, 2), (9, 2, 2)]),
+        Case([(4, 0, 1), (9, 1, 1)]),
+        Case([(4, 20, 21), (9, 21, 22)]),
         Case([(5, 0, 4), (8, 0, 1), (4, 1, 2), (6, 2, 3)]),
         *random_cases(10, seed=106, make=_ranges_case),
     ),
@@ -76,7 +82,9 @@ PEAK_LIVE_BYTES = Exercise(
             "That is the largest tensor. A layer needs its input and its output at the same time.",
         ),
         Mistake(
-            _exclusive, "A tensor is still needed at its last step: the layer of that step reads it. Both ends count."
+            _peak(lambda at, first, end: first <= at < end),
+            "A tensor is there from its first step on, and still needed at its last, where a layer reads it. Both "
+            "ends count.",
         ),
         Mistake(
             lambda ranges: max([a[0] + b[0] for a, b in pairwise(ranges)] or [ranges[0][0]]),
@@ -84,117 +92,80 @@ PEAK_LIVE_BYTES = Exercise(
             "go: add up all that are alive.",
         ),
         Mistake(_most_buffers, "That is how many tensors are alive. Add up their bytes."),
+        Mistake(
+            _peak(steps=lambda ranges: range(_last(ranges)) or [0]),
+            "The last step is left out: `range(n)` ends at n - 1.",
+        ),
+        Mistake(
+            _peak(steps=lambda ranges: range(1, _last(ranges) + 1) or [0]), "Step 0 is left out: the steps begin at 0."
+        ),
+        Mistake(
+            lambda ranges: sum(size * (end - first + 1) for size, first, end in ranges),
+            "That adds up all steps. Add up the bytes of one step, and take the step with the most.",
+        ),
+        Mistake(
+            _peak(of=min), "That is the step with the fewest bytes. The memory must be enough for the fullest one."
+        ),
+    ),
+    symptoms=(
+        variants(
+            "A tensor is alive at its first step, at its last step, and between the two. Both ends count.",
+            _peak(lambda at, first, end: first < at < end),
+        ),
+        variants(
+            "A tensor is also alive between its first and its last step: a shortcut waits there to be read.",
+            _peak(lambda at, first, end: at == first),
+            _peak(lambda at, first, end: at == end),
+            _peak(lambda at, first, end: at in (first, end)),
+        ),
+        variants(
+            "Some steps are left out. Look at all of them, from 0 to the last step of any tensor, both included.",
+            _peak(steps=lambda ranges: range(1, _last(ranges)) or [0]),
+            _peak(steps=lambda ranges: range(len(ranges))),
+            _peak(steps=lambda ranges: range(len(ranges) + 1)),
+            _peak(steps=lambda ranges: range(ranges[-1][2] + 1)),
+        ),
+        variants(
+            "That looks at one step only. The peak may be at any of them.",
+            _peak(steps=lambda ranges: [0]),
+            _peak(steps=lambda ranges: [ranges[0][1]]),
+            _peak(steps=lambda ranges: [_last(ranges)]),
+        ),
+        variants(
+            "That is the number of the step. Return how many bytes are alive at it.",
+            lambda ranges: max(range(_last(ranges) + 1), key=lambda at: _peak(steps=lambda _: [at])(ranges)),
+        ),
+        variants(
+            "That is a mean over the steps. The memory must be enough for the fullest step.",
+            lambda ranges: _peak(of=sum)(ranges) / (_last(ranges) + 1),
+        ),
+        variants(
+            "The largest two may never be alive together, and more than two may be. Look at the steps.",
+            lambda ranges: sum(sorted(size for size, _, _ in ranges)[-2:]),
+        ),
+        variants(
+            "Each range is (bytes, first step, last step), in this order.",
+            lambda ranges: max(
+                sum(c for a, b, c in ranges if a <= at <= b) for at in range(max(b for _, b, _ in ranges) + 1)
+            ),
+            lambda ranges: max(sum(c for a, b, c in ranges if a <= at <= b) for at in range(_last(ranges) + 1)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: max(got) == expected and len(got) > 1,
+            "Those are the bytes at each step. Return the most of them.",
+            examples=(_peak(of=list),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got < expected,
+            "At some step more bytes are alive than that.",
+            examples=(lambda ranges: ranges[0][0] // 2,),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got > expected,
+            "At no step are so many bytes alive together.",
+            examples=(lambda ranges: 7 * _peak()(ranges) + 1,),
+        ),
     ),
     also_correct=(_peak_by_events, _peak_in_numpy),
     forbidden=(loops.peak_live_bytes,),
-)
-
-# 10.7 -----------------------------------------------------------------------------------------------
-
-
-def first_fit(size: int, taken: list[tuple[int, int]]) -> int:
-    """The lowest offset where `size` bytes are free; `taken` are (first byte, first byte after)."""
-    offset = 0
-    for start, end in sorted(taken):
-        if start - offset >= size:
-            break
-        offset = max(offset, end)
-    return offset
-
-
-def _first_fit_by_trying(size: int, taken: list[tuple[int, int]]) -> int:
-    candidates = sorted([0, *(end for _, end in taken)])
-    return next(at for at in candidates if all(at + size <= start or at >= end for start, end in taken))
-
-
-def _first_fit_in_numpy(size: int, taken: list[tuple[int, int]]) -> np.int64:
-    used = np.zeros(max([0, *(end for _, end in taken)]) + size, dtype=bool)
-    for start, end in taken:
-        used[start:end] = True
-    windows = np.lib.stride_tricks.sliding_window_view(used, size)
-    return np.flatnonzero(~windows.any(axis=1))[0]
-
-
-def _unsorted(size: int, taken: list[tuple[int, int]]) -> int:
-    offset = 0
-    for start, end in taken:
-        if start - offset >= size:
-            break
-        offset = max(offset, end)
-    return offset
-
-
-def _falls_back(size: int, taken: list[tuple[int, int]]) -> int:
-    offset = 0
-    for start, end in sorted(taken):
-        if start - offset >= size:
-            break
-        offset = end
-    return offset
-
-
-def _strictly_larger(size: int, taken: list[tuple[int, int]]) -> int:
-    offset = 0
-    for start, end in sorted(taken):
-        if start - offset > size:
-            break
-        offset = max(offset, end)
-    return offset
-
-
-def _any_gap(size: int, taken: list[tuple[int, int]]) -> int:
-    offset = 0
-    for start, end in sorted(taken):
-        if start > offset:
-            break
-        offset = max(offset, end)
-    return offset
-
-
-def _smallest_gap(size: int, taken: list[tuple[int, int]]) -> int:
-    offset, gaps = 0, []
-    for start, end in sorted(taken):
-        if start - offset >= size:
-            gaps.append((start - offset, offset))
-        offset = max(offset, end)
-    return min(gaps)[1] if gaps else offset
-
-
-def _taken_case(generator: torch.Generator) -> Case:
-    taken = []
-    for _ in range(random_whole(generator, 2, 6)):
-        start = random_whole(generator, 0, 60)
-        taken.append((start, start + random_whole(generator, 2, 20)))
-    return Case(random_whole(generator, 2, 12), taken)
-
-
-FIRST_FIT = Exercise(
-    id="10.7",
-    title="The lowest place that is free",
-    reference=first_fit,
-    cases=(
-        Case(4, []),
-        Case(4, [(0, 8)]),
-        Case(4, [(0, 8), (12, 16)]),
-        Case(4, [(4, 8)]),
-        Case(4, [(0, 8), (10, 16)]),
-        Case(4, [(12, 16), (0, 8)]),
-        Case(4, [(0, 16), (2, 6), (18, 30)]),
-        Case(4, [(6, 10), (14, 20)]),
-        *random_cases(10, seed=107, make=_taken_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda size, taken: max([0, *(end for _, end in taken)]),
-            "That always goes on top. Look for a gap below that is large enough.",
-        ),
-        Mistake(_unsorted, "The taken places come in any order. Sort them by their start before you look for gaps."),
-        Mistake(
-            _falls_back, "Two taken places may overlap, and a short one may end before a long one: keep the larger end."
-        ),
-        Mistake(_strictly_larger, "A gap of exactly `size` bytes fits."),
-        Mistake(_any_gap, "The first gap may be too small: check that `size` bytes fit."),
-        Mistake(_smallest_gap, "That is the smallest gap that fits (best fit). First fit takes the lowest one."),
-    ),
-    also_correct=(_first_fit_by_trying, _first_fit_in_numpy),
 )

@@ -1,88 +1,12 @@
-"""Lesson 10, exercises 10.3 to 10.5: cache lines, bytes moved, and the energy of both."""
+"""Lesson 10, exercise 10.4: the bytes that a tiled matrix product moves."""
 
 import math
 
 import numpy as np
 import torch
 
-from mini_lib import loops
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-
-# 10.3 -----------------------------------------------------------------------------------------------
-
-
-def lines_of_walk(count: int, stride: int, element_bytes: int = 4, line_bytes: int = 64) -> int:
-    """How many cache lines `count` elements touch that lie `stride` elements apart."""
-    step_bytes = stride * element_bytes
-    if step_bytes >= line_bytes:
-        return count
-    return (count - 1) * step_bytes // line_bytes + 1
-
-
-def _lines_by_marking(count: int, stride: int, element_bytes: int = 4, line_bytes: int = 64) -> int:
-    return len({at * stride * element_bytes // line_bytes for at in range(count)})
-
-
-def _lines_in_numpy(count: int, stride: int, element_bytes: int = 4, line_bytes: int = 64) -> np.int64:
-    addresses = np.arange(count) * (stride * element_bytes)
-    return np.int64(len(np.unique(addresses // line_bytes)))
-
-
-def _walk_case(generator: torch.Generator) -> Case:
-    stride = (1, 2, 3, 4, 8, 16, 24, 100)[random_whole(generator, 0, 7)]
-    element_bytes = (1, 2, 4, 8)[random_whole(generator, 0, 3)]
-    return Case(random_whole(generator, 2, 300), stride, element_bytes=element_bytes)
-
-
-LINES_OF_WALK = Exercise(
-    id="10.3",
-    title="Cache lines of a walk",
-    reference=lines_of_walk,
-    cases=(
-        Case(16, 1),
-        Case(17, 1),
-        Case(16, 2),
-        Case(9, 3),
-        Case(10, 16),
-        Case(10, 100),
-        *random_cases(10, seed=103, make=_walk_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda count, stride, element_bytes=4, line_bytes=64: math.ceil(count * element_bytes / line_bytes),
-            "That is for neighbours. With a stride the elements lie apart, and a line holds fewer of them.",
-        ),
-        Mistake(
-            lambda count, stride, element_bytes=4, line_bytes=64: math.ceil(
-                count * stride * element_bytes / line_bytes
-            ),
-            "A walk with long steps jumps over lines, and those are not fetched: never more lines than elements.",
-        ),
-        Mistake(
-            lambda count, stride, element_bytes=4, line_bytes=64: (
-                count if stride > 1 else math.ceil(count * element_bytes / line_bytes)
-            ),
-            "A small stride still has several elements in one line.",
-        ),
-        Mistake(
-            lambda count, stride, element_bytes=4, line_bytes=64: count,
-            "Neighbours share a line: the first access fetches it for all of them.",
-        ),
-        Mistake(
-            lambda count, stride, element_bytes=4, line_bytes=64: lines_of_walk(count, stride, 1, line_bytes),
-            "The stride is in elements, and a line in bytes: multiply by element_bytes.",
-        ),
-        Mistake(
-            lambda count, stride, element_bytes=4, line_bytes=64: (
-                (count - 1) * min(stride * element_bytes, line_bytes) // line_bytes
-            ),
-            "That is one too few: the line where the walk starts is fetched as well.",
-        ),
-    ),
-    also_correct=(_lines_by_marking, _lines_in_numpy),
-)
-
-# 10.4 -----------------------------------------------------------------------------------------------
+from teach.exercises.variants import variants
 
 
 def tiled_traffic(m: int, n: int, k: int, tile_m: int, tile_n: int, element_bytes: int = 4) -> int:
@@ -103,6 +27,11 @@ def _traffic_by_walking(m: int, n: int, k: int, tile_m: int, tile_n: int, elemen
 
 def _parts(m, n, k, tile_m, tile_n):
     return m * k, k * n, m * n, math.ceil(m / tile_m), math.ceil(n / tile_n)
+
+
+def _traffic(elements):
+    """A wrong answer: `elements(A, B, C, tiles down, tiles across)` in bytes."""
+    return lambda m, n, k, tile_m, tile_n, element_bytes=4: elements(*_parts(m, n, k, tile_m, tile_n)) * element_bytes
 
 
 def _swapped(m, n, k, tile_m, tile_n, element_bytes=4):
@@ -174,77 +103,82 @@ TILED_TRAFFIC = Exercise(
             lambda m, n, k, tile_m, tile_n, element_bytes=4: tiled_traffic(m, n, k, tile_m, tile_n, 1),
             "Those are elements. Each of them has element_bytes bytes.",
         ),
+        Mistake(
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: tiled_traffic(m, n, k, tile_m, tile_n),
+            "An element is not always 4 bytes: multiply by element_bytes.",
+        ),
+        Mistake(
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: (
+                tiled_traffic(m, n, k, tile_m, tile_n, 1) + 2 * m * n * (element_bytes - 1)
+            ),
+            "Only C is multiplied by element_bytes. Put the sum of all three in parentheses.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "A *and* B are read again: A for every tile along n, B for every tile along m.",
+            _traffic(lambda a, b, c, down, across: a + b * down + 2 * c),
+            _traffic(lambda a, b, c, down, across: a * across + b + 2 * c),
+        ),
+        variants(
+            "That is what has to move at least, or less. A and B are read again for other tiles of C, and C is read "
+            "and written.",
+            _traffic(lambda a, b, c, down, across: a + b + c),
+            _traffic(lambda a, b, c, down, across: a + b),
+        ),
+        variants(
+            "C is missing: it is read and written, once each.",
+            _traffic(lambda a, b, c, down, across: a * across + b * down),
+        ),
+        variants(
+            "Only C moves twice, since it is read and written. A and B are only read.",
+            _traffic(lambda a, b, c, down, across: 2 * (a * across + b * down + c)),
+        ),
+        variants(
+            "C is not read again for other tiles: each tile of C is read once and written once.",
+            _traffic(lambda a, b, c, down, across: a * across + b * down + 2 * c * down * across),
+            _traffic(lambda a, b, c, down, across: a * across + b * down + c * down * across),
+            _traffic(lambda a, b, c, down, across: a * across + b * down + c * (down + across)),
+        ),
+        variants(
+            "Where the tile divides the size, that counts one tile too many. Round up instead of adding 1.",
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: (
+                (m * k * (n // tile_n + 1) + k * n * (m // tile_m + 1) + 2 * m * n) * element_bytes
+            ),
+        ),
+        variants(
+            "That multiplies by the *length* of a tile. What counts is the number of tiles along the axis.",
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: (
+                (m * k * tile_n + k * n * tile_m + 2 * m * n) * element_bytes
+            ),
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: (
+                (m * k * tile_m + k * n * tile_n + 2 * m * n) * element_bytes
+            ),
+        ),
+        variants(
+            "A tile at the edge is smaller: it has only the rows and columns that are left.",
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: (
+                math.ceil(m / tile_m)
+                * math.ceil(n / tile_n)
+                * element_bytes
+                * (tile_m * k + k * tile_n + 2 * tile_m * tile_n)
+            ),
+        ),
+        variants(
+            "Round the number of tiles along each axis up first, and then multiply.",
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: (
+                (math.ceil(m * k * n / tile_n) + math.ceil(k * n * m / tile_m) + 2 * m * n) * element_bytes
+            ),
+        ),
+        variants(
+            "That is the untiled product, which reads A and B for each multiplication. A tile shares what it reads.",
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: (2 * m * n * k + 2 * m * n) * element_bytes,
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: 4 * m * n * k * element_bytes,
+        ),
+        variants(
+            "Bytes are elements times the bytes of each: multiply by element_bytes.",
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: tiled_traffic(m, n, k, tile_m, tile_n, 1) / element_bytes,
+        ),
     ),
     also_correct=(_traffic_by_walking,),
-)
-
-# 10.5 -----------------------------------------------------------------------------------------------
-
-
-def layer_energy(macs: int, cache_bytes: int, dram_bytes: int, pj: dict[str, float]) -> float:
-    """Joules of a layer: its arithmetic, its cache accesses and its memory accesses."""
-    arithmetic = macs * (pj["multiply"] + pj["add"])
-    moving = cache_bytes / 8 * pj["cache word"] + dram_bytes / 8 * pj["dram word"]
-    return (arithmetic + moving) * 1e-12
-
-
-def _energy_in_numpy(macs, cache_bytes, dram_bytes, pj):
-    names = ("multiply", "add", "cache word", "dram word")
-    counts = np.array([macs, macs, cache_bytes / 8, dram_bytes / 8])
-    return np.float64(counts @ np.array([pj[name] * 1e-12 for name in names]))
-
-
-TABLE = {"multiply": 4.0, "add": 1.0, "cache word": 20.0, "dram word": 1500.0}  # rounded
-
-
-def _energy_case(generator: torch.Generator) -> Case:
-    macs, cache, dram = (8 * random_whole(generator, 1, 100_000) for _ in range(3))
-    return Case(macs, cache, dram, TABLE)
-
-
-LAYER_ENERGY = Exercise(
-    id="10.5",
-    title="The energy of a layer",
-    reference=layer_energy,
-    cases=(
-        Case(1000, 0, 0, TABLE),
-        Case(0, 80, 0, TABLE),
-        Case(0, 0, 80, TABLE),
-        Case(10, 80, 8, TABLE),
-        *random_cases(6, seed=105, make=_energy_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda macs, cache_bytes, dram_bytes, pj: (
-                (macs * pj["multiply"] + cache_bytes / 8 * pj["cache word"] + dram_bytes / 8 * pj["dram word"]) * 1e-12
-            ),
-            "A multiply-accumulate is a multiplication and an addition.",
-        ),
-        Mistake(
-            lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, 8 * cache_bytes, 8 * dram_bytes, pj),
-            "The table prices a word of 8 bytes. Divide the bytes by 8.",
-        ),
-        Mistake(
-            lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, cache_bytes / 8, dram_bytes / 8, pj),
-            "A word of 64 bits is 8 bytes: divide by 8, not by 64.",
-        ),
-        Mistake(
-            lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, cache_bytes, dram_bytes, pj) * 1e12,
-            "Those are picojoules. A picojoule is 1e-12 joules.",
-        ),
-        Mistake(
-            lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, cache_bytes, dram_bytes, pj) * 1e3,
-            "A picojoule is 1e-12 joules; 1e-9 is a nanojoule.",
-        ),
-        Mistake(
-            lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, 0, dram_bytes, pj),
-            "What the cache serves is cheaper than memory, but not free: count it too.",
-        ),
-        Mistake(
-            lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, 0, 0, pj),
-            "That is the arithmetic alone. Moving the data takes most of the energy.",
-        ),
-    ),
-    also_correct=(_energy_in_numpy,),
-    forbidden=(loops.energy_j,),
 )

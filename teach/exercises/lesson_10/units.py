@@ -1,18 +1,16 @@
-"""Lesson 10, exercises 10.1 and 10.2: how much of a block instruction a layer uses."""
+"""Lesson 10, exercise 10.1: how much of a block instruction a layer uses."""
 
-import itertools
 import math
 from fractions import Fraction
 
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
-# 10.1 -----------------------------------------------------------------------------------------------
 
-
-def _padded(size: int, block: int) -> int:
+def padded(size: int, block: int) -> int:
     return math.ceil(size / block) * block
 
 
@@ -20,7 +18,7 @@ def utilization(sizes: list[int], blocks: list[int]) -> float:
     """The share of the instruction's products that the layer asked for."""
     share = 1.0
     for size, block in zip(sizes, blocks, strict=True):
-        share *= size / _padded(size, block)
+        share *= size / padded(size, block)
     return share
 
 
@@ -57,8 +55,8 @@ UTILIZATION = Exercise(
     mistakes=(
         Mistake(
             lambda sizes, blocks: math.prod(min(1.0, size / block) for size, block in zip(sizes, blocks, strict=True)),
-            "An axis longer than the block is cut into blocks, and its last one may be nearly "
-            "empty: 17 on blocks of 16 takes two.",
+            "An axis longer than the block is cut into blocks, and the last block may be nearly empty: 17 on blocks of "
+            "16 takes two.",
         ),
         Mistake(
             lambda sizes, blocks: 1 / utilization(sizes, blocks),
@@ -71,12 +69,12 @@ UTILIZATION = Exercise(
             "Each axis is filled up by itself: room left on one axis cannot be lent to another.",
         ),
         Mistake(
-            lambda sizes, blocks: min(size / _padded(size, block) for size, block in zip(sizes, blocks, strict=True)),
+            lambda sizes, blocks: min(size / padded(size, block) for size, block in zip(sizes, blocks, strict=True)),
             "The shares of the axes multiply: half of the rows and half of the columns is a quarter of the block.",
         ),
         Mistake(
             lambda sizes, blocks: (
-                sum(size / _padded(size, block) for size, block in zip(sizes, blocks, strict=True)) / len(sizes)
+                sum(size / padded(size, block) for size, block in zip(sizes, blocks, strict=True)) / len(sizes)
             ),
             "That is the mean of the axes. Half of the rows and half of the columns is a quarter "
             "of the block: multiply.",
@@ -91,107 +89,52 @@ UTILIZATION = Exercise(
             lambda sizes, blocks: 1 - utilization(sizes, blocks),
             "That is the share that is wasted. Return the share that is used.",
         ),
+        Mistake(
+            lambda sizes, blocks: math.prod(size / block for size, block in zip(sizes, blocks, strict=True)),
+            "That divides by one block. A long axis takes several blocks: divide by the room in all of them.",
+        ),
+        Mistake(
+            lambda sizes, blocks: utilization(sizes, [16] * len(sizes)),
+            "The length of a block is given in `blocks`. It is not 16 on every unit.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "That is one axis alone. Multiply the shares of all axes, and return after the loop.",
+            lambda sizes, blocks: utilization(sizes[:1], blocks[:1]),
+            lambda sizes, blocks: utilization(sizes[-1:], blocks[-1:]),
+        ),
+        variants(
+            "Where the block divides the size, that counts one block too many. Round up instead of adding 1.",
+            lambda sizes, blocks: math.prod(s / ((s // b + 1) * b) for s, b in zip(sizes, blocks, strict=True)),
+        ),
+        variants(
+            "That is the share of the last block alone. The full blocks before it belong to the same axis.",
+            lambda sizes, blocks: math.prod(s % b / b for s, b in zip(sizes, blocks, strict=True)),
+            lambda sizes, blocks: math.prod((s % b or b) / b for s, b in zip(sizes, blocks, strict=True)),
+        ),
+        variants(
+            "The room is rounded down, so the last block is missing from it: 17 takes two blocks of 16. Round up.",
+            lambda sizes, blocks: math.prod(s / max(b, s // b * b) for s, b in zip(sizes, blocks, strict=True)),
+        ),
+        variants(
+            "The axes are added up. Their shares multiply: half of the rows and half of the columns is a quarter.",
+            lambda sizes, blocks: sum(s / padded(s, b) for s, b in zip(sizes, blocks, strict=True)),
+            lambda sizes, blocks: sum(sizes) / sum(map(padded, sizes, blocks)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, list) and len(got) == len(arguments["sizes"]),
+            "That is one share per axis. Multiply them: one number is wanted.",
+            examples=(lambda sizes, blocks: [s / padded(s, b) for s, b in zip(sizes, blocks, strict=True)],),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got > 1 + 1e-6 and abs(got - 100 * expected) > 1e-6,
+            "A share is never above 1. The room is the number of blocks *times* their length.",
+            examples=(
+                lambda sizes, blocks: math.prod(s / math.ceil(s / b) for s, b in zip(sizes, blocks, strict=True)),
+                lambda sizes, blocks: math.prod(s / math.ceil(s / b) * b for s, b in zip(sizes, blocks, strict=True)),
+            ),
+        ),
     ),
     also_correct=(_utilization_by_counting, _utilization_in_numpy),
-)
-
-# 10.2 -----------------------------------------------------------------------------------------------
-
-
-def best_axes(loops: dict[str, int], rows: int, columns: int) -> tuple[str, str]:
-    """The two loops that use most of a rows x columns unit: (loop on the rows, loop on the columns)."""
-    return max(
-        itertools.permutations(loops, 2),
-        key=lambda pair: utilization([loops[pair[0]], loops[pair[1]]], [rows, columns]),
-    )
-
-
-def _best_axes_by_hand(loops: dict[str, int], rows: int, columns: int) -> list[str]:
-    best, best_share = None, Fraction(-1)
-    for down in loops:
-        for across in loops:
-            if down == across:
-                continue
-            share = Fraction(loops[down], -(-loops[down] // rows) * rows)
-            share *= Fraction(loops[across], -(-loops[across] // columns) * columns)
-            if share > best_share:
-                best, best_share = [down, across], share
-    return best
-
-
-def _share(loops: dict[str, int], pair: tuple[str, str], rows: int, columns: int) -> float:
-    return utilization([loops[pair[0]], loops[pair[1]]], [rows, columns])
-
-
-def _is_clear(loops: dict[str, int], rows: int, columns: int) -> bool:
-    """Whether one pair is better than all others, so that one answer is right."""
-    shares = sorted(_share(loops, pair, rows, columns) for pair in itertools.permutations(loops, 2))
-    return shares[-1] > shares[-2] + 1e-6
-
-
-def _axes_case(generator: torch.Generator) -> Case:
-    while True:
-        names = ("out", "in", "y", "x", "dy")
-        loops = {name: random_whole(generator, 3, 70) for name in names}
-        rows, columns = ((32, 8), (16, 32), (8, 64))[random_whole(generator, 0, 2)]
-        if _is_clear(loops, rows, columns):
-            return Case(loops, rows, columns)
-
-
-def _least_waste(loops: dict[str, int], rows: int, columns: int) -> tuple[str, str]:
-    def empty(pair: tuple[str, str]) -> int:
-        down, across = loops[pair[0]], loops[pair[1]]
-        return _padded(down, rows) - down + _padded(across, columns) - across
-
-    return min(itertools.permutations(loops, 2), key=empty)
-
-
-BEST_AXES = Exercise(
-    id="10.2",
-    title="Which loop on which axis",
-    reference=best_axes,
-    cases=(
-        Case({"out": 16, "in": 8}, 8, 16),
-        Case({"out": 17, "in": 16, "x": 32}, 16, 32),
-        Case({"out": 10, "in": 8, "dx": 3}, 8, 8),
-        *random_cases(10, seed=102, make=_axes_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda loops, rows, columns: tuple(sorted(loops, key=lambda name: loops[name], reverse=True)[:2]),
-            "The longest loops are not always the best: 17 on an axis of 16 leaves half of it empty, and 16 fills it.",
-        ),
-        Mistake(
-            lambda loops, rows, columns: max(
-                itertools.product(loops, repeat=2), key=lambda pair: _share(loops, pair, rows, columns)
-            ),
-            "One loop cannot run along both axes: that would be only the diagonal.",
-        ),
-        Mistake(
-            lambda loops, rows, columns: max(
-                itertools.combinations(loops, 2), key=lambda pair: _share(loops, pair, rows, columns)
-            ),
-            "The two axes differ, so try each pair both ways round.",
-        ),
-        Mistake(
-            lambda loops, rows, columns: max(
-                itertools.permutations(loops, 2),
-                key=lambda pair: min(loops[pair[0]], rows) * min(loops[pair[1]], columns),
-            ),
-            "That fills the first block only. A loop that is longer than the axis ends in a partly filled block.",
-        ),
-        Mistake(
-            _least_waste,
-            "That counts empty rows and columns. Two empty rows of four are worse than two of forty: compare shares.",
-        ),
-        Mistake(
-            lambda loops, rows, columns: best_axes(loops, rows, columns)[::-1],
-            "The two are exchanged: return (loop on the rows, loop on the columns).",
-        ),
-        Mistake(
-            lambda loops, rows, columns: _share(loops, best_axes(loops, rows, columns), rows, columns),
-            "That is the share that is used. Return the names of the two loops.",
-        ),
-    ),
-    also_correct=(_best_axes_by_hand,),
 )
