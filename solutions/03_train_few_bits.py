@@ -1696,7 +1696,7 @@ claim(
 # - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Lesson 04 measures whether packed codes are faster on this machine.
 
 # %% [markdown]
-# > **Takeaway.** A result at few bits holds for its network, data and length of training: before you quote it, ask what was cheaper and what ran longer.
+# > **Takeaway.** A result at few bits holds for its network, its data and its length of training, so ask whether better rounding or longer training would have done as much.
 
 # %% [markdown]
 # ## The ledger
