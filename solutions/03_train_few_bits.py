@@ -1,19 +1,19 @@
 # %% [markdown]
 # # Can a network learn to live on 2 bits, on 1?
 #
-# Lesson 03 · about 75 minutes · before it: [02 How few bits does a weight need?](02_bits.ipynb)
+# Lesson 03 · {minutes} · before it: [02 How few bits does a weight need?](02_bits.ipynb)
 #
 # Lesson 02 ended at a cliff. Rounded to 4 bits, the model of this course loses about two points. Rounded to the three values of a symmetric 2-bit grid, clipped where
-# its error is least, it keeps about a fifth; four values and corrected biases keep 68% in lesson 02. In this lesson the network is allowed to *react* to its rounding: first by moving some weights to make up for others, and then by
-# training with the grid in place. How far down does that carry?
+# the error is least, it keeps about a fifth of its accuracy; with four values and corrected biases it reached 68% in lesson 02. In this lesson the network may *react* to its rounding: first, some weights move to make up for others; then it trains
+# with the grid in place. How few bits are enough then?
 #
 # **You will be able to**
-# 1. round a layer so that its output suffers least, and say where that helps and where it does not;
-# 2. train through a rounding with the straight-through estimator and a learned step, and treat batch norm as few bits demand;
-# 3. say from controls over several seeds what training recovers, what a teacher adds, and what is really stored in the end.
+# 1. round a layer so that the error of its output is small, and say where that helps and where it does not;
+# 2. train through a rounding with the straight-through estimator and a learned step, and choose how to treat batch norm;
+# 3. use controls over several seeds to say how much training recovers, how much a teacher adds, and what the exported file stores.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
-# run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back. Code that only draws is folded: one click shows it.
 
 # %%
 import copy
@@ -29,13 +29,13 @@ from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import PACT, BinaryFormat, IntFormat, PerChannel, TernaryFormat
 from studies.bits import record
 from studies.paired import Paired
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # sums then repeat to the last digit
 figures.use_style()
 
 
-# %%
+# %% tags=["hide-input"]
 def table(rows, columns, cell, corner=""):
     """Print a table of cell(row, column), each column as wide as it needs to be."""
     lines = [[corner, *columns], *([row, *(cell(row, column) for column in columns)] for row in rows)]
@@ -54,20 +54,20 @@ def percent(share):
 # %% [markdown]
 # ## 1 Round better before you train
 #
-# Round-to-nearest makes the error of each *weight* as small as it can be. But the next layer reads
+# Round-to-nearest makes the error of each *weight* as small as possible. But the next layer reads
 # the *output*, a sum over all weights of a row, $y = w \cdot x$. If rounding changes the row by $d$, the output changes by $d \cdot x$, and over many
 # inputs the mean square of that is
 #
 # $$E\left[(d \cdot x)^2\right] = d^\top H \, d, \qquad H = E\left[x x^\top\right].$$
 #
-# The diagonal of $H$ says how strong each input is, and the rest how much two inputs go together. (No mean is subtracted: inputs that are never negative go together.) Two errors cancel in part if their inputs go together and their signs differ.
+# The diagonal of $H$ says how strong each input is. The other entries say how much two inputs vary together. (No mean is subtracted, so two inputs that are never negative count as varying together.) Two errors partly cancel if their inputs vary together and their signs differ.
 #
-# By hand: the weights (0.4, 0.4), a grid of whole numbers, and two inputs that go together, $H = \begin{pmatrix}1 & 0.75\\0.75 & 1\end{pmatrix}$. To the nearest, both
-# become 0: $d = (-0.4, -0.4)$, and the error is 0.16 + 0.16 + 2 · 0.75 · 0.16 = 0.56. Now round the second one up, the "wrong" way: $d = (-0.4, 0.6)$, and the error is
-# 0.16 + 0.36 - 2 · 0.75 · 0.24 = 0.16. The worse rounding of a weight is the better rounding of the row.
+# By hand: take the weights (0.4, 0.4), a grid of whole numbers, and two inputs that vary together, $H = \begin{pmatrix}1 & 0.75\\0.75 & 1\end{pmatrix}$. Rounded to nearest, both
+# become 0: $d = (-0.4, -0.4)$, and the error is 0.16 + 0.16 + 2 · 0.75 · 0.16 = 0.56. Now round the second weight up, the "wrong" way: $d = (-0.4, 0.6)$, and the error is
+# 0.16 + 0.36 - 2 · 0.75 · 0.24 = 0.16. The worse rounding of the weight is the better rounding of the row.
 #
-# Move the slider. The contours are rows with the same output error. At 0, $H$ is diagonal, and the nearest grid point is the best one. The more
-# the inputs go together, the longer the ellipses.
+# Move the slider. All rows on one contour have the same output error. At 0, $H$ is diagonal, and the nearest grid point is the best. The more
+# the inputs vary together, the longer the ellipses become.
 
 
 # %% name="fig-two-weights" tags=["widget", "hide-input"]
@@ -109,8 +109,9 @@ def draw_two_weights(together):
 
 explore(
     draw_two_weights,
+    labels={"together": "correlation of the two inputs"},
     alt=lambda together: (
-        f"Contours of the output error around two weights whose inputs go together by {together:g}; the nearest grid point and the best one."
+        f"Contours of the output error around two weights whose inputs have the correlation {together:g}; the nearest grid point and the best one."
     ),
     together=(0.0, 0.4, 0.75, 0.9),
 )
@@ -123,26 +124,26 @@ show(
 )
 
 # %% [markdown]
-# With two weights one can try all grid points. With 288 weights in a row one cannot. **GPTQ** goes through the row from left to right. It rounds one weight to the nearest
-# value, and *moves the weights still to come* so that they make up for the error as well as they can. Then it rounds the next one, as it now is.
+# With two weights you can try all grid points; with 288 weights in a row you cannot. **GPTQ** goes through the row from left to right. It rounds one weight to the nearest
+# value, and *moves the weights that are not yet rounded* so that they compensate for the error as well as they can. Then it rounds the next weight at its new value.
 #
-# How much should they move? If weight $i$ has lost $e = w_i - \hat w_i$, the rest should add what comes closest to $e \cdot x_i$: a least-squares problem with the solution
+# How much should they move? If weight $i$ has lost $e = w_i - \hat w_i$, the remaining weights should add an output as close as possible to $e \cdot x_i$. This least-squares problem has the solution
 #
 # $$w_{\text{rest}} \leftarrow w_{\text{rest}} + e \cdot H_{\text{rest},\text{rest}}^{-1} \, H_{\text{rest},i}.$$
 #
-# In our case: 0.4 becomes 0, so $e$ = 0.4. The second weight moves by 0.4 · 0.75 / 1 = 0.3, to 0.7, and rounds to 1. (The update is that of Optimal Brain Surgeon, 1993; GPTQ made it fast enough for large models.)
+# In our example, 0.4 becomes 0, so $e$ = 0.4. The second weight moves by 0.4 · 0.75 / 1 = 0.3, to 0.7, and rounds to 1. (The update comes from Optimal Brain Surgeon, 1993; GPTQ made it fast enough for large models.)
 
 # %% [markdown]
 # ### Exercise 3.1 - Round with the inputs in mind (10 min)
 #
-# You may call `quantize.fake_quantize(x, scale, 0, -highest, highest)`: nearest value, ends of the grid included.
+# You may call `quantize.fake_quantize(x, scale, 0, -highest, highest)`: it rounds to the nearest value and clips at the ends of the grid.
 
 
 # %% name="ex-3-1" tags=["exercise"]
 def round_in_turn(w, moments, scale, highest):
-    """The weights of one row, rounded one after the other, each error made up for by the weights still to come.
+    """The weights of one row, rounded in turn; the weights not yet rounded compensate for each error.
 
-    w: [n]; moments: H, [n, n]; the grid has the codes -highest to highest times scale. Returns [n], values of the grid.
+    w: [n]; moments: H, [n, n]; the grid has the codes -highest to highest times scale. Returns [n], values on the grid.
     """
     ### BEGIN SOLUTION
     w = w.clone()
@@ -162,7 +163,7 @@ check("3.1")
 # %% [markdown]
 # <details><summary>Hint 1: the loop</summary>
 #
-# For each place: round the weight as it is now, remember its error, write the rounded value, move the rest. Begin with `w = w.clone()`: the weights that you were given are not yours.
+# For each position: round the current weight, keep its error, store the rounded value, move the rest. Begin with `w = w.clone()`, so that the caller's weights do not change.
 # </details>
 # <details><summary>Hint 2: no inverse needed</summary>
 #
@@ -170,25 +171,25 @@ check("3.1")
 # </details>
 # <details><summary>Hint 3: the last weight</summary>
 #
-# After it nothing is left that could move, and the system would be empty.
+# No weight is left to move after the last one, so there is no system to solve.
 # </details>
 
 # %% [markdown]
-# GPTQ decides once and never looks back. **AdaRound** keeps every weight between its two neighbours on the grid, and *learns* for each whether to go up or down, by gradient descent on the layer's output error, with a penalty that drives
-# every weight to one side in the end. GPTQ may move a weight further than that, and AdaRound may come back to what it has decided: which of the two is worth more?
+# GPTQ decides once and never revises a decision. **AdaRound** keeps every weight between its two neighbours on the grid, and *learns* for each whether to round up or down. It uses gradient descent on the layer's output error, with a penalty that finally drives
+# every weight to one side. GPTQ may move a weight further; AdaRound may revise its decisions. Which freedom is worth more?
 
 # %%
 predict(
     "3.a",
-    "conv3 at 3 bits, alone. How much of the output error of round-to-nearest is left with GPTQ?",
+    "Only conv3 is rounded, to 3 bits. What share of round-to-nearest's output error does GPTQ leave?",
     choices=("less than a quarter", "a quarter to a half", "a half to three quarters", "more than three quarters"),
 )
 
 # %% [markdown]
-# First one layer, `conv3`, and the error of its output as a share of the output. All three methods use the same grids, one per channel, whose ends have the least squared error. (Round-to-nearest
-# is the control: it has the same grids and does not look at the inputs. The error is that on the 100 pictures which the other two have seen.)
+# Start with one layer, `conv3`, and the error of its output relative to the output. All three methods use the same grids, one per channel, with the ends that give the least squared error. (Round-to-nearest
+# is the control: it uses the same grids but ignores the inputs. The error is measured on the 100 pictures that the other two methods have seen.)
 
-# %% name="out-one-layer"
+# %%
 splits = data.fashion()
 networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
 folded = [fold_batch_norm(network) for network in networks]
@@ -232,18 +233,21 @@ def output_error(method, bits):
 
 
 errors = {(name, bits): output_error(name, bits) for name in tqdm(METHODS, desc="methods") for bits in (4, 3, 2)}
-table(METHODS, (4, 3, 2), lambda *key: f"{100 * errors[key]:.2f}%", "conv3, error of the output, bits:")
 
-# %%
+# %% name="out-one-layer" tags=["hide-input"]
+with hold("3.a"):
+    table(METHODS, (4, 3, 2), lambda *key: f"{100 * errors[key]:.2f}%", "conv3, error of the output, bits:")
+
+# %% tags=["hide-input"]
 ratio = errors["GPTQ", 3] / errors["nearest", 3]
 shares = {0.25: "less than a quarter", 0.5: "a quarter to a half", 0.75: "a half to three quarters"}
 reveal("3.a", next((answer for limit, answer in shares.items() if ratio < limit), "more than three quarters"))
 
 # %% [markdown]
-# And the whole model, all layers rounded, over three seeds? GPTQ and AdaRound have seen pictures, and round-to-nearest has not. So a second control joins: **bias corrected** is round-to-nearest whose biases take back the mean shift of each output, on the same 100 pictures (lesson 02).
-# The table shows the loss as well as the accuracy, since the loss also notices a right answer that has become less sure.
+# Now round all layers of the model, for three seeds. GPTQ and AdaRound have seen pictures, and round-to-nearest has not. So we add a second control: **bias corrected** is round-to-nearest with biases that undo the mean shift of each output, measured on the same 100 pictures (lesson 02).
+# The table shows the loss as well as the accuracy, because the loss also rises when a right answer becomes less sure. This takes about 20 seconds.
 
-# %% name="out-rounding"
+# %%
 WIDTHS = (4, 3, 2)
 
 
@@ -265,6 +269,8 @@ with tqdm(total=len(WHOLE) * len(WIDTHS), desc="methods x widths") as bar:
             judged_methods[name, bits] = judged([method(each, bits) for each in folded])
             bar.update()
 float_loss, float_accuracy = judged(folded)
+
+# %% name="out-rounding" tags=["hide-input"]
 print(f"32 bits: loss {float_loss.mean:.2f}, accuracy {percent(float_accuracy)}\n")
 table(WHOLE, WIDTHS, lambda *key: f"{judged_methods[key][0].mean:.2f}", "validation loss, bits:")
 print()
@@ -279,11 +285,11 @@ claim("Rounded to 4 bits, the model of this course loses about two points.", hol
 claim("it keeps about a fifth", holds=0.1 < judged_methods["nearest", 2][1].mean < 0.3)
 claim("GPTQ and AdaRound lose next to nothing", holds=max(lost["GPTQ", 4], lost["AdaRound", 4]) < 0.6)
 claim(
-    "At 3 bits they bring back nine tenths of what rounding lost.",
+    "At 3 bits they recover nine tenths of the loss from rounding.",
     holds=all(0.85 < brought_back[name, 3] < 0.98 for name in ("GPTQ", "AdaRound")),
 )
 claim(
-    "The biases alone bring back about half of it or more at both widths",
+    "The biases alone recover about half of it or more at both widths",
     holds=all(brought_back["bias corrected", bits] >= 0.48 for bits in (4, 3)),
 )
 claim(
@@ -299,28 +305,29 @@ claim(
     holds=judged_methods["AdaRound", 2][1].std > 5 * judged_methods["AdaRound", 3][1].std,
 )
 claim(
-    "The biases alone bring back half or more of what nearest lost at 4 and 3 bits",
+    "The biases alone recover half or more of the loss from rounding at 4 and 3 bits",
     holds=min(brought_back["bias corrected", 4], brought_back["bias corrected", 3]) >= 0.48,
     page="slides/03_train_few_bits.md",
 )
 
 # %% [markdown]
-# At 4 bits round-to-nearest loses about two points, and GPTQ and AdaRound lose next to nothing. At 3 bits they bring back nine tenths of what rounding lost. The biases alone bring back about half of it or more at both widths: much of the harm was a shift of the mean.
-# At 2 bits, with three values per weight, none of these roundings reliably keeps what this network knows.
+# At 4 bits round-to-nearest loses about two points, and GPTQ and AdaRound lose next to nothing. At 3 bits they recover nine tenths of the loss from rounding. The biases alone recover about half of it or more at both widths, so much of the damage was a shift of the mean.
+# At 2 bits, with three values per weight, none of these methods reliably keeps the accuracy of this network.
 #
-# AdaRound leaves the smaller error in conv3 and no larger mean loss, but at 2 bits its accuracy swings widely from seed to seed. The error of a layer's output is not what the network is judged by. Next, the network itself may change.
-#
-# > **Takeaway.** The best rounding of a layer need not be the nearest one: what counts is the error of the output, and some errors cancel.
+# AdaRound leaves the smaller error in conv3 and no larger mean loss, but at 2 bits its accuracy swings widely from seed to seed. We judge the network by its accuracy, not by the error of one layer's output. In the next section the network itself may change.
+
+# %% [markdown]
+# > **Takeaway.** The best rounding of a layer is not always the nearest: the error of the output counts, and errors of weights can cancel in it.
 
 # %% [markdown]
 # ## 2 A gradient through a staircase
 #
-# So we train *with* the rounding in place: the forward pass computes with rounded weights, and the optimizer moves the float weights that they came from. This is called **quantization-aware training**, and the float weights are called **latent**.
+# **Quantization-aware training** trains with the rounding in place: the forward pass uses rounded weights, and the optimizer moves the float weights from which they were rounded. These float weights are called **latent**.
 #
-# But rounding is a staircase. Its derivative is 0 on every step, so no latent weight would ever get a gradient other than 0.
+# But rounding is a staircase. Its derivative is 0 on every step, so every latent weight would get the gradient 0.
 #
-# The **straight-through estimator** cheats. On the way forward it rounds. On the way back it acts as if it had not: the staircase follows a line of slope 1, and that slope is what it passes on. Only where a value was cut off at the end of the
-# grid does it pass 0, since there even a large change of the weight changes nothing.
+# The **straight-through estimator** cheats. The forward pass rounds. The backward pass acts as if it had not: the staircase follows a line of slope 1, so the gradient passes through with that slope. Only where a value was cut off at the end of the
+# grid is the gradient 0, because there even a large change of the weight may change nothing.
 
 
 # %% name="fig-staircase" tags=["widget", "hide-input"]
@@ -335,7 +342,7 @@ def draw_staircase(bits):
         x.detach().clamp(-highest - 0.5, highest + 0.5),
         color=figures.COLOURS["orange"],
         linestyle="--",
-        label="the line that is pretended",
+        label="treated as this line",
     )
     above.plot(x.detach(), y.detach(), color=figures.COLOURS["blue"], label="rounded")
     above.set(ylabel="value, in steps")
@@ -349,6 +356,7 @@ def draw_staircase(bits):
 
 explore(
     draw_staircase,
+    labels={"bits": "bits per weight"},
     alt=lambda bits: (
         f"Above: a rounding to {bits} bits is a staircase around a line. Below: its true gradient is 0 everywhere; the one passed on is 1 on the grid and 0 beyond."
     ),
@@ -363,9 +371,9 @@ show(
 )
 
 # %% [markdown]
-# By hand: the weights (0.25, 2), scale 1, codes -1 to 1. Rounded and clipped they are (0, 1). If the gradient of the loss with respect to these is (3, -2), the latent weights get (3, 0).
+# By hand: the weights are (0.25, 2), the scale is 1, the codes go from -1 to 1. Rounded and clipped, the weights are (0, 1). If the gradient of the loss with respect to these is (3, -2), the latent weights get (3, 0).
 #
-# Where exactly does the grid end? A value that *rounds* to the last code has not been cut off. 1.4 rounds to 1 and gets its gradient, 1.6 would be 2 and gets none.
+# Where exactly does the grid end? A value that *rounds* to the last code is not cut off: 1.4 rounds to 1 and gets its gradient; 1.6 would round to 2 and gets none.
 
 # %% [markdown]
 # ### Exercise 3.2 - A gradient through a staircase (6 min)
@@ -389,31 +397,31 @@ check("3.2")
 # %% [markdown]
 # <details><summary>Hint 1: the idea</summary>
 #
-# The gradient is passed on as it is, or not at all. What decides?
+# Each gradient is passed on unchanged or set to 0. What decides?
 # </details>
 # <details><summary>Hint 2: units</summary>
 #
-# lowest and highest are codes. Turn x into codes before you compare.
+# `lowest` and `highest` are codes. Turn `x` into codes before you compare.
 # </details>
 
 # %% [markdown]
 # ### Two bits, live
 #
-# We take the trained model, 2 bits for each weight, and train it on 1,600 pictures, twice through: 50 updates. The controls:
+# We take the trained model, round each weight to 2 bits, and train for two passes over 1,600 pictures: 50 updates. This takes about 5 seconds. The controls:
 #
 # - **rounded**: nothing is trained;
-# - **batch norm re-estimated**: no training, no labels; only the mean and the variance of each batch norm are measured anew, on 500 pictures, since rounded weights give other outputs than those that it remembers;
-# - **true gradient**: trained with the derivative that a staircase has, 0. The weights stay where they are, and only batch norm and biases learn.
+# - **batch norm re-estimated**: no training, no labels; only the mean and the variance of each batch norm are measured again, on 500 pictures, because rounded weights give other outputs than the weights they replace;
+# - **true gradient**: trained with the true derivative of a staircase, 0. The weights stay where they are; only batch norm and biases learn.
 
 # %%
 predict(
     "3.b",
-    "Rounded after training to three values, the model is near guessing. To what accuracy does measuring batch norm's mean and variance anew bring it, without any training?",
+    "Rounded to three values without further training, the model is close to guessing. What accuracy does it reach if only the mean and variance of each batch norm are measured again?",
     unit="%",
 )
 
 
-# %% name="out-two-bits"
+# %%
 few = splits.train.first(1600)
 model = networks[0]
 few_images = splits.train.first(500).images
@@ -421,8 +429,8 @@ TRAINING = {"epochs": 2, "seed": 0, "learning_rate": 2e-3, "batch_size": 64}
 
 
 def train(start, desc):
-    """The model after two passes over the few pictures, with a bar."""
-    watched = splits.validation.first(100)  # nothing is chosen by it: the weights are those of the last update
+    """The model after two passes over the few pictures, with a progress bar."""
+    watched = splits.validation.first(100)  # only watched: the weights returned are those of the last update
     with tqdm(total=TRAINING["epochs"], desc=desc, leave=False) as bar:
         return fit.fit(start, few, watched, progress=lambda _: bar.update(), **TRAINING).model
 
@@ -446,10 +454,12 @@ two_bits = {
     "trained, straight-through": train(start, "straight-through"),
 }
 two_bits_accuracy = {name: validation_accuracy(network) for name, network in two_bits.items()}
+
+# %% name="out-two-bits" tags=["hide-input"]
 print(f"32 bits: {percent(validation_accuracy(model))}")
-table(
-    two_bits, ("accuracy",), lambda name, _: percent(two_bits_accuracy[name]), "small_cnn, 2 bits per channel, seed 0"
-)
+corner = "small_cnn, 2 bits per channel, seed 0"
+with hold("3.b"):
+    table(two_bits, ("accuracy",), lambda name, _: percent(two_bits_accuracy[name]), corner)
 
 # %%
 reveal("3.b", round(100 * two_bits_accuracy["batch norm re-estimated"], 1))
@@ -463,16 +473,15 @@ claim(
     "Half of the damage is repaired without touching a weight", holds=0.4 < repaired["batch norm re-estimated"] < 0.65
 )
 claim(
-    "With batch norm and biases trained as well, it is five sixths.",
-    holds=0.77 < repaired["trained, true gradient"] < 0.9,
+    "Training batch norm and biases as well repairs five sixths.", holds=0.77 < repaired["trained, true gradient"] < 0.9
 )
-claim("Training brings most of it back.", holds=repaired["trained, straight-through"] > 0.9)
+claim("Training recovers most of the accuracy.", holds=repaired["trained, straight-through"] > 0.9)
 
 # %% [markdown]
-# Training brings most of it back. But what would you have concluded without the middle rows? Half of the damage is repaired without touching a weight: batch norm was normalizing with the mean and spread of outputs that no longer exist. With batch norm and biases trained as well, it is five sixths. Whoever compares "trained" with "rounded" credits
+# Training recovers most of the accuracy. But what would you have concluded without the middle rows? Half of the damage is repaired without touching a weight: batch norm was normalizing with the mean and spread of outputs that no longer exist. Training batch norm and biases as well repairs five sixths. If you only compare "trained" with "rounded", you credit
 # the weights with all of it. (This is one seed. Section 5 has three.)
 #
-# What did the weights themselves do?
+# How did the weights themselves change?
 
 
 # %% name="fig-latent" tags=["hide-input"]
@@ -495,16 +504,16 @@ def draw_latent():
     )
     for border in (-0.5, 0.5):
         axes.axvline(border, color=figures.COLOURS["black"], linestyle="--", linewidth=1.5)
-    axes.set(xlabel="latent weight, in steps (dashed: border of two codes)", ylabel="number of weights")
+    axes.set(xlabel="latent weight, in steps (dashed: border between two codes)", ylabel="number of weights")
     axes.legend(fontsize=13)
     return figure
 
 
 moved = (after - before).abs()
 borders = [((codes.abs() - 0.5).abs() < 0.05).float().mean().item() for codes in (before, after)]
-print("closer than 0.05 of a step to a border: {:.1%} before, {:.1%} after".format(*borders))
+print("within 0.05 of a step of a border: {:.1%} before, {:.1%} after".format(*borders))
 print(
-    f"conv3: {changed:.1%} of the weights have another code now; the median weight moved by {moved.median():.3f} of a step"
+    f"conv3: {changed:.1%} of the weights have a different code now; the median weight moved by {moved.median():.3f} of a step"
 )
 show(
     draw_latent(),
@@ -520,13 +529,13 @@ beyond = [((codes.abs() > 1) & (codes.abs() < 1.1)).float().mean().item() for co
 claim("And many gather just beyond", holds=beyond[1] > 1.3 * beyond[0])
 
 # %% [markdown]
-# Most weights keep their code. A latent weight is a memory: small gradients add up in it, until it crosses a dashed line and its code flips. That is why the floats are kept during training, and thrown away after it.
+# Most weights keep their code. A latent weight is a memory: small gradients add up in it until it crosses a dashed line and its code flips. That is why we keep the floats during training, and drop them afterwards.
 #
-# Two things in the histogram are new. A few more weights than before lie at the dashed lines. (Nagel et al. 2022 find weights there that *oscillate* between two codes, in longer trainings. We did not count it.) And many gather just beyond -1 and 1, where this training takes the grid to end: from there on no gradient arrives that could move them. (It compares before it rounds, as LSQ does in the next section.)
+# The histogram has changed in two places. A few more weights than before lie at the dashed lines. (In longer training, Nagel et al. 2022 find weights there that *oscillate* between two codes. We did not count them.) And many gather just beyond -1 and 1, where the grid ends in this training: beyond these ends, a weight gets no gradient. (The training compares before it rounds, as LSQ does in the next section.)
 #
-# ### What to do with batch norm
+# ### How to train batch norm
 #
-# In training, batch norm normalizes each batch by its own mean and variance. In the finished model it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. Four ways to train (Jacob et al. 2018 have a fifth, folding in every forward pass):
+# In training, batch norm normalizes each batch by its own mean and variance. In the finished model it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. We compare four ways to train. (Jacob et al. 2018 have a fifth: they fold in every forward pass.) This takes about 6 seconds.
 
 # %% name="out-batch-norm"
 prepared = quantize.prepare(model, channels(2), method="ste")
@@ -547,32 +556,33 @@ live, old, anew = (
     for name in ("live, as in ordinary training", "frozen, old statistics", "frozen, re-estimated first")
 )
 claim(
-    'Statistics that fit the rounded network bring back about two thirds of what "frozen, old" is short of "live".',
+    'Statistics that fit the rounded network close about two thirds of the gap between "frozen, old" and "live".',
     holds=0.4 < (anew - old) / (live - old) < 0.9,
 )
 claim(
-    "The last two rows differ in nothing but the statistics that they start from.",
+    "The last two rows differ only in the statistics that they start from.",
     holds=anew > old,
     page="slides/03_train_few_bits.md",
 )
 
 # %% [markdown]
-# The last two rows differ in nothing but the statistics that they start from. Statistics that fit the rounded network bring back about two thirds of what "frozen, old" is short of "live". This is one run each: do not read much into smaller differences.
-#
-# > **Takeaway.** To train through a rounding, pretend that it is a line. And before you praise the training, measure batch norm anew.
+# The last two rows differ only in the statistics that they start from. Statistics that fit the rounded network close about two thirds of the gap between "frozen, old" and "live". Each row is one run: do not read much into smaller differences.
+
+# %% [markdown]
+# > **Takeaway.** To train through a rounding, treat it as a line on the way back; and before you credit the training, measure batch norm again without it.
 
 # %% [markdown]
 # ## 3 Let the step learn
 #
-# So far the step of each channel was fixed before training. But the loss knows better than we do how long it should be. **LSQ** (learned step size quantization) makes the step a parameter with a gradient.
+# So far the step of each channel was fixed before training. But the loss is a better judge of its length. **LSQ** (learned step size quantization) makes the step a parameter with a gradient.
 #
-# Write $v = w / s$. The value is $\hat w = s \cdot \text{round}(v)$ inside the grid, and $\pm s \cdot Q$ beyond its ends, with $Q$ the highest code. Differentiate by $s$, with slope 1 for the rounding:
+# Write $v = w / s$. The rounded weight is $\hat w = s \cdot \text{round}(v)$ inside the grid and $\pm s \cdot Q$ beyond its ends, where $Q$ is the highest code. Differentiate with respect to $s$, with slope 1 for the rounding:
 #
 # $$\frac{\partial \hat w}{\partial s} = \begin{cases} \text{round}(v) - v & |v| < Q \\ \pm Q & \text{beyond the ends.}\end{cases}$$
 #
-# By hand, $s = 1$ and $Q = 1$: the weight 0.75 rounds to 1 and has the slope 1 - 0.75 = 0.25. The weight 3 is cut off at 1, and has the slope 1. If the loss has the gradient 1 with respect to each, the step gets 1.25 in all.
+# By hand, $s = 1$ and $Q = 1$: the weight 0.75 rounds to 1 and has the slope 1 - 0.75 = 0.25. The weight 3 is cut off at 1, and has the slope 1. If the gradient of the loss with respect to each is 1, the step gets 1.25 in total.
 #
-# Inside the grid the slope is how far the rounding has moved the weight, at most a half. A weight that is cut off has a slope of $Q$: at the same gradient it pulls at least twice as hard.
+# Inside the grid the slope is the distance, in steps, by which the rounding has moved the weight: at most a half. A weight that is cut off has a slope of $\pm Q$, so with the same gradient it pulls at least twice as hard.
 
 
 # %% name="fig-slopes" tags=["hide-input"]
@@ -604,18 +614,18 @@ show(
 )
 
 # %% [markdown]
-# The figure has two other rules. If one holds the *codes fixed*, the slope is the code: true for a tiny change of the step, and blind to codes that will change. And *torch's* own function (`torch._fake_quantize_learnable_per_tensor_affine`) rounds before it compares, so the
-# sawtooth goes on for half a step beyond the end, where LSQ's paper already counts the weight as cut off.
+# The figure shows two other rules. With the *codes held fixed*, the slope is the code. That is correct for a tiny change of the step, but blind to codes that will change. And *torch's* own function (`torch._fake_quantize_learnable_per_tensor_affine`) rounds before it compares. Its
+# sawtooth continues for half a step beyond the end, where the LSQ paper already counts the weight as cut off.
 
 # %% [markdown]
 # ### Exercise 3.3 - Let the step learn (8 min)
 #
-# The paper's rule: a weight counts as inside where |w / step| < highest.
+# Use the paper's rule: a weight is inside the grid where |w / step| < highest.
 
 
 # %% name="ex-3-3" tags=["exercise"]
 def step_gradient(w, step, highest, gradient):
-    """The gradient of the loss with respect to the one step of all these weights.
+    """The gradient of the loss with respect to the step that all these weights share.
 
     w: [n], latent; codes from -highest to highest; gradient: [n], of the loss with respect to the rounded weights.
     Returns one number.
@@ -633,17 +643,17 @@ check("3.3")
 # %% [markdown]
 # <details><summary>Hint 1: two kinds of weights</summary>
 #
-# Work out v = w / step. `torch.where(condition, here, there)` takes one formula for the weights inside, and another for those beyond.
+# Compute `v = w / step`. `torch.where(condition, here, there)` uses one formula for the weights inside the grid, and another for those beyond.
 # </details>
 # <details><summary>Hint 2: many weights, one step</summary>
 #
-# The chain rule: gradient times slope, for each weight. They share the step, so it gets the sum.
+# The chain rule gives gradient times slope for each weight. The weights share the step, so the step gets the sum.
 # </details>
 
 # %% [markdown]
-# (The paper divides this sum by $\sqrt{n \cdot Q}$, or a step shared by $n$ weights would move far too fast. With Adam no constant factor matters: it divides each gradient by its own size.)
+# (The paper divides this sum by $\sqrt{n \cdot Q}$; otherwise a step shared by $n$ weights would move far too fast. With Adam a constant factor does not matter: Adam divides each gradient by its usual size.)
 #
-# Is a pretended gradient of any use? Take the weights of conv3 at 2 bits, one step for all, and let gradient descent lower the squared error of the weights, once by each of the three rules, from a step that is far too long. The curve is what one finds by trying every step.
+# Is an estimated gradient of any use? Take the weights of conv3 at 2 bits with a single step, far too long at the start. Gradient descent lowers the squared error of the weights, once with each of the three rules. The curve comes from trying many steps.
 
 
 # %% name="fig-step-descent" tags=["hide-input"]
@@ -715,38 +725,37 @@ claim(
 )
 
 # %% [markdown]
-# All three come down to the valley. With the codes held fixed, the slope is the true derivative of this curve, and the descent ends at its lowest point. LSQ ends at a step a little too long, torch's rule at one a little too short: their slopes count on codes that follow, and are not the derivative of this curve. In training the *loss* decides.
+# All three reach the valley. With the codes held fixed, the slope is the true derivative of this curve, and the descent ends at its lowest point. LSQ ends at a step a little too long, torch's rule at one a little too short: their slopes assume that the codes follow, and are not the derivative of this curve. In training, the *loss* decides.
 #
-# Now in training. Two starts, the range of least squared error and the largest weight (min-max); and each with a step that stays, and one that learns.
+# Now we train the network. We compare two starts, the range of least squared error and the largest weight (min-max), each with a fixed step and with a learned step. This takes about 5 seconds.
 
 # %%
 predict(
     "3.c",
-    "2 bits, 50 updates of Adam with a learning rate of at most 0.002. The step starts far too long (min-max). Does learning it make up for the bad start?",
-    choices=("yes, within 1 point of the good start", "half-way", "no, it hardly helps"),
+    "2 bits, 50 updates of Adam with a learning rate of at most 0.002. The step starts far too long (min-max). Does learning the step make up for the bad start?",
+    choices=("yes, within 1 point of the good start", "halfway", "no, it hardly helps"),
 )
-
-# %% name="out-steps"
-STARTS = {"least squared error": quantize.mse, "min-max": quantize.min_max}
-stepped = {("least squared error", "fixed"): two_bits["trained, straight-through"]}
-for (name, observer), (kind, method) in (
-    (start, kind) for start in STARTS.items() for kind in (("fixed", "ste"), ("learned", "lsq"))
-):
-    if (name, kind) not in stepped:
-        stepped[name, kind] = train(
-            quantize.prepare(model, channels(2), method=method, observer=observer), f"{name}, {kind}"
-        )
-stepped_accuracy = {key: validation_accuracy(network) for key, network in stepped.items()}
-table(
-    STARTS, ("fixed", "learned"), lambda *key: percent(stepped_accuracy[key]), "2 bits, start of the step / the step is"
-)
-
-for name, observer in STARTS.items():
-    first = quantize.prepare(model, channels(2), observer=observer).conv3.fake_weight.step()
-    last = stepped[name, "learned"].conv3.fake_weight.step()
-    print(f"median step of conv3, {name}: {first.median():.3f}, trained {last.median():.3f}")
 
 # %%
+STARTS = {"least squared error": quantize.mse, "min-max": quantize.min_max}
+stepped = {("least squared error", "fixed"): two_bits["trained, straight-through"]}
+for name, observer in tqdm(STARTS.items(), desc="starts"):
+    for kind, method in {"fixed": "ste", "learned": "lsq"}.items():
+        if (name, kind) not in stepped:
+            prepared = quantize.prepare(model, channels(2), method=method, observer=observer)
+            stepped[name, kind] = train(prepared, f"{name}, {kind}")
+stepped_accuracy = {key: validation_accuracy(network) for key, network in stepped.items()}
+
+# %% name="out-steps" tags=["hide-input"]
+with hold("3.c"):
+    corner = "2 bits, start of the step / the step is"
+    table(STARTS, ("fixed", "learned"), lambda *key: percent(stepped_accuracy[key]), corner)
+    for name, observer in STARTS.items():
+        first = quantize.prepare(model, channels(2), observer=observer).conv3.fake_weight.step()
+        last = stepped[name, "learned"].conv3.fake_weight.step()
+        print(f"median step of conv3, {name}: {first.median():.3f}, trained {last.median():.3f}")
+
+# %% tags=["hide-input"]
 good, bad, learned = (
     stepped_accuracy[key] for key in (("least squared error", "learned"), ("min-max", "fixed"), ("min-max", "learned"))
 )
@@ -755,7 +764,7 @@ reveal(
     "3.c",
     "yes, within 1 point of the good start"
     if learned > good - 0.01
-    else "half-way"
+    else "halfway"
     if share_of_the_way > 0.3
     else "no, it hardly helps",
 )
@@ -768,7 +777,7 @@ shorter = {
 }
 claim("so shorten a step by less than a tenth", holds=0.9 < shorter["min-max"] < 1)
 claim(
-    "This one would have to lose more than half of its length.",
+    "The step from min-max would have to lose more than half of its length.",
     holds=first.median() > 2 * stepped["least squared error", "learned"].conv3.fake_weight.step().median(),
 )
 claim(
@@ -778,15 +787,15 @@ claim(
 )
 
 # %% [markdown]
-# Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Our parameter is the *logarithm* of the step, so that the step stays positive. Fifty updates of at most 0.002 move it by less than 0.1, and so shorten a step by less than a tenth. This one would have to lose more than half of its length. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
+# Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Our parameter is the *logarithm* of the step, so that the step stays positive. Fifty updates of at most 0.002 move it by less than 0.1, and so shorten a step by less than a tenth. The step from min-max would have to lose more than half of its length. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
 #
 # ### Where an activation ends
 #
-# Activations are rounded too, in a network that computes with integers. What comes out of a ReLU has no end above, and where the grid should end depends on the pictures. **PACT** learns it: every activation is clipped at $\alpha$, and $\alpha$ is a parameter.
+# A network that computes with integers rounds its activations too. The output of a ReLU has no upper bound, and the best end of its grid depends on the pictures. **PACT** learns this end: every activation is clipped at $\alpha$, and $\alpha$ is a parameter.
 #
 # $$y = \min(\max(x, 0), \alpha) \qquad \frac{\partial y}{\partial \alpha} = \begin{cases} 1 & x \ge \alpha \\ 0 & x < \alpha\end{cases}$$
 #
-# By hand: $\alpha = 2$, the activations (3, 5, -1), and gradients (0.5, -1.5, 4). The first two are clipped, and $\alpha$ gets 0.5 - 1.5 = -1. The third does not touch it.
+# By hand: $\alpha = 2$, the activations are (3, 5, -1), and their gradients (0.5, -1.5, 4). The first two are clipped, and $\alpha$ gets 0.5 - 1.5 = -1. The third contributes nothing.
 
 # %% [markdown]
 # ### Exercise 3.4 - Where an activation ends (5 min)
@@ -809,15 +818,18 @@ check("3.4")
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Which activations would change if the clip moved a little? Only they have a say, each by its gradient.
+# Which outputs would change if the clip moved a little? Only these contribute, each with its gradient.
 # </details>
 
-# %% name="out-pact"
+# %% [markdown]
+# Three networks with 2-bit activations: clipped at the largest activation, the same after training with PACT, and clipped where the squared error is least. This takes about 4 seconds.
+
+# %%
 activation = IntFormat(2, symmetric=False, signed=False)
 
 
 def but_the_picture(choice):
-    """The same choice for the input of every layer but the first: the picture itself is not rounded."""
+    """The same choice for the input of every layer except the first: the picture itself is not rounded."""
     return lambda name, layer: None if name == "conv1" else choice
 
 
@@ -841,43 +853,45 @@ activations = {
     "least squared error, rounded": good_range,
 }
 activations_accuracy = {name: validation_accuracy(network) for name, network in activations.items()}
-table(
-    activations, ("accuracy",), lambda name, _: percent(activations_accuracy[name]), "8-bit weights, 2-bit activations"
-)
+
+# %% name="out-pact" tags=["hide-input"]
+corner = "8-bit weights, 2-bit activations"
+table(activations, ("accuracy",), lambda name, _: percent(activations_accuracy[name]), corner)
 first, last = (network.conv3.input_grid.clip.item() for network in (pact_start, pact))
 wanted = 3 * good_range.conv3.input_grid.step().item()
-print(f"clip of what conv3 reads: largest {first:.3f}, trained {last:.3f}")
-print(f"of least squared error: {wanted:.3f}")
+print(f"clip of conv3's input: largest {first:.3f}, trained {last:.3f}")
+print(f"clip of least squared error: {wanted:.3f}")
 
 # %% name="claims-pact" tags=["solution-only"]
 claim(
     "no gradient could have taken it from 0.813 to 0.211", pact_start.conv3.input_grid.clip.item(), wanted, within=0.005
 )
 claim(
-    "A good range from 500 pictures, with no training at all, beats a bad one that was trained for a while.",
+    "A good range from 500 pictures, with no training at all, beats a bad range after this short training.",
     holds=activations_accuracy["least squared error, rounded"]
     > 0.03 + activations_accuracy["ends at the largest, PACT trained"],
 )
 
 # %% [markdown]
-# Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and there is hardly any. (The paper adds a penalty on large clips to the loss, which
-# pulls from the other side. And at Adam's pace no gradient could have taken it from 0.813 to 0.211 in 50 updates.) A good range from 500 pictures, with no training at all, beats a bad one that was trained for a while.
-#
-# > **Takeaway.** A step and a clip can be learned. But in a short training they hardly move: start them well.
+# Training repairs much of the damage, but the clip hardly moved. Only activations *beyond* the clip contribute to its gradient, and there are hardly any. (The paper adds a penalty on large clips to the loss, which
+# pulls from the other side. And at Adam's pace no gradient could have taken it from 0.813 to 0.211 in 50 updates.) A good range from 500 pictures, with no training at all, beats a bad range after this short training.
+
+# %% [markdown]
+# > **Takeaway.** A step and a clip can be learned, but in a short training they hardly move, so start them well.
 
 # %% [markdown]
 # ## 4 Three values, two values
 #
-# A symmetric 2-bit grid has three values: the codes -1, 0 and 1. So our 2-bit network *was* a **ternary** network, and it wasted a quarter of its codes. Stored for what it is, five such codes fit into a byte, since
+# A symmetric 2-bit grid has three values: the codes -1, 0 and 1. So our 2-bit network *was* a **ternary** network, and it wasted a quarter of its codes. Five ternary codes fit into a byte, because
 # $3^5 = 243 \le 256$: 1.6 bits per weight.
 #
-# One step further down there are two values, $-s$ and $+s$: a **binary** weight has no zero, and takes 1 bit.
+# A **binary** weight has only two values, $-s$ and $+s$: it has no zero, and takes 1 bit.
 #
-# For both, one question comes first. Given the codes $c$, which scale brings $s \cdot c$ closest to $w$? That is the foot of a perpendicular:
+# Both need the answer to one question: given the codes $c$, which scale brings $s \cdot c$ closest to $w$? It is the projection of $w$ onto $c$:
 #
 # $$s = \frac{w \cdot c}{c \cdot c}.$$
 #
-# By hand: $w$ = (1, -3) with the codes (1, -1): $s$ = (1 + 3) / 2 = 2. For $w$ = (1, -3, 0.5, 3.5) with the codes (0, -1, 0, 1): $s$ = (3 + 3.5) / 2 = 3.25.
+# By hand: for $w$ = (1, -3) with the codes (1, -1), $s$ = (1 + 3) / 2 = 2. For $w$ = (1, -3, 0.5, 3.5) with the codes (0, -1, 0, 1), $s$ = (3 + 3.5) / 2 = 3.25.
 
 # %% [markdown]
 # ### Exercise 3.5 - The best scale for given codes (5 min)
@@ -904,13 +918,13 @@ check("3.5")
 # </details>
 
 # %% [markdown]
-# For binary codes, the signs of $w$, this is the mean magnitude, the scale of XNOR-Net.
+# For binary codes, the signs of $w$, this scale is the mean magnitude, as in XNOR-Net.
 #
-# For three values a second question comes up: which weights become zero? If the $k$ largest are kept, the best scale is their mean magnitude, and the squared error goes down by
+# Three values raise a second question: which weights become zero? If the $k$ largest are kept, the best scale is their mean magnitude, and the squared error goes down by
 #
 # $$\frac{\left(\sum_{\text{kept}} |w|\right)^2}{k}.$$
 #
-# By hand, $w$ = (3, -2): keep one and gain 9 / 1 = 9; keep both and gain 25 / 2 = 12.5. Both stay. For (3, 1): 9, or 16 / 2 = 8. The small one becomes zero.
+# By hand, $w$ = (3, -2): keep one weight and gain 9 / 1 = 9; keep both and gain 25 / 2 = 12.5. Both stay. For (3, 1), the gains are 9 and 16 / 2 = 8. The smaller weight becomes zero.
 
 # %% [markdown]
 # ### Exercise 3.6 - Three values: which weights become zero? (8 min)
@@ -936,7 +950,7 @@ check("3.6")
 # %% [markdown]
 # <details><summary>Hint 1: only n cases</summary>
 #
-# Whatever is kept, it is the k largest for some k. Try every k.
+# The best choice keeps the k largest weights, for some k. Try every k.
 # </details>
 # <details><summary>Hint 2: all at once</summary>
 #
@@ -944,10 +958,10 @@ check("3.6")
 # </details>
 
 # %% [markdown]
-# In practice one uses a rule of thumb, a threshold of 0.7 times the mean magnitude (*Ternary Weight Networks*), since it is nearly the best for bell-shaped weights and needs no sorting. How nearly? Here are the four larger layers of our model, with one scale per channel.
+# In practice people use a rule of thumb: a threshold of 0.7 times the mean magnitude (*Ternary Weight Networks*). It needs no sorting, and for bell-shaped weights it is close to the best. How close? Here are the four larger layers of our model, with one scale per channel.
 
 
-# %% name="out-ternary-error"
+# %% name="out-ternary-error" tags=["hide-input"]
 def ternary_best(rows):
     """The best ternary rounding of each row, by trying every number of weights kept."""
     sorted_sizes = rows.abs().sort(dim=1, descending=True).values
@@ -982,14 +996,14 @@ weight_errors = {
     (name, layer): float(weight_error(name, layer).removesuffix("%")) for name in ROUNDINGS for layer in LAYERS
 }
 claim(
-    "The rule of thumb leaves little on the table.",
+    "The rule of thumb is nearly as good as the best threshold.",
     holds=all(
         weight_errors["ternary, threshold 0.7", layer] - weight_errors["ternary, best threshold", layer] < 2
         for layer in LAYERS
     ),
 )
 claim(
-    "The first and the third row are one and the same",
+    "The first and third rows agree",
     holds=all(
         abs(weight_errors["2-bit grid, least squared error", layer] - weight_errors["ternary, best threshold", layer])
         < 0.2
@@ -1004,16 +1018,19 @@ claim(
 )
 
 # %% [markdown]
-# The rule of thumb leaves little on the table. The first and the third row are one and the same: a 2-bit grid whose range has the least squared error *is* the best ternary rounding. And the step from three values to two is large: a binary weight has no zero.
+# The rule of thumb is nearly as good as the best threshold. The first and third rows agree: a 2-bit grid whose range has the least squared error *is* the best ternary rounding. And the step from three values to two is large: a binary weight has no zero.
 
 # %%
 predict(
     "3.d",
-    "Trained for the same 50 updates, 2 bits reached the accuracy that you saw. What do binary weights reach?",
+    "You saw the accuracy of 2 bits after 50 updates. What accuracy do binary weights reach after the same 50 updates?",
     unit="%",
 )
 
-# %% name="out-few-values"
+# %% [markdown]
+# Four formats, each at three stages: rounded, with batch norm measured again, and trained. This takes about 10 seconds.
+
+# %%
 VALUES = {
     "2 bits, four values": IntFormat(2, symmetric=False, granularity=PerChannel()),
     "2 bits (-1, 0, 1)": channels(2),
@@ -1021,19 +1038,18 @@ VALUES = {
     "binary, 1 bit": BinaryFormat(PerChannel()),
 }
 lowest_bits = {}
-for name, fmt in VALUES.items():
+for name, fmt in tqdm(VALUES.items(), desc="formats"):
     lowest_bits[name, "rounded"] = quantize.prepare(model, fmt, method="ste")
     lowest_bits[name, "batch norm"] = quantize.reestimate_batch_norm(lowest_bits[name, "rounded"], few_images)
     known = fmt == channels(2)
     trained = two_bits["trained, straight-through"] if known else train(lowest_bits[name, "rounded"], name)
     lowest_bits[name, "trained"] = trained
 lowest_accuracy = {key: validation_accuracy(network) for key, network in lowest_bits.items()}
-table(
-    VALUES,
-    ("rounded", "batch norm", "trained"),
-    lambda *key: percent(lowest_accuracy[key]),
-    "small_cnn, seed 0, one scale per channel",
-)
+
+# %% name="out-few-values" tags=["hide-input"]
+corner = "small_cnn, seed 0, one scale per channel"
+with hold("3.d"):
+    table(VALUES, ("rounded", "batch norm", "trained"), lambda *key: percent(lowest_accuracy[key]), corner)
 
 # %%
 reveal("3.d", round(100 * lowest_accuracy["binary, 1 bit", "trained"], 1))
@@ -1049,7 +1065,7 @@ claim(
     holds=fourth_value("batch norm") > 0.15 and abs(fourth_value("trained")) < 0.02,
 )
 claim(
-    "Going from three values to two costs several points more",
+    "going from three values to two costs several more points",
     holds=0.03
     < min(lowest_accuracy[name, "trained"] for name in ("2 bits (-1, 0, 1)", "ternary, 1.6 bits"))
     - lowest_accuracy["binary, 1 bit", "trained"]
@@ -1057,11 +1073,11 @@ claim(
 )
 
 # %% [markdown]
-# The fourth value (and the zero point that comes with it) is worth a great deal while nothing is trained, and next to nothing afterwards: a network that may train arranges itself with three. (The two rows of three values differ in two things: "ternary" takes its threshold and scale from the rule of thumb, and takes them anew in every forward pass.)
+# The fourth value (and the zero point that comes with it) is worth a great deal while nothing is trained, and next to nothing afterwards: a network that trains adapts to three values. (The two rows with three values differ in two ways: "ternary" uses the threshold and scale of the rule of thumb, and computes them again in every forward pass.)
 #
 # ### A product of bits
 #
-# Why two values? Because of arithmetic. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction:
+# Two values make arithmetic cheap. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction:
 #
 # $$a \cdot b = n - 2 \cdot \text{popcount}(a \oplus b).$$
 #
@@ -1088,7 +1104,7 @@ check("3.7")
 # %% [markdown]
 # <details><summary>Hint 1: agree, or differ</summary>
 #
-# Of n places, some agree (+1 each), and the others differ (-1 each). Count one of the two kinds.
+# Of n places, some agree (+1 each), and the others differ (-1 each). Count either kind.
 # </details>
 # <details><summary>Hint 2: counting ones</summary>
 #
@@ -1096,14 +1112,14 @@ check("3.7")
 # </details>
 
 # %% [markdown]
-# > **Takeaway.** A symmetric 2-bit grid is ternary. Going from three values to two costs several points more, and makes another arithmetic possible if the inputs are signs too.
+# > **Takeaway.** A symmetric 2-bit grid is ternary; going from three values to two costs several more points, but allows arithmetic on single bits if the inputs are signs too.
 
 # %% [markdown]
 # ## 5 A teacher for the small
 #
-# A label says "shirt". A trained network says more: "shirt, though nearly a T-shirt, perhaps a coat, certainly no sandal". **Knowledge distillation** trains a small network, the student, on the answers of a better one, the teacher.
+# A label says "shirt". A trained network says more: "shirt, though nearly a T-shirt, perhaps a coat, certainly no sandal". **Knowledge distillation** trains a small network, the student, on the answers of a better network, the teacher.
 #
-# A good teacher is sure of itself, and then its answer is hardly more than the label. So both answers are *softened*: divide the logits by a **temperature** $T$ before the softmax. Move the slider, and watch the small probabilities come up.
+# A good teacher is sure of itself, and then its answer says hardly more than the label. So both answers are *softened*: their logits are divided by a **temperature** $T$ before the softmax. Move the slider, and watch the small probabilities grow.
 
 
 # %% name="fig-temperature" tags=["widget", "hide-input"]
@@ -1127,6 +1143,7 @@ def draw_temperature(T):
 
 explore(
     draw_temperature,
+    labels={"T": "temperature"},
     alt=lambda T: (
         f"A picture of a shirt, and the ten probabilities that a trained network gives, softened by the temperature {T}; the bar of the label is orange."
     ),
@@ -1141,13 +1158,13 @@ show(
 )
 
 # %% [markdown]
-# The loss has two parts: the student should agree with the labels, and with the softened teacher. With $p$ the teacher's probabilities and $q$ the student's, both at the temperature $T$, and $\alpha$ the share of the teacher,
+# The loss has two parts: the student should agree with the labels and with the softened teacher. Let $p$ be the teacher's probabilities and $q$ the student's, both at the temperature $T$, and $\alpha$ the teacher's share of the loss. Then
 #
 # $$\text{loss} = (1 - \alpha) \cdot \text{cross-entropy with the label} + \alpha \cdot T^2 \cdot \text{KL}(p \,\|\, q), \qquad \text{KL}(p \,\|\, q) = \sum_c p_c \ln \frac{p_c}{q_c}.$$
 #
-# Why $T^2$? A temperature of $T$ makes the differences of probabilities about $T$ times smaller, and the chain rule divides by $T$ once more. The factor keeps the two parts in balance when $T$ changes.
+# Why $T^2$? A temperature of $T$ makes the differences between probabilities about $T$ times smaller, and the chain rule divides by $T$ once more. The factor keeps the two parts in balance when $T$ changes.
 #
-# By hand: two classes, a student that knows nothing, $q$ = (1/2, 1/2), and a teacher with $p$ = (3/4, 1/4) at $T$ = 2. KL = 0.75 · ln 1.5 + 0.25 · ln 0.5 = 0.131, and with $\alpha$ = 1 the loss is 4 · 0.131 = 0.523.
+# By hand: there are two classes, the student knows nothing, $q$ = (1/2, 1/2), and the teacher has $p$ = (3/4, 1/4) at $T$ = 2. Then KL = 0.75 · ln 1.5 + 0.25 · ln 0.5 = 0.131, and with $\alpha$ = 1 the loss is 4 · 0.131 = 0.523.
 
 # %% [markdown]
 # ### Exercise 3.8 - A teacher's soft answers (8 min)
@@ -1155,7 +1172,7 @@ show(
 
 # %% name="ex-3-8" tags=["exercise"]
 def distillation_loss(logits, teacher, labels, temperature, share):
-    """The loss of a student: (1 - share) for the labels, share for the teacher. The mean over the pictures.
+    """The loss of a student, a mean over the pictures: (1 - share) for the labels, share for the teacher.
 
     logits, teacher: logits of student and teacher, [pictures, classes]; labels: [pictures]. Returns one number.
     """
@@ -1174,33 +1191,33 @@ check("3.8")
 # %% [markdown]
 # <details><summary>Hint 1: two parts</summary>
 #
-# `torch.nn.functional.cross_entropy(logits, labels)` is the first part, at temperature 1.
+# `torch.nn.functional.cross_entropy(logits, labels)` is the first part; it uses temperature 1.
 # </details>
 # <details><summary>Hint 2: the sum and the mean</summary>
 #
-# KL is a sum over the classes of one picture. The loss is the mean over pictures.
+# KL sums over the classes of one picture. The loss is the mean over the pictures.
 # </details>
 
 # %% [markdown]
 # ### Does it help?
 #
-# Whoever trains a student with a teacher has trained it a little longer, with softer labels, and with somebody's extra knowledge. Which of the three helped? There is a control for each:
+# A student with a teacher has trained a little longer, with softer labels, and with the teacher's extra knowledge. Which of the three helped? Each has a control:
 #
-# - **plain**: the same steps, labels only;
-# - **label smoothing**: soft targets that know nothing, 0.9 for the label and the rest spread over the classes;
-# - **a teacher of the same size**: the student's own float checkpoint, which knows nothing that the student did not;
+# - **plain**: the same number of steps, labels only;
+# - **label smoothing**: soft targets without knowledge: 0.9 for the label and the rest spread over the classes;
+# - **a teacher of the same size**: the student's own float checkpoint, which adds no knowledge;
 # - **an ensemble as the teacher**: five other checkpoints, better than any student here.
 #
-# Three seeds, seven widths and four ways to train take much longer than a lesson, so the next cells only read the record of a study (`python tools/bits_study.py` runs it again). Its learning rates, temperature and $\alpha$ were chosen with seed 0, on validation pictures; the tables show test accuracy. ("2" stands for four values here, and "ternary" for three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all others 2 or 1.)
+# Three seeds, seven widths and four ways to train take much longer than a lesson, so the next cells only read the record of a study (`python tools/bits_study.py` runs it again). Its learning rates, temperature and $\alpha$ were chosen with seed 0, on validation pictures; the tables show test accuracy. (Here "2" means four values, and "ternary" three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all other layers have 2 or 1.)
 
 # %%
 predict(
     "3.e",
-    "Weights of 1 bit. Which of the three gives the most over plain training with the same steps?",
+    "With 1-bit weights, which of the three gains the most over plain training with the same number of steps?",
     choices=("label smoothing", "a teacher of the same size", "the ensemble", "none: all within the spread"),
 )
 
-# %% name="out-study"
+# %% name="out-study" tags=["hide-input"]
 study = record.recorded()
 settings = study.settings["few_bits"]
 seeds = len({run.seed for run in study.few_bits})
@@ -1226,7 +1243,8 @@ def recorded(bits, head):
     return percent(record.spread(study.few_bits, bits, HEADS[head])).replace("%", "")
 
 
-table(BITS, HEADS, recorded, "bits")
+with hold("3.e"):
+    table(BITS, HEADS, recorded, "bits")
 
 
 # %% name="fig-study" tags=["hide-input"]
@@ -1283,7 +1301,7 @@ def against(one, other):
 
 training_adds = {bits: points(bits, "plain", "rounded, batch norm re-estimated") for bits in ONE_WIDTH}
 claim(
-    "At 8, 4 and 3 bits, training adds nothing that stands clear of the seeds",
+    "At 8, 4 and 3 bits, training adds no more than the seeds vary.",
     holds=all(training_adds[bits].interval()[0] < 0 for bits in ("8", "4", "3")),
 )
 claim(
@@ -1305,11 +1323,11 @@ claim(
 )
 
 # %% [markdown]
-# First the columns "batch norm" and "plain". At 8, 4 and 3 bits, training adds nothing that stands clear of the seeds to a batch norm that was measured anew. At 2 bits it adds seven points, for ternary weights forty, and at 1 bit nearly everything. What this training did not bring back is the distance to the line: a point at 3 bits, two at 2, and seven at 1.
+# First compare the columns "batch norm" and "plain" of the table. At 8, 4 and 3 bits, training adds no more than the seeds vary. At 2 bits it adds seven points, for ternary weights forty, and at 1 bit nearly everything. The distance to the line in the figure remains lost: a point at 3 bits, two at 2, and seven at 1.
 #
-# How much does each help give *over plain training*? Subtract seed by seed: two runs of a seed share their start and the order of their pictures, so what these do to both drops out. (Points of test accuracy. After ± stands half of the 95% interval of the mean over three seeds, 2.5 standard deviations; a star marks an interval that leaves out 0. "Twice as long" is plain training with twice the steps.)
+# How much does each method gain *over plain training*? Subtract seed by seed: two runs with the same seed share their start and the order of their pictures, so these effects drop out. (The table shows points of test accuracy. The number after ± is half of the 95% interval of the mean over three seeds, 2.5 standard deviations; a star marks an interval without 0. "Twice as long" is plain training with twice as many steps.)
 
-# %% name="out-gains"
+# %% name="out-gains" tags=["hide-input"]
 COMPARED = {
     "smoothing": "label smoothing",
     "same size": "same-size teacher",
@@ -1330,9 +1348,10 @@ def gained(bits, head):
     return f"{100 * difference.mean:+.1f} ± {100 * (high - difference.mean):.1f}{'*' if low * high > 0 else ' '}"
 
 
-table(["32", *ONE_WIDTH], COMPARED, gained, "bits")
+with hold("3.e"):
+    table(["32", *ONE_WIDTH], COMPARED, gained, "bits")
 
-# %%
+# %% tags=["hide-input"]
 at_one_bit = {
     "label smoothing": "label smoothing",
     "same-size teacher": "a teacher of the same size",
@@ -1351,7 +1370,7 @@ helps = {
 }
 clear = [key for key, gain in helps.items() if gain.interval()[0] * gain.interval()[1] > 0]
 claim(
-    "one interval of 24 leaves out 0: for ternary weights the ensemble *costs* 0.9 points.",
+    "one interval of 24 excludes 0: for ternary weights the ensemble *costs* 0.9 points.",
     len(helps),
     None,
     -helps["ternary", "ensemble teacher"].mean,
@@ -1359,14 +1378,14 @@ claim(
 )
 longest_gain = max(helps, key=lambda key: helps[key].mean)
 claim(
-    "The largest gain of all, 2.4 points at 1 bit, is that of plain training for twice as long, and its interval still touches 0",
+    "The largest gain, 2.4 points at 1 bit, comes from plain training for twice as long, and its interval still contains 0",
     helps[longest_gain].mean,
     None,
     None,
     holds=longest_gain == ("1", "plain, twice as long") and helps[longest_gain].interval()[0] < 0,
 )
 claim(
-    "One interval of 24 leaves out 0: the ensemble costs 0.9 points for ternary weights.",
+    "One interval of 24 excludes 0: the ensemble costs 0.9 points for ternary weights.",
     len(helps),
     None,
     -helps["ternary", "ensemble teacher"].mean,
@@ -1375,22 +1394,22 @@ claim(
 )
 
 # %% [markdown]
-# Compare each number with its interval, and then with the last column: what do twice as many steps give without any teacher? Three questions:
+# Compare each number with its interval, and then with the last column: how much do twice as many steps gain without any teacher? Three questions:
 #
-# - Does label smoothing give as much as the ensemble? Then softness was enough.
-# - Does a teacher of the same size give as much? Then it was not that the teacher knew more.
-# - Does the float network ("32") gain as much? Then it is not about few bits.
+# - Does label smoothing gain as much as the ensemble? Then soft targets were enough.
+# - Does a teacher of the same size gain as much? Then the teacher's extra knowledge was not the reason.
+# - Does the float network ("32") gain as much? Then the gain has nothing to do with few bits.
 #
-# Distillation at few bits is reported to help (Mishra and Marr 2018, Polino et al. 2018). Here the student starts from its own good checkpoint, and one interval of 24 leaves out 0: for ternary weights the ensemble *costs* 0.9 points. Among 24 intervals of 95%, chance alone makes about one do so. The largest gain of all, 2.4 points at 1 bit, is that of plain training for twice as long, and its interval still touches 0: three seeds are few.
-# This does not show that a teacher is useless. With this network, these pictures and so few updates its help is too small to be seen.
+# Other studies report that distillation helps at few bits (Mishra and Marr 2018, Polino et al. 2018). Here the student starts from its own good checkpoint, and one interval of 24 excludes 0: for ternary weights the ensemble *costs* 0.9 points. Among 24 intervals of 95%, chance alone makes about one do so. The largest gain, 2.4 points at 1 bit, comes from plain training for twice as long, and its interval still contains 0: three seeds are few.
+# This does not show that a teacher is useless. With this network, these pictures and so few updates, its help is too small to see.
 #
-# The largest help is in the last two rows of the first table, and needs no teacher: 8 bits for the first and the last layer, which hold few of the weights. With that, 1 bit in between gains 5 points, and comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
+# The last two rows of the table of accuracies show the largest gain, and it needs no teacher: 8 bits for the first and the last layer, which hold few of the weights. Then 1 bit in between gains 5 points, and comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
 #
 # ### A teacher where labels are few
 #
-# A teacher can do one thing that no label can: answer for pictures that nobody has labelled. Here is another student from the same record, a float CNN of half the channels, trained from scratch, once with many labelled pictures and once with few. "No labels" means that it saw the many pictures and only a teacher's answers to them, in as many steps. The control there is a teacher of the student's own size that was itself trained on the few labels. The ensemble had been trained on 16,000 labelled pictures, and the 8,000 are among them: the student sees no labels, but its teacher has.
+# Unlike a label, a teacher can answer for pictures that nobody has labelled. Here is another student from the same record: a float CNN with half the channels, trained from scratch, once with many labelled pictures and once with few. "No labels" means that it saw the many pictures with only a teacher's answers to them, for as many steps. The control in these rows is a teacher of the student's own size, trained on the few labels. The ensemble had been trained on 16,000 labelled pictures, which include the 8,000: the student sees no labels, but its teacher has.
 
-# %% name="out-students"
+# %% name="out-students" tags=["hide-input"]
 SCHOOLS = {f"{int(count):,} labels": runs for count, runs in study.students.items()}
 SCHOOL_ARMS = list(dict.fromkeys(run.arm for runs in SCHOOLS.values() for run in runs))
 
@@ -1404,7 +1423,7 @@ def schooled(arm, school):
 
 unlabelled = max(school["unlabelled"] for school in study.settings["students"])
 table(SCHOOL_ARMS, SCHOOLS, schooled, "half the channels, test accuracy")
-print(f'"no labels": {unlabelled:,} pictures without theirs')
+print(f'"no labels": {unlabelled:,} pictures without labels')
 
 
 # %% name="claims-students" tags=["solution-only"]
@@ -1428,24 +1447,25 @@ claim(
 )
 many_gain, many_half = schooling_gain("ensemble teacher", many_labels)
 claim(
-    "With many labels the ensemble's gain, 0.9 ± 1.4, does not stand clear.",
+    "With many labels the ensemble's gain, 0.9 ± 1.4, is smaller than its uncertainty.",
     many_gain,
     many_half,
     holds=many_gain < many_half,
 )
 
 # %% [markdown]
-# With few labels the ensemble is worth 3.2 ± 1.3 points, and 4.8 ± 1.0 if it answers for pictures without labels. The teacher that knows no more than the few labels is worth half a point. So it is not the soft answers alone. (The ensemble differs from that teacher in two things: it has seen 16 times as many labels, and it is five networks. An ensemble of the few labels would tell the two apart; it was not trained.) With many labels the ensemble's gain, 0.9 ± 1.4, does not stand clear.
-#
-# > **Takeaway.** Never show a distilled network without its controls. Here a teacher was worth most where the student had few labels and the teacher had seen many.
+# With few labels the ensemble is worth 3.2 ± 1.3 points, and 4.8 ± 1.0 if it answers for pictures without labels. The teacher that knows no more than the few labels is worth half a point. So soft answers alone are not the reason. (The ensemble differs from that teacher in two ways: it has seen 16 times as many labels, and it consists of five networks. An ensemble trained on the few labels would separate the two effects; the study has none.) With many labels the ensemble's gain, 0.9 ± 1.4, is smaller than its uncertainty.
+
+# %% [markdown]
+# > **Takeaway.** Never show a distilled network without its controls: here a teacher was worth most where the student had few labels and the teacher had seen many.
 
 # %% [markdown]
 # ## 6 What is really stored?
 #
-# While it trains, our 2-bit network is larger than the one it came from: float weights, steps, moments of Adam. None of that is shipped. **Export** rounds one last time, packs the codes, and drops the floats. The test of an export is strict: the packed model must give *the same outputs, to the last bit*, as the one that was trained. If it does not, the accuracy that you measured
+# While it trains, our 2-bit network takes more memory than the float network: it also holds steps and Adam's moments. None of this is shipped. **Export** rounds one last time, packs the codes, and drops the floats. The test of an export is strict: the packed model must give *the same outputs, to the last bit*, as the trained model. If it does not, the accuracy that you measured
 # belongs to another network.
 
-# %% name="out-export"
+# %%
 with tempfile.TemporaryDirectory() as folder:
     rows = {"32 bits": (folded[0], None)}
     for name in VALUES:
@@ -1460,6 +1480,8 @@ with tempfile.TemporaryDirectory() as folder:
             outputs = [fit.predict(each, splits.validation.images) for each in (packed, trained_network)]
             same = "yes" if torch.equal(*outputs) else "NO"
         stored[name] = (f"{path.stat().st_size:,}", f"{measure.stored_bytes(packed):,}", same)
+
+# %% name="out-export" tags=["hide-input"]
 COLUMNS = ("file, bytes", "tensors, bytes", "identical")
 table(stored, COLUMNS, lambda name, column: stored[name][COLUMNS.index(column)], "exported")
 
@@ -1472,20 +1494,20 @@ claim(
 )
 
 # %% [markdown]
-# From 2 bits to 1 the file does not halve. Batch norm, biases and scales stay in floats, and in a model this small they are much of what is left.
+# From 2 bits to 1 the file does not halve. Batch norm, biases and scales stay in floats, and they are a large part of a file as small as this.
 #
 # ### Formats of today
 #
-# Accelerators now have small *floats* in hardware. **FP8** comes in two kinds: E4M3 has 4 bits of exponent and 3 of mantissa, and ends at 448; E5M2 has 5 and 2, so more range and less precision, ends at 57,344, and is meant for gradients. In 4 bits there is E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. That is a poor range, so a *block* of neighbours shares a scale:
+# Accelerators now support small *floats* in hardware. **FP8** comes in two kinds. E4M3 has 4 bits of exponent and 3 of mantissa, and ends at 448. E5M2 has 5 and 2, so more range and less precision; it ends at 57,344, and is meant for gradients. The 4-bit format is E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. Its range is small, so a *block* of neighbours shares a scale:
 #
-# - **MXFP4**: blocks of 32, and the scale is a power of two, stored in 8 bits;
-# - **NVFP4**: blocks of 16, and the scale is itself an FP8 number, with one more float32 scale per tensor.
+# - **MXFP4**: blocks of 32, with a power of two as the scale, stored in 8 bits;
+# - **NVFP4**: blocks of 16, with an FP8 number as the scale, and one more float32 scale per tensor.
 #
-# By hand, for MXFP4: 4 bits, and 8 / 32 of a bit for the scale: 4.25 bits per weight. Work out NVFP4 before you look. (For the tensor's scale, 32 bits over many thousand weights are almost nothing.)
+# By hand, for MXFP4: 4 bits for the code and 8 / 32 of a bit for the scale are 4.25 bits per weight. Work out NVFP4 before you look. (The tensor's scale is 32 bits for many thousand weights, which is almost nothing.)
 #
-# And a block whose largest weight is 0.95, with a neighbour 0.3: MX takes the power of two that puts the largest weight between 4 and 8, here 1/8. So 0.95 is 7.6 of them, beyond the last float, and becomes 6/8 = 0.75; 0.3 is 2.4, and becomes 2/8 = 0.25. A free scale, 0.95 / 6, keeps 0.95 and turns 0.3, 1.89 of them, into 2, which is 0.317.
+# Now take a block with the largest weight 0.95 and a neighbour 0.3. MX takes the power of two that puts the largest weight between 4 and 8, here 1/8. In units of this scale 0.95 is 7.6, beyond the last float, and becomes 6/8 = 0.75; 0.3 is 2.4, and becomes 2/8 = 0.25. A free scale, 0.95 / 6, keeps 0.95 and turns 0.3, which is 1.89 units, into 2, which is 0.317. The table below takes about 4 seconds.
 
-# %% name="out-formats"
+# %%
 FORMATS = {
     "8-bit grid per channel": channels(8),
     "FP8 E4M3 per channel": quantize.FP8Format("e4m3", PerChannel()),
@@ -1496,19 +1518,27 @@ FORMATS = {
 }
 
 
-def format_row(name, column):
-    q = quantize.quantize(folded[0].conv3.weight.detach(), FORMATS[name])
-    if column == "bits":
-        return f"{q.bits_per_weight:.3f}"
-    if column == "error":
-        error = (q.dequantize() - folded[0].conv3.weight.detach()).norm() / folded[0].conv3.weight.detach().norm()
-        return f"{100 * error.item():.2f}%"
-    where = quantize.is_weight_layer if column == "all" else is_inner
-    return percent(validation_accuracy(quantize.quantize_weights(folded[0], FORMATS[name], where=where)))
-
-
 def is_inner(name, layer):
     return name != "conv1"
+
+
+weight = folded[0].conv3.weight.detach()
+in_format = {}
+for name, fmt in tqdm(FORMATS.items(), desc="formats"):
+    q = quantize.quantize(weight, fmt)
+    error = (q.dequantize() - weight).norm() / weight.norm()
+    everywhere, inner = (
+        validation_accuracy(quantize.quantize_weights(folded[0], fmt, where=where))
+        for where in (quantize.is_weight_layer, is_inner)
+    )
+    in_format[name] = (q.bits_per_weight, error.item(), everywhere, inner)
+
+
+# %% name="out-formats" tags=["hide-input"]
+def format_row(name, column):
+    bits, error, everywhere, inner = in_format[name]
+    texts = {"bits": f"{bits:.3f}", "error": f"{100 * error:.2f}%", "all": percent(everywhere)}
+    return texts.get(column, percent(inner))
 
 
 print("bits, error: conv3; accuracy: all layers, or all but conv1")
@@ -1517,7 +1547,7 @@ table(FORMATS, ("bits", "error", "all", "not conv1"), format_row)
 
 # %% name="claims-formats" tags=["solution-only"]
 def format_error(name):
-    return float(format_row(name, "error").removesuffix("%"))
+    return in_format[name][1]
 
 
 claim(
@@ -1530,17 +1560,21 @@ claim(
 )
 block = quantize.quantize(torch.tensor([[0.95, 0.3] + 30 * [0.0]]), quantize.MXFP4).dequantize()[0]
 claim(
-    "So 0.95 is 7.6 of them, beyond the last float, and becomes 6/8 = 0.75", 0.95, 0.95 * 8, None, None, block[0].item()
+    "In units of this scale 0.95 is 7.6, beyond the last float, and becomes 6/8 = 0.75",
+    0.95,
+    0.95 * 8,
+    None,
+    None,
+    block[0].item(),
 )
 claim("0.3 is 2.4, and becomes 2/8 = 0.25", None, 0.3 * 8, None, None, block[1].item())
 
 # %% [markdown]
-# At 8 bits the plain grid has the smaller error in conv3. FP8 is made for values with *outliers*, such as many activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three things: values, block and scale. First values and block, with a scale that may be any number:
+# At 8 bits the plain grid has the smaller error in conv3. FP8 is made for values with *outliers*, such as many activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three ways: values, block and scale. First compare values and blocks, with a scale that may be any number:
 
-# %% name="out-elements"
+# %%
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
 ELEMENTS = {"even steps, -7 to 7": torch.arange(-7.0, 8), "floats, E2M1": torch.cat([-E2M1.flip(0), E2M1])}
-BLOCKS = {"channel (288)": 288, "block of 32": 32, "block of 16": 16}
 
 
 def in_blocks(weight, values, block):
@@ -1551,8 +1585,11 @@ def in_blocks(weight, values, block):
     return (values[places] * scale).reshape(weight.shape)
 
 
+# %% name="out-elements" tags=["hide-input"]
+BLOCKS = {"channel (288)": 288, "block of 32": 32, "block of 16": 16}
+
+
 def element_error(values, block):
-    weight = folded[0].conv3.weight.detach()
     error = (in_blocks(weight, ELEMENTS[values], BLOCKS[block]) - weight).norm() / weight.norm()
     return f"{100 * error.item():.2f}%"
 
@@ -1562,14 +1599,19 @@ table(ELEMENTS, BLOCKS, element_error, "error of conv3, free scale")
 # %% name="claims-elements" tags=["solution-only"]
 by_hand = in_blocks(torch.tensor([[0.95, 0.3]]), ELEMENTS["floats, E2M1"], 2)[0].tolist()
 claim(
-    "keeps 0.95 and turns 0.3, 1.89 of them, into 2, which is 0.317", by_hand[0], None, 0.3 * 6 / 0.95, None, by_hand[1]
+    "keeps 0.95 and turns 0.3, which is 1.89 units, into 2, which is 0.317",
+    by_hand[0],
+    None,
+    0.3 * 6 / 0.95,
+    None,
+    by_hand[1],
 )
 element_errors = {
     (values, block): float(element_error(values, block).removesuffix("%")) for values in ELEMENTS for block in BLOCKS
 }
 even, floats = ELEMENTS
 claim(
-    "Small blocks pay, for both.",
+    "Small blocks reduce the error, for both.",
     holds=all(
         element_errors[values, "channel (288)"]
         > element_errors[values, "block of 32"]
@@ -1589,13 +1631,12 @@ claim(
 )
 
 # %% [markdown]
-# Small blocks pay, for both. (In error: the price is a scale for each.) The floats pay where many weights share a scale. In blocks of 32 or 16 the even steps are at least as good.
+# Small blocks reduce the error, for both. (Each block costs the bits of a scale.) The floats help where many weights share a scale. In blocks of 32 or 16 the even steps are at least as good.
 #
-# And in the table above MXFP4 loses accuracy. Compare its last two columns: one layer does it, `conv1`, with nine weights per channel. One block of 32 runs over four channels there. Is that the reason, or is it the scale, a power of two? Round conv1 alone to E2M1, in four ways:
-
-# %% name="out-conv1"
+# In the table of formats, MXFP4 loses accuracy. Compare its last two columns: the loss comes from one layer, `conv1`, which has nine weights per channel. There a block of 32 spans four channels. Is that the reason, or is it the scale, a power of two? We round only conv1 to E2M1, in four ways:
 
 
+# %%
 def conv1_alone(network, fmt):
     """The network with conv1 in E2M1: in the format, or with a free scale per channel."""
     if fmt is not None:
@@ -1615,6 +1656,8 @@ alone = {
     name: fit.Spread(tuple(validation_accuracy(conv1_alone(each, fmt)) for each in folded))
     for name, fmt in ALONE.items()
 }
+
+# %% name="out-conv1" tags=["hide-input"]
 table(ALONE, ("accuracy",), lambda name, _: percent(alone[name]), "conv1 alone in E2M1, 3 seeds")
 
 
@@ -1625,10 +1668,10 @@ def between_scales(one, other):
 
 shared, own, uncut, free = ALONE
 low, high = between_scales(own, shared).interval()
-claim("with a block per channel, accuracy stays where it was", holds=low < 0 < high)
-claim("where nothing is cut off it is higher in the mean", holds=alone[uncut].mean > alone[own].mean)
+claim("with one block per channel, accuracy does not change measurably", holds=low < 0 < high)
+claim("where nothing is cut off, the mean is higher", holds=alone[uncut].mean > alone[own].mean)
 claim(
-    "a free scale gives back nearly all of it",
+    "a free scale recovers nearly all of the loss",
     holds=between_scales(free, own).interval()[0] > 0 and float_accuracy.mean - alone[free].mean < 0.015,
 )
 claim(
@@ -1638,23 +1681,27 @@ claim(
 )
 
 # %% [markdown]
-# It is the scale: with a block per channel, accuracy stays where it was; where nothing is cut off it is higher in the mean; and a free scale gives back nearly all of it. (By MXFP4's rule the scale is rounded down, so the largest weights are cut off. Rounded up, `scale_rounding="rceil"`, it cuts off nothing, and is still a coarse power of two.)
-#
+# The scale is the reason: with one block per channel, accuracy does not change measurably; where nothing is cut off, the mean is higher; and a free scale recovers nearly all of the loss. (By MXFP4's rule the scale is rounded down, so the largest weights are cut off. Rounded up, `scale_rounding="rceil"`, it cuts off nothing, but is still a coarse power of two.)
+
+# %% [markdown]
 # > **Takeaway.** An export is right if its outputs are the same to the last bit; and bits per weight include the scales.
 
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Training has a price.** GPTQ and AdaRound need 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits this network does not need it: better rounding is enough, as the first column in section 1 shows.
-# - **A short training shows the start.** What ran live here was 50 updates, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer, has three seeds, and is still short.
-# - **The error of one layer is not the accuracy of the network.** MXFP4 has less error in conv3 than the 4-bit grid, and loses its accuracy in conv1. Judge whole networks.
+# - **Training has a price.** GPTQ and AdaRound need 100 pictures and some seconds. Training needs labels, time and a good learning rate. At 4 bits this network does not need training: better rounding is enough, as the first column of the table in section 1 shows.
+# - **A short training shows only the start.** The live runs had 50 updates and one seed. In so few updates, slow parameters (steps, clips) look useless, and quick repairs (batch norm) look good. The recorded study is longer and has three seeds, but is still short.
+# - **The error of one layer is not the accuracy of the network.** MXFP4 has less error in conv3 than the 4-bit grid, but loses accuracy in conv1. Judge whole networks.
 # - **One model, one data set.** Ten kinds of clothing are easy. Harder problems may lose more at 2 bits.
-# - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Whether packed codes are faster on this machine is measured in lesson 04.
+# - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Lesson 04 measures whether packed codes are faster on this machine.
+
+# %% [markdown]
+# > **Takeaway.** A result at few bits holds for its network, its data and its length of training, so ask whether better rounding or longer training would have done as much.
 
 # %% [markdown]
 # ## The ledger
 #
-# Of the live-trained networks we keep the smallest file whose *validation* accuracy is within one point of the best of them. Only now do we look at its test accuracy. (Its layers unpack their codes at every call, so it is slower than small_cnn in the same run.)
+# Of the networks trained in this notebook, we keep the one with the fewest stored bytes whose *validation* accuracy is within one point of the best. Only now do we look at its test accuracy. (Its layers unpack their codes at every call, so it is slower than small_cnn in the same run.)
 
 # %% name="out-ledger"
 best_of = max(lowest_accuracy[name, "trained"] for name in VALUES)
@@ -1678,43 +1725,43 @@ claim(
 progress()
 
 # %% [markdown]
-# ## Paper and pencil
+# ## With pencil and paper
 #
-# **1.** A row has the weights (0.5, 0.3), and its two inputs are always equal, with mean square 1. The grid holds whole numbers, and codes are -1 to 1. What does round-to-nearest give (a tie goes to the even code), what does rounding in turn give, and what are the two output errors?
+# **1.** A row has the weights (0.5, 0.3), and its two inputs are always equal, with mean square 1. The grid holds the whole numbers -1 to 1. Round the row to nearest (a tie goes to the even code), and then in turn, as in exercise 3.1. What are the two output errors?
 #
 # <details><summary>Answer</summary>
 #
-# $H$ has a 1 everywhere. To the nearest: (0, 0), $d$ = (-0.5, -0.3), and the error is $(-0.8)^2$ = 0.64. In turn: 0.5 becomes 0, the error 0.5 goes to the second weight in full (0.5 · 1 / 1), and 0.8 rounds to 1. Now $d$ = (-0.5, 0.7), and the error is $0.2^2$ = 0.04.
+# All entries of $H$ are 1. To nearest: (0, 0), $d$ = (-0.5, -0.3), and the error is $(-0.8)^2$ = 0.64. In turn: 0.5 becomes 0, the second weight takes the whole error 0.5 (0.5 · 1 / 1), and 0.8 rounds to 1. Now $d$ = (-0.5, 0.7), and the error is $0.2^2$ = 0.04.
 # </details>
 #
 # **2.** How many bits per weight does NVFP4 take in a layer of 4,096 x 4,096, all scales included? And ternary, five codes to a byte, with one float32 scale per row?
 #
 # <details><summary>Answer</summary>
 #
-# NVFP4: 4 + 8 / 16 = 4.5 bits, and 32 bits for the whole tensor, which is 32 / 16,777,216 and does not show. Ternary: 8 / 5 = 1.6 bits, and 32 / 4,096 = 0.008 for the scale: 1.608 bits.
+# NVFP4: 4 + 8 / 16 = 4.5 bits; the 32 bits for the whole tensor add only 32 / 16,777,216 of a bit per weight. Ternary: 8 / 5 = 1.6 bits, and 32 / 4,096 = 0.008 for the scale: 1.608 bits.
 # </details>
 #
-# **3.** A teacher gives the logits (4, 0) for a picture of the first of two classes. What probability does it give the second class at $T$ = 1, and at $T$ = 4? By what factor has it grown?
+# **3.** A teacher gives the logits (4, 0) for a picture of the first of two classes. What probability does it give the second class at $T$ = 1, and at $T$ = 4? By what factor does it grow?
 #
 # <details><summary>Answer</summary>
 #
-# $1 / (1 + e^{4})$ = 0.018 and $1 / (1 + e^{1})$ = 0.269: 15 times as much. At high temperatures a sure teacher becomes talkative.
+# $1 / (1 + e^{4})$ = 0.018 and $1 / (1 + e^{1})$ = 0.269, so it is 15 times as large. At high temperatures even a sure teacher says more than the label.
 # </details>
 
 # %% [markdown]
 # ## Summary
 #
-# - Round with the inputs in mind: errors that cancel in the output cost nothing. At 4 and 3 bits that saved nearly everything, at 2 far from it.
-# - Straight through a rounding, the gradient passes as if it were a line. Before you praise the training, measure batch norm anew.
+# - Round with the inputs in mind: errors that cancel in the output cost nothing. At 4 and 3 bits this recovered nearly all of the loss, at 2 bits far from all.
+# - The straight-through estimator passes the gradient as if the rounding were a line. Before you credit the training, measure batch norm again without it.
 # - In a short training, steps and clips hardly move; start them well.
-# - A symmetric 2-bit grid is ternary. Binary weights lose their zero, and make another arithmetic possible.
-# - A teacher stands next to its controls, and an export next to the network that was trained.
+# - A symmetric 2-bit grid is ternary. Binary weights have no zero, but allow arithmetic on single bits.
+# - Compare a teacher with its controls, and an export with the network that was trained.
 #
 # **References.** Bengio, Leonard and Courville 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*. Hinton, Vinyals and Dean 2015, *Distilling the Knowledge in a Neural Network*. Rastegari et al. 2016, *XNOR-Net*. Li et al. 2016, *Ternary Weight Networks*.
 # Szegedy et al. 2016, *Rethinking the Inception Architecture for Computer Vision* (label smoothing). Choi et al. 2018, *PACT*. Esser et al. 2020, *Learned Step Size Quantization*. Nagel et al. 2020, *Up or Down? Adaptive Rounding for Post-Training Quantization* (AdaRound).
 # Hassibi and Stork 1993, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*. Frantar and Alistarh 2022, *Optimal Brain Compression*. Frantar et al. 2023, *GPTQ*. Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Mishra and Marr 2018, *Apprentice*. Polino et al. 2018, *Model Compression via Distillation and Quantization*.
 # Micikevicius et al. 2022, *FP8 Formats for Deep Learning*. Rouhani et al. 2023, *Microscaling Data Formats for Deep Learning*. NVIDIA 2025, *Pretraining Large Language Models with NVFP4*. Nagel et al. 2022, *Overcoming Oscillations in Quantization-Aware Training*.
 #
-# **In the library.** `mini_lib/quantize/rounding` rounds with the inputs in mind, `mini_lib/quantize/train` trains through the rounding and exports, `mini_lib/distill.py` is the teacher, `mini_lib/quantize/formats` has every number format. The study is `studies/bits`.
+# **In the library.** `mini_lib/quantize/rounding` rounds with the inputs in mind, `mini_lib/quantize/train` trains through the rounding and exports, `mini_lib/distill.py` has the teacher's loss, and `mini_lib/quantize/formats` has every number format. The study is `studies/bits`.
 #
 # **Next:** [04 Which layer deserves which bits, on this machine?](04_mixed_precision.ipynb)
