@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Which layer deserves which bits, on this machine?
 #
-# Lesson 04 · about 75 minutes · before it: [02 How few bits does a weight need?](02_bits.ipynb), and [03](03_train_few_bits.ipynb) for training
+# Lesson 04 · {minutes} · before it: [02 How few bits does a weight need?](02_bits.ipynb), and [03](03_train_few_bits.ipynb) for training
 #
 # Lesson 02 gave every layer the same number of bits, and the 4-bit model was no faster than the 32-bit one. Two things were missing. The first is a kernel that computes on packed codes. The second is a decision. Layers differ in how much they suffer from a missing bit, and in what a bit costs
 # on a given machine. In this lesson you measure both, and let an optimizer choose. Then the same network moves to two other machines, and the choice is another one.
@@ -33,7 +33,7 @@ from mini_lib.latency import milliseconds
 from mini_lib.quantize import IntFormat, PerGroup, integer, mixed, train
 from mini_lib.quantize.packed.race import READ, race_packed
 from studies.paired import Paired
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
 figures.use_style()
@@ -116,17 +116,20 @@ check("4.1")
 # %%
 predict(
     "4.a",
-    "4096 x 4096 weights times one vector, read from memory. How many times as fast as torch in fp32 is our C kernel on packed 4-bit codes?",
+    "4096 x 4096 weights times one vector, read from memory. How many times as fast as fp32 in torch is our C kernel on packed 4-bit codes?",
     unit="times",
 )
 
 # %% [markdown]
 # One rule for a fair race: **cold weights**. Multiply twice with the same matrix, and the second time it may still lie in the cache. The 4-bit matrix fits where the fp32 matrix does not, so it would be rewarded for something that never happens in a large model, where all other layers pass through the cache before this one is used again. So each call gets another copy of
-# its matrix, and the copies together are larger than the caches. Our kernel also rounds the *input* to 8 bits first, so that its inner loop adds up whole numbers only.
+# its matrix, and the copies together are larger than the caches. Our kernel also rounds the *input* to 8 bits first, so that its inner loop adds up whole numbers only. The next cell takes about 10 seconds.
 
 # %% name="out-matvec"
-race = race_packed(repeats=10) if HAS_COMPILER else None
-print(race or "no compiler, no race")
+with tqdm(total=1, desc="race") as bar:
+    race = race_packed(repeats=10) if HAS_COMPILER else None
+    bar.update()
+with hold("4.a"):
+    print(race or "no compiler, no race")
 
 
 # %% name="out-matvec-short" tags=["solution-only"]
@@ -161,7 +164,7 @@ if HAS_COMPILER:
     )
     claim("The ratio of the bytes is 6.4", race["fp32, torch"].read_bytes / race[ours].read_bytes)
     claim(
-        "Fewer bits are less time if the kernel computes on the packed codes.",
+        "fewer bits take less time if the kernel computes on the packed codes.",
         holds=race[f"int2, {OURS}"].latency.median_s
         < race[ours].latency.median_s
         < race[f"int8, {OURS}"].latency.median_s,
@@ -212,9 +215,6 @@ show(
 # And follow our widths from 8 bits down to 1: from where on does the time fall by less than the bits? (Their scales have 32 bits, hence 4 + 32 / 32 = 5 bits per weight; with 16-bit scales it is 4.5.)
 
 # %% [markdown]
-# > **Takeaway.** With one input at a time and weights that come from memory, reading is much of the work of a large linear layer. Fewer bits are less time if the kernel computes on the packed codes.
-
-# %% [markdown]
 # ### And in a whole model?
 #
 # There, reading is not always what takes the time. With a *batch*, each weight that was read is used for every input of the batch. A *convolution* uses each weight at every place of the picture: conv3 reads 18,432 weights and uses each of them 14 · 14 = 196 times. Then reading is a small part of the work, and so is what one saves by reading less. (What still may help is that our kernels multiply 8-bit integers, and
@@ -228,12 +228,13 @@ predict(
 )
 
 
-# %% name="out-models"
+# %%
 def packed_at(network, bits):
     """The network on packed codes: all layers at `bits`."""
     return quantize.pack_for_speed(quantize.quantize_weights(network, quantize.rung(bits)))
 
 
+# %% tags=["hide-input"]
 def variants(network):
     found = {"fp32": network}
     if HAS_COMPILER:
@@ -244,26 +245,34 @@ def variants(network):
     return found
 
 
-lenet = zoo.load("lenet_300_100")
-lines = [("", "pictures", "", "KiB", "ms (median, p10-p90)", "fp32 =")]
-whole_times, sizes = {}, {}
-for title, network in {"lenet_300_100": lenet, "small_cnn": model}.items():
-    nets = variants(network)
-    if title == "small_cnn":
-        nets.pop("torch dynamic int8", None)  # it has no convolutions
-    sizes |= {(title, name): measure.stored_bytes(net) / 1024 for name, net in nets.items() if "torch" not in name}
+contestants = {"lenet_300_100": variants(zoo.load("lenet_300_100")), "small_cnn": variants(model)}
+contestants["small_cnn"].pop("torch dynamic int8", None)  # it has no convolutions
+
+# %%
+images = splits.validation.images
+whole_times = {}
+for title, nets in contestants.items():
     for count in (1, 100):
-        images = splits.validation.images[:count]
+        calls = {name: (lambda net=net, batch=images[:count]: net(batch)) for name, net in nets.items()}
         with torch.no_grad():
-            calls = {name: (lambda net=net, images=images: net(images)) for name, net in nets.items()}
-            took = measure.compare_latency(calls, repeats=30)
-        whole_times[title, count] = took
-        for name, latency in took.items():
-            kib = f"{sizes[title, name]:.1f}" if (title, name) in sizes else "-"
-            ratio = took["fp32"].median_s / latency.median_s
-            cells = kib, str(latency).removesuffix(" ms"), f"{ratio:.2f} x"
-            lines.append((title, str(count), name, *cells) if name == "fp32" else ("", "", name, *cells))
-print(aligned(lines, left=(0, 2)))
+            whole_times[title, count] = measure.compare_latency(calls, repeats=30)
+
+# %% name="out-models" tags=["hide-input"]
+sizes = {
+    (title, name): measure.stored_bytes(net) / 1024
+    for title, nets in contestants.items()
+    for name, net in nets.items()
+    if "torch" not in name
+}
+lines = [("", "pictures", "", "KiB", "ms (median, p10-p90)", "fp32 =")]
+for (title, count), took in whole_times.items():
+    for name, latency in took.items():
+        kib = f"{sizes[title, name]:.1f}" if (title, name) in sizes else "-"
+        ratio = took["fp32"].median_s / latency.median_s
+        cells = kib, str(latency).removesuffix(" ms"), f"{ratio:.2f} x"
+        lines.append((title, str(count), name, *cells) if name == "fp32" else ("", "", name, *cells))
+with hold("4.b"):
+    print(aligned(lines, left=(0, 2)))
 
 
 # %% name="out-models-short" tags=["solution-only"]
@@ -281,7 +290,7 @@ def models_for_a_slide():
 
 print(aligned(list(models_for_a_slide())))
 
-# %%
+# %% tags=["hide-input"]
 if HAS_COMPILER:
     one_picture = whole_times["small_cnn", 1]
     plain, small = one_picture["fp32"], one_picture["packed, 4 bits"]
@@ -309,7 +318,11 @@ if HAS_COMPILER:
 
 # %% [markdown]
 # Whatever the times are on your machine, the bytes shrink in every row. Time is another matter. Against fp32 in torch two things differ: the kernel and the bits. The rows of 8 and 4 bits differ in the bits, and in the inner loop for them. With one picture in small_cnn, halving the bits changes the time by less than a quarter. In which of the other rows does halving the bits pay? (With 100 pictures each weight is used 100 times, and reading is no good explanation. The two inner loops are another, and this table does not tell them apart.) And look for rows below 1: packed, and slower than fp32.
-#
+
+# %% [markdown]
+# > **Takeaway.** With one input at a time and weights that come from memory, fewer bits take less time if the kernel computes on the packed codes.
+
+# %% [markdown]
 # ## 2 Integers all the way
 #
 # So far the weights are codes and the inputs are floats. A chip made for inference goes further: the inputs are codes as well, and the whole network runs on whole numbers. What does that take?
@@ -393,7 +406,7 @@ check("4.3")
 # %%
 predict(
     "4.c",
-    "Of all the codes that pass between the layers, how many differ between the integer network and its fake-quantized twin?",
+    "How many of the codes that pass between the layers differ between the integer network and its fake-quantized twin?",
     choices=(
         "fewer than 1 in 10,000",
         "between 1 in 10,000 and 1 in 100",
@@ -402,20 +415,24 @@ predict(
     ),
 )
 
-# %% name="out-integers"
+# %%
 per_channel_8 = quantize.rung(8)
 twin = quantize.quantize_weights_and_activations(model, per_channel_8, quantize.UNSIGNED_8_BITS, calibration)
 pictures = splits.validation.first(200)
 twins = {"float biases": twin, "integer biases": integer.with_integer_biases(twin)}
 nets = {title: integer.to_integers(rounded, pictures.images) for title, rounded in twins.items()}
 found = {title: integer.code_differences(rounded, nets[title], pictures.images) for title, rounded in twins.items()}
+
+# %% name="out-integers" tags=["hide-input"]
 lines = [("twin with", "", *(part for title in twins for part in (title, "by at most")))]
 for rows in zip(*found.values()):
     cells = (part for row in rows for part in (f"{row.differ:,}", str(row.largest)))
     lines.append((f"read by {rows[0].layer}", f"of {rows[0].codes:,}", *cells))
-print(aligned(lines))
-print(f"accuracy: integers {fit.accuracy(nets['float biases'], pictures):.1%}, twin {fit.accuracy(twin, pictures):.1%}")
-share_that_differs = sum(row.differ for row in found["float biases"]) / sum(row.codes for row in found["float biases"])
+with hold("4.c"):
+    print(aligned(lines))
+    print(
+        f"accuracy: integers {fit.accuracy(nets['float biases'], pictures):.1%}, twin {fit.accuracy(twin, pictures):.1%}"
+    )
 
 # %% name="claims-integers" tags=["solution-only"]
 rows_of = found["integer biases"]
@@ -426,7 +443,8 @@ claim(
     holds=fit.accuracy(nets["float biases"], pictures) == fit.accuracy(twin, pictures),
 )
 
-# %%
+# %% tags=["hide-input"]
+share_that_differs = sum(row.differ for row in found["float biases"]) / sum(row.codes for row in found["float biases"])
 in_words = {0.33: "more than 1 in 3", 0.01: "between 1 in 100 and 1 in 3", 0.0001: "between 1 in 10,000 and 1 in 100"}
 reveal("4.c", next((say for limit, say in in_words.items() if share_that_differs > limit), "fewer than 1 in 10,000"))
 
@@ -434,13 +452,14 @@ reveal("4.c", next((say for limit, say in in_words.items() if share_that_differs
 # With biases rounded to the unit of the sum, as an integer machine holds them, next to no code differs. What is left must lie very close to half-way between two steps of the grid, where the last bits of a float or of the multiplier $m$ decide (and such a code changes a few of those that are computed from it). So fake quantization tells the accuracy of the integer machine: here it is the same, on 200 pictures. (This integer network is written to be read. It is slower than floats.)
 
 # %% [markdown]
-# > **Takeaway.** Between input and logits a quantized network needs whole numbers only: products of codes, corrections for the zero points, and one multiplication with a shift per output.
-#
+# > **Takeaway.** Between input and logits a quantized network needs only whole numbers: products of codes, corrections for the zero points, and one multiplication with a shift per output.
+
+# %% [markdown]
 # ## 3 Which layer suffers?
 #
 # Now to the choice. First the problem: the same width for all layers, three networks trained from different seeds, and nothing trained afterwards. The grids are clipped where the squared error is smallest (lesson 02).
 
-# %% name="out-uniform"
+# %%
 clipped = {"observer": quantize.mse}
 
 
@@ -450,23 +469,19 @@ def quantized(network, bits):
     return quantize.quantize_weights(network, per_layer, **clipped)
 
 
+everywhere = {bits: [quantized(network, bits) for network in folded] for bits in (32, *WIDTHS)}
+uniform = {
+    bits: fit.over_seeds(lambda seed, nets=nets: fit.accuracy(nets[seed], judges)) for bits, nets in everywhere.items()
+}
+
+# %% name="out-uniform" tags=["hide-input"]
 lines = [("bits everywhere", "bytes", "validation, 3 seeds")]
-for bits in (32, *WIDTHS):
-    small = [quantized(network, bits) for network in folded]
-    accuracy = fit.over_seeds(lambda seed: fit.accuracy(small[seed], judges))
-    lines.append((str(bits), f"{measure.stored_bytes(small[0]):,}", percent(accuracy)))
+for bits, accuracy in uniform.items():
+    lines.append((str(bits), f"{measure.stored_bytes(everywhere[bits][0]):,}", percent(accuracy)))
 print(aligned(lines))
 
-
 # %% name="claims-uniform" tags=["solution-only"]
-def mean_at(bits):
-    return fit.over_seeds(lambda seed: fit.accuracy(quantized(folded[seed], bits), judges)).mean
-
-
-claim(
-    "Down to 4 bits about two points at most are lost",
-    holds=fit.over_seeds(lambda seed: fit.accuracy(folded[seed], judges)).mean - mean_at(4) < 0.022,
-)
+claim("Down to 4 bits about two points at most are lost", holds=uniform[32].mean - uniform[4].mean < 0.022)
 
 # %% [markdown]
 # Down to 4 bits about two points at most are lost, so there is no more than that to gain. Between 4 bits and 2 the networks fall apart. There the choice matters: perhaps it is only one layer that cannot live on 2 bits.
@@ -507,8 +522,10 @@ check("4.4")
 # Sum over the classes, then take the mean over the images.
 # </details>
 
-# %% name="out-kl"
+# %%
 by_kl = mixed.sensitivity_by_kl(model, WIDTHS, calibration, **clipped)
+
+# %% name="out-kl" tags=["hide-input"]
 lines = [("KL, one layer quantized", "weights", *(f"{bits} bits" for bits in WIDTHS))]
 counts = {name: model.get_submodule(name).weight.numel() for name in LAYERS}
 for name in LAYERS:
@@ -554,11 +571,13 @@ check("4.5")
 # Each of them estimates the whole trace.
 # </details>
 
-# %% name="out-traces"
+# %%
 PROBES = 8
 with tqdm(total=1, desc="Hessian") as bar:
     traces = mixed.hessian_traces(model, splits.train.first(200), probes=PROBES, seed=0)
     bar.update()
+
+# %% name="out-traces" tags=["hide-input"]
 lines = [("layer", "trace", "± error", "per weight")]
 for name, found in traces.items():
     per_weight = found.mean / counts[name]
@@ -581,11 +600,11 @@ claim("are 26 times as long as those of conv3", length["conv4"] / length["conv3"
 # %%
 predict(
     "4.d",
-    "The KL of single layers, added up, ranks 100 random allocations of the whole network. Spearman's rank correlation with the truth?",
+    "Add up the KLs of single layers, and rank 100 random allocations of the whole network by the sum. What is Spearman's rank correlation with the truth?",
     unit="",
 )
 
-# %% name="out-ranks"
+# %%
 trials = mixed.Trials(model, WIDTHS, **clipped)
 drawn = torch.randint(len(WIDTHS), (100, len(LAYERS)), generator=torch.Generator().manual_seed(0))
 allocations = [{name: WIDTHS[place] for name, place in zip(LAYERS, row)} for row in drawn.tolist()]
@@ -596,6 +615,7 @@ for bits in tqdm(allocations, desc="allocations"):
     truth.append(mixed.kl_divergence(reference, logits))
     true_loss.append(float(cross_entropy(logits, unseen.labels)))
 
+# %% tags=["hide-input"]
 by_weight = mixed.sensitivity_by_weight(model, WIDTHS, **clipped)
 by_hessian = {
     name: {bits: max(0.0, traces[name].mean) / counts[name] * error for bits, error in row.items()}
@@ -614,17 +634,21 @@ measures = {
 }
 
 
+# %%
 def summed(sensitivity, bits):
-    """What a sensitivity predicts for a whole allocation: the sum over the layers."""
+    """The harm that a sensitivity predicts for a whole allocation: the sum over its layers."""
     return sum(sensitivity[name][width] for name, width in bits.items())
 
 
 sums = {what: [summed(sensitivity, bits) for bits in allocations] for what, sensitivity in measures.items()}
 ranks = {what: float(spearmanr(found, truth).statistic) for what, found in sums.items()}
+
+# %% name="out-ranks" tags=["hide-input"]
 lines = [("Spearman, sum of", "with the true KL", "with the true loss")]
 for what, found in sums.items():
     lines.append((what, f"{ranks[what]:.2f}", f"{spearmanr(found, true_loss).statistic:.2f}"))
-print(aligned(lines))
+with hold("4.d"):
+    print(aligned(lines))
 
 # %%
 reveal("4.d", round(ranks["KL of the outputs"], 2))
@@ -670,15 +694,16 @@ def draw_ranks():
 
 show(
     draw_ranks(),
-    alt="Three scatter plots of the true KL of 100 random allocations over the sum of a sensitivity: KL of the outputs lies along a rising line, the output error scatters more, and the squared error of the weights forms a cloud.",
+    alt="Three scatter plots of the true KL of 100 random allocations against the sum of a sensitivity: KL of the outputs lies along a rising line, the output error scatters more, and the squared error of the weights forms a cloud.",
 )
 
 # %% [markdown]
 # The left cloud is thin and the right one is hardly more than noise, yet the right one is the error that one computes first. Here conv4's long weights make nearly all of it, and conv4 matters least. Divided by the squared weights, the same error ranks at 0.74: a fair try, still without data. But nothing in it could know that conv1 suffers most. **Look at what the network says, not only at how far its numbers moved.**
 
 # %% [markdown]
-# > **Takeaway.** Test a sensitivity against whole allocations before you believe it. The KL of the outputs passes with one run per layer and width, and without labels; the squared error of the weights fails.
-#
+# > **Takeaway.** Test a sensitivity against whole allocations before you believe it: the KL of the outputs passes without labels; the squared error of the weights fails.
+
+# %% [markdown]
 # ## 4 What does a bit cost here?
 #
 # One bit more in conv1 is 144 bits, 18 bytes. In conv4 it is 36,864 bits, 4,608 bytes. In bytes, the price is on the label. In milliseconds it depends on the machine, so it is measured: whole networks run on packed codes, in mixtures in which each layer has each width once, and a clock is read before and after every layer. (A layer that is timed alone in a loop finds its input in the nearest cache. In a network it may not.)
@@ -686,20 +711,23 @@ show(
 # %%
 predict(
     "4.e",
-    "conv4 at 2 bits in place of 8, one picture at a time, on this machine. What share of the time at 8 bits does it take? (2/8 would be 25.)",
+    "conv4 at 2 bits instead of 8, one picture at a time, on this machine. What share of the time at 8 bits does it take? (In proportion to the bits it would be 2/8, or 25%.)",
     unit="%",
 )
 
-# %% name="out-costs"
+# %%
 example = splits.validation.images[:1]
 costs = mixed.measure_costs(model, example, WIDTHS, repeats=100, **clipped)
+
+# %% name="out-costs" tags=["hide-input"]
 lines = [("µs (p10-p90)", *(f"{bits} bits" for bits in WIDTHS), "bytes at 8", "at 2")]
 for name, row in costs.costs.items():
     times = (f"{1e6 * cost.median_s:.1f} ({1e6 * cost.low_s:.0f}-{1e6 * cost.high_s:.0f})" for cost in row.values())
     lines.append((name, *times, *(f"{row[bits].stored_bytes:,}" for bits in (8, 2))))
-print(costs.device)
-print(aligned(lines))
-print(f"the rest of the network: {1e6 * costs.rest.median_s:.1f} µs, {costs.rest.stored_bytes:,} bytes")
+with hold("4.e"):
+    print(costs.device)
+    print(aligned(lines))
+    print(f"the rest of the network: {1e6 * costs.rest.median_s:.1f} µs, {costs.rest.stored_bytes:,} bytes")
 
 # %%
 conv4 = costs.costs["conv4"]
@@ -765,10 +793,14 @@ check("4.6")
 # Both in seconds: MACs divided by MACs per second, and bytes divided by bytes per second. 8 bits are a byte.
 # </details>
 
-# %% name="out-machines"
+# %%
+accelerators = {"bit-serial": mixed.BIT_SERIAL, "GPU, 4 and 8 bits": mixed.INT4_INT8_GPU}
 machines = {"this processor": costs}
-for name, accelerator in {"bit-serial": mixed.BIT_SERIAL, "GPU, 4 and 8 bits": mixed.INT4_INT8_GPU}.items():
+for name, accelerator in accelerators.items():
     machines[name] = mixed.accelerator_costs(model, example, WIDTHS, accelerator)
+
+# %% name="out-machines" tags=["hide-input"]
+for accelerator in accelerators.values():
     print(f"{accelerator.name}:", *accelerator.assumptions, sep="\n  - ")
 lines = [("µs at 8, 4, 3, 2 bits", *machines)]
 for layer in LAYERS:
@@ -790,14 +822,14 @@ def draw_machines():
             axes.plot(WIDTHS, shares, marker=marker, color=COLOURS[colour], label=name)
         axes.plot(WIDTHS, [100 * bits / 8 for bits in WIDTHS], color="black", linestyle=":", linewidth=1.5)
         axes.set(xlabel="bits per weight", title=title, xticks=WIDTHS, ylim=(0, None))
-    panels[0].set_ylabel("time, % of that at 8 bits")
+    panels[0].set_ylabel("time, % of the time at 8 bits")
     panels[0].legend(fontsize=12, loc="lower right")
     return figure
 
 
 show(
     draw_machines(),
-    alt="Time of each layer over its bits, relative to 8 bits, on three machines. On this processor the lines are flat or even fall towards 8 bits, on the bit-serial machine they follow the dotted line of proportional time, and on the GPU they are stairs.",
+    alt="Time of each layer against its bits, relative to 8 bits, on three machines. On this processor the lines are flat or even fall toward 8 bits, on the bit-serial machine they follow the dotted line of proportional time, and on the GPU they are stairs.",
 )
 
 # %% [markdown]
@@ -805,7 +837,16 @@ show(
 #
 # And what do real units multiply? The widths of today are not only integers: lesson 03 has **FP8**, **MXFP4** (32 neighbours share a power of two: 4 + 8 / 32 = 4.25 bits per weight) and **NVFP4** (16 share an FP8 scale: 4.5). Here are their bits as stored, next to an integer grid in groups of 32 that takes 4.5 bits as well, and the error that they make in two layers:
 
-# %% name="out-formats"
+
+# %%
+def error_and_bits(fmt, layer):
+    """The error that a format makes in a layer, in % of the length of its weights, and the bits per weight stored."""
+    weight = model.get_submodule(layer).weight.detach()
+    stored = quantize.quantize(weight, fmt)
+    return 100 * float((stored.dequantize() - weight).norm() / weight.norm()), stored.bits_per_weight
+
+
+# %% name="out-formats" tags=["hide-input"]
 formats = {
     "int8 per channel": IntFormat(8, granularity=quantize.PerChannel()),
     "FP8 E4M3 per channel": quantize.FP8Format("e4m3", quantize.PerChannel()),
@@ -817,34 +858,27 @@ formats = {
 }
 lines = [("format", "bits per weight", *(f"{name}, error" for name in ("conv3", "conv4")))]
 for title, fmt in formats.items():
-    cells = []
-    for name in ("conv3", "conv4"):
-        weight = model.get_submodule(name).weight.detach()
-        stored = quantize.quantize(weight, fmt)
-        cells.append(f"{100 * (stored.dequantize() - weight).norm() / weight.norm():.1f}%")
-    lines.append((title, f"{stored.bits_per_weight:.3f}", *cells))
+    (error_3, _), (error_4, stored_bits) = (error_and_bits(fmt, name) for name in ("conv3", "conv4"))
+    lines.append((title, f"{stored_bits:.3f}", f"{error_3:.1f}%", f"{error_4:.1f}%"))
 print(aligned(lines))
 
-
 # %% name="claims-formats" tags=["solution-only"]
-def format_error(title, layer):
-    weight = model.get_submodule(layer).weight.detach()
-    return 100 * ((quantize.quantize(weight, formats[title]).dequantize() - weight).norm() / weight.norm()).item()
-
-
+in_groups, in_nvfp4 = (
+    [error_and_bits(formats[title], layer) for layer in ("conv3", "conv4")] for title in ("int4, groups of 32", "NVFP4")
+)
 claim(
     "At 4.5 bits the integer grid and NVFP4 are level, to within half a percentage point.",
-    quantize.quantize(model.conv3.weight.detach(), formats["NVFP4"]).bits_per_weight,
-    holds=all(
-        abs(format_error("int4, groups of 32", each) - format_error("NVFP4", each)) < 0.5 for each in ("conv3", "conv4")
-    ),
+    in_nvfp4[0][1],
+    holds=all(abs(one[0] - other[0]) < 0.5 for one, other in zip(in_groups, in_nvfp4)),
 )
 
 # %% [markdown]
 # At 4.5 bits the integer grid and NVFP4 are level, to within half a percentage point.
-#
-# > **Takeaway.** A bit has no price of its own. Packed bytes are on the label; milliseconds belong to a machine, a kernel and a batch, and have to be measured there.
-#
+
+# %% [markdown]
+# > **Takeaway.** A bit has no price of its own: you can count its bytes, but its milliseconds belong to a machine, a kernel and a batch, and have to be measured there.
+
+# %% [markdown]
 # ## 5 Spend the budget
 #
 # Each layer has four widths, each width a cost and a harm, and the budget holds for the whole model. This is a **knapsack problem**: fill a bag of limited size with what is worth most. (Lesson 08 meets it again.) Our budget: the bytes of 2 bits everywhere, plus 10%.
@@ -904,7 +938,7 @@ check("4.7")
 # Five layers and four widths are 1,024 networks. That is few enough to try **all of them**, which one can hardly ever do: the truth is then known, not estimated. (To be quick, networks that begin alike share their first layers.) The truth here is the KL of the whole network on the 200 calibration pictures.
 
 
-# %% name="out-truth"
+# %% tags=["hide-input"]
 def every_allocation(trials, images, progress):
     """The KL of every allocation on these images, by its widths in the order of the layers."""
     reference, found = trials.logits({}, images), {}
@@ -931,6 +965,7 @@ with tqdm(total=len(WIDTHS) ** len(LAYERS), desc="all networks") as bar:
     harm = every_allocation(trials, calibration, bar.update)
 
 
+# %% name="out-truth"
 def in_truth(bits):
     """The brute-forced KL of one allocation."""
     return harm[tuple(bits[name] for name in LAYERS)]
@@ -953,28 +988,25 @@ print(f"the best of them: {best} bits, {cost_of(best):,} bytes, KL {affordable[b
 # %%
 predict(
     "4.f",
-    "Which one comes closest to the best network after as few as 20 evaluations?",
+    "Which one comes closest to the best network after only 20 evaluations?",
     choices=("exact, on sums of single layers", "evolution", "the agent", "chance"),
 )
 
-# %% name="out-search"
+# %%
 EVALUATIONS, SEEDS = (5, 10, 20), range(10)
 searches = {"evolution": mixed.search_evolution, "the agent": mixed.search_rl, "chance": mixed.search_random}
 found = {
     f"{method}, on sums": {20: [in_truth(mixed.allocate(costs, by_kl, budget_bytes=budget, method=method).bits)]}
     for method in ("exact", "greedy")
 }
-with tqdm(total=len(searches) * len(EVALUATIONS) * len(SEEDS), desc="searches") as bar:
-    for name, search in searches.items():
-        found[name] = {}
-        for limit in EVALUATIONS:
-            found[name][limit] = []
-            for seed in SEEDS:
-                evaluate = mixed.Evaluations(in_truth, limit=limit)
-                found[name][limit].append(search(costs, evaluate, budget_bytes=budget, seed=seed).error)
-                bar.update()
+for name, limit in tqdm([(name, limit) for name in searches for limit in EVALUATIONS], desc="searches"):
+    found.setdefault(name, {})[limit] = [
+        searches[name](costs, mixed.Evaluations(in_truth, limit=limit), budget_bytes=budget, seed=seed).error
+        for seed in SEEDS
+    ]
 
 
+# %% name="out-search" tags=["hide-input"]
 def gap(kls):
     """How far from the best KL, in % of it: mean and spread over the seeds; and how many of them found the best."""
     over = [100 * (kl / affordable[best] - 1) for kl in kls]
@@ -986,10 +1018,11 @@ def gap(kls):
 lines = [("above the least KL", *(f"{limit} evaluations" for limit in EVALUATIONS))]
 for name, by_limit in found.items():
     lines.append((name, *(gap(by_limit[limit]) if limit in by_limit else "-" for limit in EVALUATIONS)))
-print(aligned(lines))
-print("in brackets: how many of the seeds found the best network")
+with hold("4.f"):
+    print(aligned(lines))
+    print("in brackets: how many of the seeds found the best network")
 
-# %%
+# %% tags=["hide-input"]
 at_20 = {name: statistics.mean(by_limit[20]) for name, by_limit in found.items() if not name.startswith("greedy")}
 nearest = min(at_20, key=at_20.get)
 reveal("4.f", "exact, on sums of single layers" if nearest.startswith("exact") else nearest)
@@ -1024,15 +1057,17 @@ claim(
 # - **2 bits everywhere**, and the old rule of thumb **8/2/8**: first and last layer at 8 bits, all others at 2.
 # - **Batch norm re-estimated.** Rounding shifts the mean and the variance of what each batch norm receives. To measure them anew, a few hundred training pictures pass through; no weight changes. It is a repair for *all* arms, so all of them get it.
 # - **Trained with the grid in place** (lesson 03), for a short while.
+#
+# The next cell takes about 20 seconds.
 
 # %%
 predict(
     "4.g",
-    "No training, budget of 2-bit bytes + 10%. How many points of validation accuracy does the mixed network gain over 2 bits everywhere, on average over three seeds?",
+    "No training, and a budget of the bytes of 2 bits everywhere plus 10%. How many points of validation accuracy does the mixed network gain over 2 bits everywhere, on average over three seeds?",
     unit="points",
 )
 
-# %% name="out-controls"
+# %% name="controls"
 some = splits.train.first(2000)
 TWO = dict.fromkeys(LAYERS, 2)
 RULE = TWO | {LAYERS[0]: 8, LAYERS[-1]: 8}
@@ -1054,23 +1089,21 @@ def arms(seed, bits):
 
 sensitivities = [mixed.sensitivity_by_kl(network, WIDTHS, calibration, **clipped) for network in folded]
 picks = {seed: chosen_for(seed, budget) for seed in (0, 1, 2)}
-choices = {"2 bits everywhere": lambda seed: TWO, "8/2/8": lambda seed: RULE, "mixed": lambda seed: picks[seed]}
-results = {}
-with tqdm(total=3 * len(choices), desc="networks") as bar:
-    for name, choose in choices.items():
-        each = []
-        for seed in (0, 1, 2):
-            each.append(arms(seed, choose(seed)))
-            bar.update()
-        results[name] = [fit.Spread(values) for values in zip(*each)]
+choices = {"2 bits everywhere": [TWO] * 3, "8/2/8": [RULE] * 3, "mixed": list(picks.values())}
+pairs = [(name, seed) for name in choices for seed in (0, 1, 2)]
+each = {(name, seed): arms(seed, choices[name][seed]) for name, seed in tqdm(pairs, desc="networks")}
+results = {name: [fit.Spread(values) for values in zip(*(each[name, seed] for seed in (0, 1, 2)))] for name in choices}
+
+# %% name="out-controls" tags=["hide-input"]
 lines = [("validation, 3 seeds", "bytes", "as it is", "re-estimated", "trained a little")]
 for name, spreads in results.items():
-    stored = costs.total(choices[name](0)).stored_bytes
+    stored = costs.total(choices[name][0]).stored_bytes
     lines.append((name, f"{stored:,}", *map(percent, spreads)))
-print(aligned(lines))
-print("mixed:", ", ".join("/".join(map(str, bits.values())) for bits in picks.values()))
 same_bytes = [chosen_for(seed, costs.total(RULE).stored_bytes) for seed in (0, 1, 2)]
-print("with the bytes of 8/2/8:", ", ".join("/".join(map(str, bits.values())) for bits in same_bytes))
+with hold("4.g"):
+    print(aligned(lines))
+    print("mixed:", ", ".join("/".join(map(str, bits.values())) for bits in picks.values()))
+    print("with the bytes of 8/2/8:", ", ".join("/".join(map(str, bits.values())) for bits in same_bytes))
 
 # %%
 reveal("4.g", round(100 * (results["mixed"][0].mean - results["2 bits everywhere"][0].mean), 1))
@@ -1096,33 +1129,37 @@ claim('"Mixed" takes 5% more bytes than 8/2/8', more_bytes, None, None, None, pa
 #
 # At 4 bits there is little left to gain, no more than what 4 bits everywhere have lost. Here is the same contest with that budget. Compare the difference with the spread before you call it one.
 
-# %% name="out-ties"
+# %%
 four = cost_of((4,) * len(LAYERS))
 rivals = {
     "4 bits everywhere": lambda seed: quantized(folded[seed], 4),
     "mixed, as many bytes": lambda seed: quantized(folded[seed], chosen_for(seed, four)),
     "32 bits": lambda seed: folded[seed],
 }
-lines = [("", "validation, 3 seeds")]
 at_four = {name: fit.over_seeds(lambda seed: fit.accuracy(build(seed), judges)) for name, build in rivals.items()}
-lines += [(name, percent(accuracy)) for name, accuracy in at_four.items()]
-print(aligned(lines))
 _, here, there = (accuracy.values for accuracy in reversed(at_four.values()))
 gained = Paired(tuple(100 * (one - other) for one, other in zip(here, there)))
 low, high = gained.interval()
-print(f"mixed less 4 bits everywhere, seed by seed: {gained.mean:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}")
+
+# %% name="out-ties" tags=["hide-input"]
+lines = [("", "validation, 3 seeds")]
+lines += [(name, percent(accuracy)) for name, accuracy in at_four.items()]
+print(aligned(lines))
+print(f"mixed minus 4 bits everywhere, seed by seed: {gained.mean:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}")
 
 # %% name="claims-ties" tags=["solution-only"]
 claim("The interval holds 0: with three seeds, no difference can be claimed here.", None, holds=low < 0 < high)
 
 # %% [markdown]
 # The interval holds 0: with three seeds, no difference can be claimed here.
-#
-# > **Takeaway.** Mixed precision pays most where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
-#
+
+# %% [markdown]
+# > **Takeaway.** Mixed precision pays most where the budget is tight and nothing is trained afterward, so give every arm the same repairs before you count the gain.
+
+# %% [markdown]
 # ## 6 The whole front
 #
-# A budget is a point on a curve. Here are all 1,024 networks, their bytes and their KL, and the **Pareto front**: the networks to which none is better at the same bytes or fewer. Move the budget, from the bytes of 2 bits everywhere upwards, and watch what it buys: the bits of each layer, and the milliseconds that each of them takes on this machine.
+# A budget is a point on a curve. Here are all 1,024 networks, their bytes and their KL, and the **Pareto front**: the networks to which none is better at the same bytes or fewer. Move the budget, from the bytes of 2 bits everywhere upwards, and watch what it buys: the bits of each layer, and the milliseconds that each of them takes on this machine. The next cell takes about 4 seconds.
 
 # %% name="fig-explore" tags=["widget", "hide-input"]
 front, least = [], float("inf")
@@ -1161,8 +1198,9 @@ def draw_budget(percent_more):
 longest_ms = 1600 * max(cost.median_s for row in costs.costs.values() for cost in row.values())
 explore(
     draw_budget,
+    labels={"percent_more": "bytes beyond 2 bits per weight, in %"},
     alt=lambda percent_more: (
-        f"KL over bytes of all 1,024 networks with the front; the choice for 2-bit bytes plus {percent_more}% has "
+        f"KL against bytes of all 1,024 networks with the front; the choice for 2-bit bytes plus {percent_more}% has "
         f"{'/'.join(map(str, on_slider[percent_more].bits.values()))} bits; bars show the measured milliseconds of each layer."
     ),
     percent_more=MORE,
@@ -1171,15 +1209,17 @@ explore(
 # %% [markdown]
 # The choices are made from sums of single layers, which know nothing of the cloud. How far from its lower edge do they lie?
 
-# %% name="out-gaps"
+# %%
+lowest = {
+    more: min(kl for widths, kl in harm.items() if cost_of(widths) <= (1 + more / 100) * two_bits) for more in MORE
+}
+gaps = {more: 100 * (in_truth(choice.bits) / lowest[more] - 1) for more, choice in on_slider.items()}
+
+# %% name="out-gaps" tags=["hide-input"]
 lines = [("budget, 2 bits +", "chosen", "KL", "least KL that fits", "above it")]
-gaps = {}
 for more, choice in on_slider.items():
-    at = in_truth(choice.bits)
-    lowest = min(kl for widths, kl in harm.items() if cost_of(widths) <= (1 + more / 100) * two_bits)
-    gaps[more] = 100 * (at / lowest - 1)
     bits = "/".join(map(str, choice.bits.values()))
-    lines.append((f"{more}%", bits, f"{at:.3f}", f"{lowest:.3f}", f"{gaps[more]:.0f}%"))
+    lines.append((f"{more}%", bits, f"{in_truth(choice.bits):.3f}", f"{lowest[more]:.3f}", f"{gaps[more]:.0f}%"))
 print(aligned(lines))
 
 # %% name="claims-gaps" tags=["solution-only"]
@@ -1197,7 +1237,7 @@ claim("At +50% it lies 33% above.", None, gaps[50], within=2)
 # So let the budget be time: 30% of the way from the fastest allocation to the slowest. The cost table *predicts* the time of a network as the sum of its layers and of the rest. Then the chosen network is built, packed, and measured as a whole, and so are a few others, to put the table to the test.
 
 
-# %% name="out-latency"
+# %%
 def between(table, share):
     """A budget in seconds: this share of the way from the fastest allocation to the slowest."""
     fastest, slowest = (
@@ -1216,6 +1256,8 @@ chosen = {
 }
 built = {name: mixed.deploy(model, bits, **clipped) for name, bits in chosen.items()}
 measured = mixed.time_in_use(built, example, repeats=100)
+
+# %% name="out-latency" tags=["hide-input"]
 lines = [("ms, one picture", "bits", "kB", "predicted", "measured", "off by", "accuracy")]
 for name, bits in chosen.items():
     predicted = costs.total(bits)
@@ -1243,8 +1285,9 @@ claim(
 # Then read the first row, and compare it with the last. Is there anything to trade at all? On the machine that made this page the five times lie within 15% of each other, whatever the bytes. So time does not ask for fewer bits here, only bytes do. You know it only because you measured. For wide linear layers, look back at the race of section 1.
 
 # %% [markdown]
-# > **Takeaway.** Choose from a table, measure the choice. A predicted cost is a claim about the machine, and it is checked on the machine.
-#
+# > **Takeaway.** A predicted cost is a claim about the machine: choose from a table, then measure the choice.
+
+# %% [markdown]
 # ## 7 One network, three machines
 #
 # The same network, the same sensitivities, and the same kind of budget: 30% of the way from the fastest allocation to the slowest. Only the table of costs differs.
@@ -1252,19 +1295,21 @@ claim(
 # %%
 predict(
     "4.h",
-    "This processor, the bit-serial accelerator, the GPU with units for 4 and 8 bits. How many different allocations do they get?",
+    "This processor, the bit-serial accelerator, and the GPU with units for 4 and 8 bits: how many different allocations do they get?",
     choices=("1", "2", "3"),
 )
 
-# %% name="out-three"
-answers = {}
+# %%
+answers = {title: mixed.allocate(table, by_kl, budget_s=between(table, 0.3)) for title, table in machines.items()}
+
+# %% name="out-three" tags=["hide-input"]
 lines = [("machine", *LAYERS, "µs: 2 bits", "8 bits", "chosen")]
 for title, table in machines.items():
-    answers[title] = mixed.allocate(table, by_kl, budget_s=between(table, 0.3))
     ends = [1e6 * table.total(dict.fromkeys(LAYERS, bits)).median_s for bits in (2, 8)]
     times = [*ends, 1e6 * answers[title].cost.median_s]
     lines.append((title, *(str(answers[title].bits[name]) for name in LAYERS), *(f"{us:.2f}" for us in times)))
-print(aligned(lines))
+with hold("4.h"):
+    print(aligned(lines))
 
 # %%
 reveal("4.h", str(len({tuple(answer.bits.values()) for answer in answers.values()})))
@@ -1272,7 +1317,7 @@ reveal("4.h", str(len({tuple(answer.bits.values()) for answer in answers.values(
 # %% [markdown]
 # Why? An optimizer spends where a microsecond removes the most harm. So divide the KL that more bits remove by the microseconds that they cost on each machine. "Free" means that the wider layer is not slower. (On this processor most widths differ by no more than the spread of a time. Some of what is "free" may change when you run the cells again.)
 
-# %% name="out-why"
+# %% name="out-why" tags=["hide-input"]
 lines = [("KL removed per µs", "", *LAYERS)]
 for title, table in machines.items():
     for low, high in ((2, 4), (4, 8)):
@@ -1307,8 +1352,9 @@ claim(
 # next to nothing. The sensitivities of all rows are the same, and the bit-serial machine gives each layer as few bits as either of the others, or fewer. So "the best mixed-precision model" does not exist. There is one for a machine, a kernel and a batch.
 
 # %% [markdown]
-# > **Takeaway.** The network says what a bit is worth, the machine says what it costs. Change the machine, and the answer changes.
-#
+# > **Takeaway.** The network says what a bit is worth, the machine says what it costs, and on another machine the best choice may be another one.
+
+# %% [markdown]
 # ## 8 Where it stops working
 #
 # - **At 4 bits and more** little suffers, so there is little to allocate. Take 4 bits everywhere, or the width that your machine likes best.
@@ -1317,7 +1363,11 @@ claim(
 # - **A cost table is a snapshot**: of this machine, this batch, this compiler, this room temperature. Move the network elsewhere and measure again.
 # - **Reading is not always the work.** In convolutions and in small layers packed codes may gain little time, or lose some. Mixed precision then saves bytes, and no time.
 # - **One network, ten classes.** The rank correlations here are those of a small CNN. What carries over is the test and not its result.
-#
+
+# %% [markdown]
+# > **Takeaway.** Before you search for an allocation, check that there is something to gain: here little suffers at 4 bits, and training shrinks the differences.
+
+# %% [markdown]
 # ## The ledger
 #
 # Which network do we keep? Of the budgets on the slider, the smallest whose choice is within one point of 32 bits on the validation pictures, with batch norm re-estimated. The test pictures are used here for the first time. (A network that was chosen for its accuracy on some pictures tends to look better on these than on others. Compare the gap on the test pictures with the one point that we allowed.)
@@ -1343,7 +1393,7 @@ ledger(report.rows[1], lesson=4, beside=report.rows[0])
 progress()
 
 # %% [markdown]
-# ## Paper and pencil
+# ## With pencil and paper
 #
 # **1.** A layer has 1024 x 1024 weights. How many bytes are these in int4 with a 16-bit scale per group of 64, in MXFP4, and in NVFP4 (leave out its one scale per tensor)? The memory delivers 20 GB/s. What is the least time of a matrix-vector product in each format?
 #
