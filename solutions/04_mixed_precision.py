@@ -11,7 +11,7 @@
 # 2. measure how much each layer suffers from fewer bits, and test that measure on whole models;
 # 3. choose the bits of each layer under a budget of bytes or milliseconds, and say how far your choice is from the best one.
 #
-# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. The next cell takes about 4 seconds.
 
 # %%
 import contextlib
