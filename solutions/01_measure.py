@@ -12,7 +12,7 @@
 # 3. say which limit holds a layer back *on your machine*, arithmetic or memory, and why fewer FLOPs are not the same as less time.
 #
 # The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
-# run everything, and come back. Code that only draws is folded: one click on the dots shows it.
+# run everything, and come back. Code that only draws is folded: one click shows it.
 
 # %%
 import os

@@ -10,7 +10,7 @@
 # 2. count the bytes and the joules of a layout and a tiling, and compare the counts with a simulated cache and with the clock;
 # 3. plan the memory of a network, and say when fetching ahead hides the time of loading.
 #
-# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. Code that only draws is folded: one click on the dots shows it.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. Code that only draws is folded: one click shows it.
 
 # %%
 import itertools

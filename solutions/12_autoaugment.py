@@ -197,7 +197,7 @@ check("12.2")
 # </details>
 
 # %% [markdown]
-# Before any search, train three children for comparison. One is trained without augmentation. One is trained with TrivialAugment, which draws any operation at any strength for each picture. The last one has an *oracle*: the policy that the task was made from. Training takes about 10 seconds.
+# Before any search, train three children for comparison. One is trained without augmentation. One is trained with TrivialAugment, which draws any operation at any strength for each picture. The last one has an *oracle*: the policy that the task was made from. Training takes about 5 seconds.
 
 # %%
 predict(
@@ -501,13 +501,7 @@ def say_learning(trials):
     return f"Probabilities of each operation in both steps. {told}."
 
 
-explore(
-    draw_learning,
-    labels={"trials": "trials so far"},
-    alt=say_learning,
-    labels={"trials": "trials so far"},
-    trials=(0, 40, 70, 100, 400),
-)
+explore(draw_learning, alt=say_learning, labels={"trials": "trials so far"}, trials=(0, 40, 70, 100, 400))
 
 # %% [markdown]
 # **PPO** takes several steps from the same trials. The last two rows of the table differ in nothing else, so the extra steps make it faster. But a larger learning rate does as much for REINFORCE, so which of the two learns from fewer trials depends on their settings. Several steps are dangerous: after the first step the controller would draw other trials. So each trial is weighted by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
