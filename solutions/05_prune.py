@@ -1,19 +1,18 @@
 # %% [markdown]
 # # What can be taken away?
 #
-# Lesson 05 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+# Lesson 05 · {minutes} · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# A trained network has far more weights than it seems to need. Set some of them to zero, and it hardly notices. Which ones, how many, and what do you get for it? A zero is
-# not yet a saved byte, and a saved byte is not yet a saved millisecond. This lesson takes weights away in several ways, next to a
-# control, and measures all three: accuracy, bytes, time.
+# A trained network has far more weights than it seems to need. Set some of them to zero, and its accuracy hardly changes. Which weights can go, how many, and what do you gain? A zero is
+# not yet a saved byte, and a saved byte is not yet a saved millisecond. In this lesson you remove weights in several ways, compare each way with a control, and measure accuracy, bytes and time.
 #
 # **You will be able to**
-# 1. prune a trained model to an exact density, by magnitude, gradient or input, and say what each score is worth beside chance;
-# 2. train on with a mask that holds, and take whole channels out, so that the model is really smaller;
-# 3. say from measurement when zeros save bytes, when they save time, and when they save nothing.
+# 1. prune a trained model to an exact density by magnitude, gradient or input, and compare each score with chance;
+# 2. keep pruned weights at zero while the others are trained, and remove whole channels, so that the model is really smaller;
+# 3. say from measurements when zeros save bytes, when they save time, and when they save nothing.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
-# run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back. Code that only draws is folded: one click on the dots shows it.
 
 # %%
 import copy
@@ -27,13 +26,13 @@ from mini_lib import data, fit, measure, native, prune, zoo
 from mini_lib.prune import second_order, sparse, structure
 from mini_lib.quantize.train import reestimate_batch_norm
 from studies.paired import Paired
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
 figures.use_style()
 
 
-# %%
+# %% tags=["hide-input"]
 def table(rows, columns, cell, corner=""):
     """Print a table of cell(row, column)."""
     print(f"{corner:<34}" + "".join(f"{column!s:>19}" for column in columns))
@@ -55,15 +54,18 @@ def points(one, other):
 # %% [markdown]
 # ## 1 Small weights
 #
-# The model of this course is a small CNN that tells ten kinds of clothing apart. Here are all its weights, of the four convolutions and of the linear layer. (Biases and batch norms stay: they are few, and each
+# The model of this course is a small CNN that recognizes ten kinds of clothing. Here are all weights of its four convolutions and its linear layer. (Biases and batch norms are not pruned: they are few, and each
 # acts on a whole channel.)
 
-# %% name="fig-weights"
+# %%
 splits = data.fashion()
 model = zoo.load("small_cnn", seed=0)
 weights = torch.cat([model.get_parameter(name).detach().flatten() for name in prune.magnitude(model)])
+sizes = weights.abs()
+print(f"{len(sizes):,} weights, the largest {sizes.max():.2f}; half of them are within {sizes.median():.3f} of zero")
 
 
+# %% name="fig-weights" tags=["hide-input"]
 def draw_weights():
     figure, axes = plt.subplots(figsize=(8, 3.2))
     axes.hist(weights.numpy(), bins=160, color=figures.COLOURS["blue"])
@@ -71,18 +73,16 @@ def draw_weights():
     return figure
 
 
-sizes = weights.abs()
-print(f"{len(sizes):,} weights, the largest {sizes.max():.2f}; half of them lie within {sizes.median():.3f} of zero")
 show(
     draw_weights(), alt="Histogram of all weights of the model: one narrow peak at zero with thin tails on both sides."
 )
 
 # %% [markdown]
-# The peak stands at zero. A weight there adds little to a sum, unless its input is large. Why not leave it out? **Pruning** by magnitude: give each weight a **score**, here its
-# magnitude, keep the best, and set the others to zero. What stays is told by a **mask**, True or False for each weight, and the share that stays is the **density**.
+# The peak is at zero. A weight there adds little to a sum, unless its input is large. Why not leave it out? That is **pruning** by magnitude. Each weight gets a **score**, here its
+# magnitude; the weights with the highest scores stay, and the others become zero. A **mask** says what stays: True or False for each weight. The share that stays is the **density**.
 #
-# It sounds like a threshold, and a threshold is a trap. Scores may be equal. The scores 0.5, 0.2, 0.5, 0.5, of which two are to stay: a threshold of 0.5 keeps three. So rank them, and take the
-# first two in the order: True, False, True, False.
+# A threshold is a trap, since scores can be equal: if two of the scores 0.5, 0.2, 0.5, 0.5 are to stay, a threshold of 0.5 keeps three. So rank the scores, and keep the
+# first two: True, False, True, False.
 
 # %% [markdown]
 # ### Exercise 5.1 - Keep exactly so many (5 min)
@@ -90,9 +90,9 @@ show(
 
 # %% name="ex-5-1" tags=["exercise"]
 def keep_best(scores, count):
-    """The mask that keeps the `count` highest scores; among equals the one that comes first stays.
+    """The mask that keeps the `count` highest scores; of equal scores, those that come first stay.
 
-    scores: a tensor of any shape; count: 1 or more, at most as many as there are. Returns True and False, same shape.
+    scores: a tensor of any shape; count: from 1 to the number of scores. Returns a tensor of True and False, same shape.
     """
     ### BEGIN SOLUTION
     order = scores.flatten().argsort(descending=True, stable=True)
@@ -108,34 +108,33 @@ check("5.1")
 # %% [markdown]
 # <details><summary>Hint 1: the idea</summary>
 #
-# Do not compare with a number. Sort, and see which places come first.
+# Do not compare with a number. Sort the scores, and see which positions come first.
 # </details>
 # <details><summary>Hint 2: which function</summary>
 #
-# `argsort(descending=True, stable=True)` gives the places from best to worst, and "stable" leaves equals in their order. (`torch.topk` promises nothing about equals.)
+# `argsort(descending=True, stable=True)` gives the positions from best to worst, and "stable" leaves equal scores in their order. (`torch.topk` promises nothing about equal scores.)
 # </details>
-# <details><summary>Hint 3: from places to a mask</summary>
+# <details><summary>Hint 3: from positions to a mask</summary>
 #
-# Start from a flat tensor of False, write True at the first `count` places, and give it the shape of the scores.
+# Start from a flat tensor of False, write True at the first `count` positions, and give it the shape of the scores.
 # </details>
 
 # %% [markdown]
 # ### How much can go?
 #
-# In the library it is `keep_top(scores, density, scope)`. The scope says who competes: all weights of the model ("global"), those of a layer, or those of a row. We begin with all, and train nothing.
+# The library's function is `keep_top(scores, density, scope)`. The scope says which weights compete with each other: all weights of the model ("global"), those of a layer, or those of a row. You begin with the global scope, and without training.
 
 # %%
 predict(
     "5.a",
-    "Smallest first, and no training after it: what share of the weights can be set to zero before the accuracy falls by more than one point?",
+    "The smallest weights go first, and nothing is trained afterwards. What share of the weights can be set to zero before the accuracy falls by more than one point?",
     unit="%",
 )
 
 # %% [markdown]
-# We ask three models, trained from different seeds, on the *validation* images. (The test images are kept for the end.) The control is chance: the same number of weights, drawn at random.
+# Prune three models, trained from different seeds, and measure them on the *validation* images. (The test images are kept for the end.) The control removes as many weights at random. This takes about 5 seconds.
 
-
-# %% name="out-oneshot"
+# %% name="run-oneshot"
 networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
 DENSITIES = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 
@@ -149,9 +148,9 @@ def on_validation(network):
     return fit.accuracy(network, splits.validation)
 
 
-def pruned_to(density, score, scope="global", accuracy=on_validation):
-    """The accuracy of such networks over three seeds."""
-    return fit.over_seeds(lambda seed: accuracy(pruned(seed, density, score, scope)))
+def pruned_to(density, score, accuracy=on_validation):
+    """The accuracy of networks pruned in this way, over three seeds."""
+    return fit.over_seeds(lambda seed: accuracy(pruned(seed, density, score)))
 
 
 def by_magnitude(network, seed):
@@ -164,35 +163,42 @@ for density in tqdm(DENSITIES, desc="densities"):
     curves["magnitude"][density] = pruned_to(density, by_magnitude)
 for density in (0.95, 0.8):
     curves["chance"][density] = pruned_to(density, prune.random_scores)
-print(f"dense: {percent(baseline)}")
-densities = sorted({*DENSITIES, *curves["chance"]}, reverse=True)
-table(densities, curves, lambda at, name: percent(curves[name][at]) if at in curves[name] else "", "density")
+
+# %% name="out-oneshot" tags=["hide-input"]
+with hold("5.a"):
+    print(f"dense: {percent(baseline)}")
+    densities = sorted({*DENSITIES, *curves["chance"]}, reverse=True)
+    table(densities, curves, lambda at, name: percent(curves[name][at]) if at in curves[name] else "", "density")
+
+# %%
+enough = [density for density, spread in curves["magnitude"].items() if spread.mean >= baseline.mean - 0.01]
+reveal("5.a", round(100 * (1 - min(enough, default=1.0))))
 
 # %% tags=["solution-only"]
 from teach import claim
 
 claim(
-    "the smallest fifth of the weights can go at no loss, while 5% drawn by chance cost about 43 points",
+    "the smallest fifth of the weights can go without loss, while removing 5% at random costs about 43 points",
     None,
     100 * (baseline.mean - curves["chance"][0.95].mean),
     within=2,
     holds=curves["magnitude"][0.8].mean > baseline.mean - 0.005,
 )
 
-# %%
-enough = [density for density, spread in curves["magnitude"].items() if spread.mean >= baseline.mean - 0.01]
-reveal("5.a", round(100 * (1 - min(enough, default=1.0))))
+# %% [markdown]
+# So magnitude is a useful guide, and chance is not: the smallest fifth of the weights can go without loss, while removing 5% at random costs about 43 points.
 
 # %% [markdown]
-# So size is a good sign, and chance is none: the smallest fifth of the weights can go at no loss, while 5% drawn by chance cost about 43 points.
-#
+# > **Takeaway.** Rank the weights and count, and compare every score with chance.
+
+# %% [markdown]
 # ## 2 What is a weight worth?
 #
-# Magnitude asks how long the step to zero is, not what happens on the way. The **gradient** $g$ says how much the loss changes for a small step, so to first order, a step from $w$ to 0 changes it by
+# Magnitude tells how long the step to zero is, but not what happens to the loss on the way. The **gradient** $g$ tells how fast the loss changes. To first order, a step from $w$ to 0 changes it by
 #
 # $$|g \cdot w|.$$
 #
-# Two weights, 2 and -4, and two images with the gradients (0.5, 0.25) and (0.5, 0.75). The gradient of the *mean* loss is (0.5, 0.5), and the costs are 1 and 2. The idea goes back to Mozer and Smolensky (1989), for units, and to Karnin (1990), for weights; taken before any training, it is SNIP's score. *Optimal Brain Damage* (1990) is another idea: at the end of
+# Worked by hand: take two weights, 2 and -4, and two images with the gradients (0.5, 0.25) and (0.5, 0.75). The gradient of the *mean* loss is (0.5, 0.5), and the costs are 1 and 2. The idea goes back to Mozer and Smolensky (1989) for units and to Karnin (1990) for weights; computed before any training, it is the score of SNIP. *Optimal Brain Damage* (1990) is a different idea: at the end of
 # training the gradient is about zero, so it drops the first order and keeps the second, $h w^2 / 2$, with the curvature $h$ of the loss (section 7).
 
 # %% [markdown]
@@ -220,15 +226,26 @@ check("5.2")
 # </details>
 # <details><summary>Hint 2: the order matters</summary>
 #
-# One image pulls up, another one down, and together they pull nowhere. Take the mean first, and the magnitude at the very end.
+# One image may push a weight up and another push it down, so that the two cancel. Take the mean first, and the magnitude at the very end.
 # </details>
 
-# %% name="fig-scores"
+# %% [markdown]
+# Prune the same networks by this score. This takes about 4 seconds.
+
+# %% name="run-scores"
 some = splits.train.first(500)
 costs = [prune.gradient_times_weight(network, some) for network in networks]
+
+
+def by_gradient(network, seed):
+    return costs[seed]
+
+
 curves["gradient x weight"] = {
-    density: pruned_to(density, lambda network, seed: costs[seed]) for density in tqdm(DENSITIES[3:], desc="densities")
+    density: pruned_to(density, by_gradient) for density in tqdm(DENSITIES[3:], desc="densities")
 }
+
+# %% name="fig-scores" tags=["hide-input"]
 LOOKS = {"magnitude": ("blue", "-", "o"), "gradient x weight": ("vermillion", "--", "s"), "chance": ("black", ":", "^")}
 
 
@@ -253,7 +270,7 @@ show(
     alt="Accuracy over density without training, for magnitude, gradient times weight, and chance, with bands over three seeds.",
 )
 
-# %% name="out-scores"
+# %% name="out-scores" tags=["hide-input"]
 table(
     (0.5, 0.4, 0.3, 0.2),
     ("magnitude", "gradient x weight"),
@@ -265,53 +282,46 @@ for density in (0.5, 0.4, 0.3, 0.2):
     print(f"{density:<34}{points(curves['gradient x weight'][density], curves['magnitude'][density]):>38}")
 
 # %% tags=["solution-only"]
-by_gradient = {
+first_order = {
     density: Paired(
         tuple(a - b for a, b in zip(curves["gradient x weight"][density].values, curves["magnitude"][density].values))
     )
     for density in (0.5, 0.4, 0.3, 0.2)
 }
 claim(
-    "In the mean the gradient's score is ahead at a half and behind at a fifth, but all four intervals hold zero",
-    holds=by_gradient[0.5].mean > 0 > by_gradient[0.2].mean
-    and all(one.interval()[0] < 0 < one.interval()[1] for one in by_gradient.values()),
+    "In the mean the gradient's score is better at a density of a half and worse at a fifth, but all four intervals contain zero",
+    holds=first_order[0.5].mean > 0 > first_order[0.2].mean
+    and all(one.interval()[0] < 0 < one.interval()[1] for one in first_order.values()),
 )
 
 # %% [markdown]
-# A gradient is true for a small step, and to prune is a large one. In the mean the gradient's score is ahead at a half and behind at a fifth, but all four intervals hold zero: three seeds do not decide this.
+# A gradient describes a small step, and pruning is a large one. In the mean the gradient's score is better at a density of a half and worse at a fifth, but all four intervals contain zero: three seeds do not decide this.
 #
-# And nothing was trained here, not even the batch norms. They still subtract and divide by the means and variances that the dense net had. How much of the loss is that? Take these statistics anew, on 100 training images, and leave all weights as they are:
+# Nothing was trained here, not even the batch norms. They still subtract and divide by the means and variances of the dense network. How much of the loss is due to these old statistics? Estimate them again on 100 training images, and leave all weights as they are. This takes about 6 seconds.
 
-# %% name="out-anew"
+# %% name="run-anew"
 calibration = splits.train.first(200).images
 
 
 def with_norms_anew(network):
-    """Validation accuracy once the batch norms have the statistics of what they read now."""
+    """Validation accuracy after the batch norms have taken the statistics of their present inputs."""
     return on_validation(reestimate_batch_norm(network, calibration[:100]))
 
 
-SCORES = {
-    "magnitude": by_magnitude,
-    "gradient x weight": lambda network, seed: costs[seed],
-    "chance": prune.random_scores,
-}
+SCORES = {"magnitude": by_magnitude, "gradient x weight": by_gradient, "chance": prune.random_scores}
+cases = [(0.5, "magnitude"), (0.5, "gradient x weight"), (0.3, "magnitude"), (0.3, "gradient x weight")]
 anew = {}
-for density, name in (
-    (0.5, "magnitude"),
-    (0.5, "gradient x weight"),
-    (0.3, "magnitude"),
-    (0.3, "gradient x weight"),
-    (0.95, "chance"),
-):
+for density, name in tqdm([*cases, (0.95, "chance")], desc="cases"):
     anew[density, name] = pruned_to(density, SCORES[name], accuracy=with_norms_anew)
+
+# %% name="out-anew" tags=["hide-input"]
 print(f"{'density, score':<34}{'as it is':>19}{'batch norms anew':>19}")
 for (density, name), spread in anew.items():
     print(f"{f'{density:g}, {name}':<34}{percent(curves[name][density]):>19}{percent(spread):>19}")
 
 # %% tags=["solution-only"]
 claim(
-    "at a density of 30%, magnitude goes from 34% to 78%, and 5% drawn by chance cost 6 points instead of 43",
+    "at a density of 30%, the accuracy by magnitude rises from 34% to 78%, and removing 5% at random costs 6 points instead of 43",
     None,
     100 * curves["magnitude"][0.3].mean,
     100 * anew[0.3, "magnitude"].mean,
@@ -322,86 +332,79 @@ claim(
 )
 
 # %% [markdown]
-# Most of the loss was not the weights': at a density of 30%, magnitude goes from 34% to 78%, and 5% drawn by chance cost 6 points instead of 43. Whoever compares scores without this compares mostly how well the old statistics happen to fit. So the tables of pruned, untrained models below show both. Only the scan and single accuracies keep the old ones.
+# The old statistics caused most of the loss: at a density of 30%, the accuracy by magnitude rises from 34% to 78%, and removing 5% at random costs 6 points instead of 43. Without this step you mostly compare how well the old statistics happen to fit. So the tables of pruned, untrained models below show both. Only the scan and single accuracies keep the old statistics.
 #
 # ### Which layer suffers?
 #
-# The weights of one layer need not be like those of another. So prune *one* layer at a time, leave all others whole, and see: a **sensitivity scan**.
+# Some layers tolerate pruning better than others. A **sensitivity scan** prunes *one* layer at a time and leaves all others whole. This takes about 4 seconds.
 
 # %%
+LAYERS = ("conv1 (144 weights)", "conv2 (4,608)", "conv3 (18,432)", "conv4 (36,864)", "linear (640)")
 predict(
     "5.b",
-    "Only one layer is pruned, to 20% of its weights. Which one costs the most accuracy?",
-    choices=("conv1 (144 weights)", "conv2 (4,608)", "conv3 (18,432)", "conv4 (36,864)", "linear (640)"),
+    "Only one layer is pruned, to 20% of its weights. In which layer does that cost the most accuracy?",
+    choices=LAYERS,
 )
 
-# %% name="out-sensitivity"
+# %% name="run-sensitivity"
 with tqdm(total=5 * 4, desc="layers x densities") as bar:
     scan = prune.sensitivity(model, splits.validation, densities=(0.5, 0.3, 0.2, 0.1), progress=lambda _: bar.update())
-print(scan)
+
+# %% name="out-sensitivity"
+with hold("5.b"):
+    print(scan)
 
 # %%
-names = {
-    "conv1": "conv1 (144 weights)",
-    "conv2": "conv2 (4,608)",
-    "conv3": "conv3 (18,432)",
-    "conv4": "conv4 (36,864)",
-    "linear": "linear (640)",
-}
-worst = min(scan.layers, key=lambda layer: scan.accuracy(layer, 0.2))
-reveal("5.b", names[worst.removesuffix(".weight")])
+worst = min(scan.layers, key=lambda layer: scan.accuracy(layer, 0.2)).removesuffix(".weight")
+reveal("5.b", next(layer for layer in LAYERS if layer.startswith(worst)))
 
 # %% [markdown]
-# Three ways to share, all with the same number of weights in total: the same density in each *layer*; all weights in one *global* contest; or each layer as low as the scan allows with a
-# loss of at most two points. (The scan was made on seed 0, and is used for all three.)
+# You can share the same total number of weights in three ways: the same density in each *layer*; one *global* contest of all weights; or, for each layer, the lowest density that loses at most two points in the scan. (The scan was made on seed 0 and is used for all three.) This takes about 4 seconds.
 
-# %% name="out-scopes"
+# %% name="run-scopes"
 allowed = prune.densities_for(scan, most_lost=0.02)
-print({name.removesuffix(".weight"): density for name, density in allowed.items()})
 total = prune.keep_top_per_layer(prune.magnitude(model), allowed).density
 SHARES = {
     "the same in each layer": lambda scores: prune.keep_top(scores, total, "layer"),
     "global": lambda scores: prune.keep_top(scores, total),
     "by the scan": lambda scores: prune.keep_top_per_layer(scores, allowed),
 }
+shared, shared_anew = {}, {}
+for name, share in tqdm(SHARES.items(), desc="ways to share"):
+    left = [prune.apply_mask(network, share(prune.magnitude(network))) for network in networks]
+    shared[name] = fit.over_seeds(lambda seed: on_validation(left[seed]))
+    shared_anew[name] = fit.over_seeds(lambda seed: with_norms_anew(left[seed]))
 
-
-def with_share(share, accuracy):
-    return fit.over_seeds(
-        lambda seed: accuracy(prune.apply_mask(networks[seed], share(prune.magnitude(networks[seed]))))
-    )
-
-
-shared = {name: with_share(share, on_validation) for name, share in SHARES.items()}
-shared_anew = {name: with_share(share, with_norms_anew) for name, share in SHARES.items()}
+# %% name="out-scopes" tags=["hide-input"]
+print("by the scan:", ", ".join(f"{name.removesuffix('.weight')} {share:.0%}" for name, share in allowed.items()))
 columns = {"as it is": shared, "batch norms anew": shared_anew}
 table(SHARES, columns, lambda name, column: percent(columns[column][name]), f"density {total:.1%} in total")
 
 # %% tags=["solution-only"]
 old, new = shared["by the scan"], shared_anew["by the scan"]
 claim(
-    "The scan allowed each of four layers two points, 8 in all. With the old batch norms, which the scan had as well, 15 are gone",
+    "The scan allowed each of four layers a loss of two points, 8 in all. With the old batch norms, which the scan used as well, the loss is 15 points",
     2 * sum(density < 1 for density in allowed.values()),
     100 * (baseline.mean - old.mean),
     within=1,
 )
-claim("With new ones 3 are.", 100 * (baseline.mean - new.mean), within=1)
+claim("With new batch norms it is 3 points.", 100 * (baseline.mean - new.mean), within=1)
 claim(
-    "Either way it beats the global contest in all three seeds.",
+    "Either way the scan beats the global contest in all three seeds.",
     holds=all(
         one > other for of in (shared, shared_anew) for one, other in zip(of["by the scan"].values, of["global"].values)
     ),
 )
 
 # %% [markdown]
-# The scan allowed each of four layers two points, 8 in all. With the old batch norms, which the scan had as well, 15 are gone: losses measured one layer at a time do not add up. With new ones 3 are. Either way it beats the global contest in all three seeds. Why?
+# The scan allowed each of four layers a loss of two points, 8 in all. With the old batch norms, which the scan used as well, the loss is 15 points: losses measured one layer at a time do not add up. With new batch norms it is 3 points. Either way the scan beats the global contest in all three seeds. Why?
 #
-# A global contest compares sizes of different layers. But before a batch norm a layer's size is arbitrary: double the weights of `conv4`, and its batch norm divides by twice as much. Same outputs, another mask.
+# A global contest compares the weights of different layers. But before a batch norm, the size of a layer's weights is arbitrary: double the weights of `conv4`, and its batch norm divides by twice as much. The outputs stay the same, but the mask changes. The next two cells show it in about 4 seconds.
 
 
-# %% name="out-rescaled"
+# %%
 def rescaled(network, factors):
-    """The same function with other weights: a convolution times its factor, and what its batch norm expects as well."""
+    """The same function with other weights: a convolution times its factor, and the statistics of its batch norm too."""
     network = copy.deepcopy(network)
     for name, factor in factors.items():
         norm = network.get_submodule(f"{name}_bn")
@@ -411,13 +414,14 @@ def rescaled(network, factors):
     return network
 
 
+# %% name="out-rescaled" tags=["hide-input"]
 def unit_norms(network):
     return {name: 1 / network.get_submodule(name).weight.norm().item() for name in ("conv1", "conv2", "conv3", "conv4")}
 
 
 RESCALED = {"conv4 times 2": lambda network: {"conv4": 2}, "each convolution divided by its norm": unit_norms}
 by_scale, by_scale_anew, same = {"as trained": shared["global"]}, {"as trained": shared_anew["global"]}, 0.0
-for name, factors in RESCALED.items():
+for name, factors in tqdm(RESCALED.items(), desc="scales"):
     others = [rescaled(network, factors(network)) for network in networks]
     left = [prune.apply_mask(other, prune.keep_top(prune.magnitude(other), total)) for other in others]
     by_scale[name] = fit.over_seeds(lambda seed: on_validation(left[seed]))
@@ -432,49 +436,56 @@ for name, spread in by_scale.items():
 
 # %% tags=["solution-only"]
 claim(
-    "The network computes the same in all three rows, and keeps 36%, 14% or 81%; with new batch norms 80%, 59% or 88%.",
+    "The dense network computes the same in all three rows, but the pruned one reaches 36%, 14% or 81%; with new batch norms 80%, 59% or 88%.",
     *(100 * spread.mean for of in (by_scale, by_scale_anew) for spread in of.values()),
     within=2,
     holds=same < 1e-4,
 )
 claim(
-    "on a common one it does better than the scan, in all three seeds",
+    "on a common scale it does better than the scan, in all three seeds",
     holds=all(one > other for one, other in zip([*by_scale.values()][-1].values, old.values)),
 )
-claim("with new norms in the mean", holds=[*by_scale_anew.values()][-1].mean > new.mean)
+claim("with new ones in the mean", holds=[*by_scale_anew.values()][-1].mean > new.mean)
 
 # %% [markdown]
-# The network computes the same in all three rows, and keeps 36%, 14% or 81%; with new batch norms 80%, 59% or 88%. So a global contest ranks layers by a scale that means nothing; on a common one it does better than the scan, in all three seeds with the old norms, with new norms in the mean.
+# The dense network computes the same in all three rows, but the pruned one reaches 36%, 14% or 81%; with new batch norms 80%, 59% or 88%. So a global contest ranks layers by a scale that means nothing; on a common scale it does better than the scan, in all three seeds with the old batch norms, with new ones in the mean.
+
+# %% [markdown]
+# > **Takeaway.** Take the statistics of the batch norms again before you compare pruned models, and do not compare weights of different layers whose scales are arbitrary.
+
+# %% [markdown]
+# ## 3 Train further
 #
-# ## 3 Train on
-#
-# Take more, and the accuracy falls apart. But a network can learn to do without, if it is trained on with what is left. There is one catch. Here is a model pruned to 30%, and trained on for a moment, once as one would write
-# it first, with `apply_mask`, and once with `masked`:
+# If you prune more, the accuracy collapses. But with further training, a network can learn to do without the pruned weights. There is one catch. Here is a model pruned to 30% and then trained for four steps, once with
+# `apply_mask`, the obvious way, and once with `masked`. This takes about 3 seconds.
 
 
-# %% name="out-stale"
+# %% name="run-stale"
 def share_not_zero(network):
     weights = prune.magnitude(network).values()
     return sum(int((weight > 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
 mask = prune.keep_top(prune.magnitude(model), 0.3)
-print(mask)
-print()
 little = {"epochs": 1, "seed": 0, "learning_rate": 1e-3}
+twins = {"applied once": prune.apply_mask(model, mask), "kept": prune.masked(model, mask)}
 not_zero = {}
-for name, network in {"applied once": prune.apply_mask(model, mask), "kept": prune.masked(model, mask)}.items():
+for name, network in tqdm(twins.items(), desc="models"):
     trained = fit.fit(network, splits.train.first(512), splits.validation.first(100), **little).model
     not_zero[name] = share_not_zero(prune.baked(trained))
-    print(f"the mask was {name + ':':<14} after 4 steps, {not_zero[name]:.1%} are not zero")
+
+# %% name="out-stale" tags=["hide-input"]
+print(mask, end="\n\n")
+for name, share in not_zero.items():
+    print(f"the mask was {name + ':':<14} after 4 steps, {share:.1%} are not zero")
 
 # %% tags=["solution-only"]
-claim("gave nearly every weight a value again", holds=not_zero["applied once"] > 0.9)
+claim("Training gave nearly every weight a value again", holds=not_zero["applied once"] > 0.9)
 
 # %% [markdown]
-# The mask was *applied*, and training gave nearly every weight a value again. Nothing complained, and nothing was pruned. The zeros must be put back **after each step**.
+# In the first case the mask was *applied* once. Training gave nearly every weight a value again. Nothing complained, and nothing was pruned. The zeros must be restored **after each step**.
 #
-# By hand, with weights (1, 2), the second one pruned: start from (1, 0). If the gradient there is (-5, -4) and the learning rate 0.1, the step goes to (1.5, 0.4), and the mask makes that (1.5, 0).
+# Worked by hand: of the weights (1, 2), the second is pruned, so training starts from (1, 0). If the gradient there is (-5, -4) and the learning rate is 0.1, the step goes to (1.5, 0.4), and the mask makes that (1.5, 0).
 
 # %% [markdown]
 # ### Exercise 5.3 - What is pruned stays pruned (8 min)
@@ -482,7 +493,7 @@ claim("gave nearly every weight a value again", holds=not_zero["applied once"] >
 
 # %% name="ex-5-3" tags=["exercise"]
 def train_pruned(weight, mask, gradient, learning_rate, steps):
-    """The weights after some steps of gradient descent. Where the mask is False they are 0 all along.
+    """The weights after some steps of gradient descent. Where the mask is False they are 0 at every step.
 
     weight: [weights], not yet pruned; mask: True stays; gradient(weight) returns the gradient of the loss, [weights].
     A step subtracts learning_rate times the gradient. Returns new weights.
@@ -501,23 +512,23 @@ check("5.3")
 # %% [markdown]
 # <details><summary>Hint 1: where</summary>
 #
-# Zero before the first step, so that the others learn beside zeros; and zero after each one.
+# Set the pruned weights to zero before the first step, so that the gradient is that of the pruned model, and again after each step.
 # </details>
 # <details><summary>Hint 2: what not to do</summary>
 #
-# Do not ask which weights are zero at the moment: one that stays may happen to be. The mask knows.
+# Do not ask which weights are zero at the moment: a weight that stays may happen to be zero. Use the mask.
 # </details>
 
 # %% [markdown]
-# (Masking the gradient is enough here. It is not where momentum or Adam goes on from before the pruning, and remembers older gradients. The library multiplies the weight itself by its mask in every forward pass, and then no optimizer can bring it back.)
+# (Here it would also be enough to mask the gradient. It is not enough with momentum or Adam, if the optimizer was already running before the pruning and remembers older gradients. The library multiplies the weight itself by its mask in every forward pass, so no optimizer can bring it back.)
 #
 # ### At once, or little by little?
 #
-# One can also take some, train, take some more. The usual curve is fast at first and slow at the end. After the share $t$ of the rounds the density is
+# You can also prune in rounds: remove some weights, train, remove more. The usual schedule removes many weights at first and few at the end. After a share $t$ of the rounds, the density is
 #
 # $$d + (1 - d) \, (1 - t)^3.$$
 #
-# To a density of 0.2 in two rounds: half-way $(1/2)^3 = 1/8$ of the way is left, so 0.2 + 0.8 / 8 = 0.3; then 0.2.
+# Worked by hand, for a density of 0.2 in two rounds: half-way, $(1/2)^3 = 1/8$ of the way is left, so the density is 0.2 + 0.8 / 8 = 0.3. At the end it is 0.2.
 
 # %% [markdown]
 # ### Exercise 5.4 - Fast at first (5 min)
@@ -540,7 +551,7 @@ check("5.4")
 # %% [markdown]
 # <details><summary>Hint 1: the ends</summary>
 #
-# Before the first round the density is 1, but that is not in the list. After the last it is the target. So which numbers of rounds are done?
+# Before the first round the density is 1, but that is not in the list. After the last round it is the target. So how many rounds are done at the first entry of the list, and how many at the last?
 # </details>
 # <details><summary>Hint 2: the share of the way that is left</summary>
 #
@@ -550,14 +561,14 @@ check("5.4")
 # %%
 predict(
     "5.c",
-    "Three quarters of all weights go, in two rounds, with one short training after each. What is the validation accuracy then?",
+    "Three quarters of all weights are removed in two rounds, with a short training after each round. What is the validation accuracy then?",
     unit="%",
 )
 
 # %% [markdown]
-# We halve the weights four times, with one pass over 2,000 images after each. Beside it the control: the same twice, but what goes is drawn by chance.
+# Halve the number of weights four times, with one pass over 2,000 images after each round. The control does two such rounds, but removes weights at random. This takes about 6 seconds.
 
-# %% name="out-finetune"
+# %% name="run-finetune"
 few = splits.train.first(2000)
 
 
@@ -565,31 +576,26 @@ def by_chance(network):
     return prune.random_scores(network, seed=0)
 
 
+short = {"epochs": 1, "seed": 0, "learning_rate": 2e-3}
 paths = {}
 with tqdm(total=4 + 2, desc="rounds") as bar:
     for name, score, rounds in (("magnitude", prune.magnitude, 4), ("chance", by_chance, 2)):
-        paths[name] = prune.prune_and_train(
-            model,
-            few,
-            splits.validation,
-            densities=prune.geometric(0.5, rounds),
-            score=score,
-            epochs=1,
-            seed=0,
-            learning_rate=2e-3,
-            progress=lambda _: bar.update(),
-        )
+        halving = {"densities": prune.geometric(0.5, rounds), "score": score, "progress": lambda _: bar.update()}
+        paths[name] = prune.prune_and_train(model, few, splits.validation, **halving, **short)
 dense_accuracy = fit.accuracy(model, splits.validation)
-print(f"dense {dense_accuracy:.1%}")
-for name, path in paths.items():
-    print(f"by {name}")
-    print(*(f"  {step}" for step in path), sep="\n")
+
+# %% name="out-finetune" tags=["hide-input"]
+with hold("5.c"):
+    print(f"dense {dense_accuracy:.1%}")
+    for name, path in paths.items():
+        print(f"by {name}")
+        print(*(f"  {step}" for step in path), sep="\n")
 
 # %%
 reveal("5.c", round(100 * paths["magnitude"][1].validation_accuracy, 1))
 
 
-# %% name="fig-finetune"
+# %% name="fig-finetune" tags=["hide-input"]
 def draw_paths():
     figure, axes = plt.subplots(figsize=(8, 4.2))
     axes.axhline(100 * dense_accuracy, color="black", linewidth=1, label="dense")
@@ -620,12 +626,12 @@ show(
 )
 
 # %% [markdown]
-# Each round falls down and climbs up again. Training repairs a lot, and some even of what chance has broken: so *after* training, a comparison without the control says even less than before.
+# In each round the accuracy falls and then climbs again. Training repairs much of the loss, and even part of what pruning at random destroyed. So *after* training you need the control even more.
 #
-# And is little by little better than all at once? We take a model that trains fast, the classic `lenet_300_100`: three matrices, 784 x 300, 300 x 100, 100 x 10. All schedules end at a density of 1%, and all get four passes over
-# the same images. But a schedule of four rounds also starts the optimizer four times, so there is a control: all at once in the first round, and then as many restarts. The seeds change the order of the images; the trained net is one and the same.
+# Is pruning little by little better than pruning all at once? Take a model that trains fast, the classic `lenet_300_100` with its three matrices of 784 x 300, 300 x 100 and 100 x 10. All schedules end at a density of 1%, and all get four passes over
+# the same images. But a schedule of four rounds also restarts the optimizer four times. So there is a control that prunes all at once in the first round and then restarts as often. The seeds change only the order of the images; the trained network is always the same. This takes about 10 seconds.
 
-# %% name="out-schedules"
+# %% name="run-schedules"
 lenet = zoo.load("lenet_300_100", seed=0)
 more = splits.train.first(3000)
 TARGET = 0.01
@@ -638,12 +644,13 @@ SCHEDULES = {
 finished = {name: [] for name in SCHEDULES}
 for seed in tqdm((0, 1, 2), desc="seeds"):
     for name, (falling, epochs) in SCHEDULES.items():
-        steps = prune.prune_and_train(
-            lenet, more, splits.validation, densities=falling, epochs=epochs, seed=seed, learning_rate=2e-3, at_least=10
-        )
+        training = {"epochs": epochs, "seed": seed, "learning_rate": 2e-3, "at_least": 10}
+        steps = prune.prune_and_train(lenet, more, splits.validation, densities=falling, **training)
         finished[name].append(steps[-1])
-print(f"dense {fit.accuracy(lenet, splits.validation):.1%}")
 ends = {name: fit.Spread(tuple(step.validation_accuracy for step in steps)) for name, steps in finished.items()}
+
+# %% name="out-schedules" tags=["hide-input"]
+print(f"dense {fit.accuracy(lenet, splits.validation):.1%}")
 table(ends, ("accuracy",), lambda name, _: percent(ends[name]), f"lenet_300_100, density {TARGET:.0%}")
 print("\npoints, seed by seed (95% interval)")
 for name, other in (
@@ -656,17 +663,21 @@ for name, other in (
 # %% tags=["solution-only"]
 at_once, restarted, equal, cubic = ends.values()
 ahead = [Paired(tuple(a - b for a, b in zip(of.values, restarted.values))) for of in (cubic, equal)]
-claim("Restarts alone are no help.", holds=restarted.mean <= at_once.mean + 0.002)
+claim("Restarts alone do not help.", holds=restarted.mean <= at_once.mean + 0.002)
 claim(
-    "With as many of them, the cubic curve is 15 points ahead of all at once, and four equal ratios are 11",
+    "With the same number of restarts, the cubic curve is 15 points better than pruning all at once, and four equal ratios are 11 points better",
     *(100 * one.mean for one in ahead),
     within=2,
     holds=all(one.interval()[0] > 0 for one in ahead),
 )
 
 # %% [markdown]
-# Restarts alone are no help. With as many of them, the cubic curve is 15 points ahead of all at once, and four equal ratios are 11, and these three differ in their densities alone.
-#
+# Restarts alone do not help. With the same number of restarts, the cubic curve is 15 points better than pruning all at once, and four equal ratios are 11 points better. These three schedules differ only in their densities.
+
+# %% [markdown]
+# > **Takeaway.** A mask must be enforced after each step of training, and schedules are compared at equal training, restarts included.
+
+# %% [markdown]
 # ## 4 Nothing is faster yet
 #
 # So how much faster is the model?
@@ -674,53 +685,58 @@ claim(
 # %%
 predict(
     "5.d",
-    "A sixteenth of small_cnn's weights is left, the others are zeros. It runs in torch as before. How many times as fast as the dense model is it?",
+    "A sixteenth of small_cnn's weights is left, and the others are zeros. It runs in torch as before. How many times as fast as the dense model is it?",
     unit="times",
 )
 
-# %% name="out-zeros"
+# %%
 example = splits.test.images[:1]
 sparsest = paths["magnitude"][-1]
-sparsest_name = f"{sparsest.density:.1%}, zeros"
-zeros = measure.report({"dense": model, sparsest_name: sparsest.model}, example, repeats=50)
-print(zeros)
+candidates = {"dense": model, f"{sparsest.density:.1%}, zeros": sparsest.model}
+zeros = measure.report(candidates, example, repeats=50)
 left_macs = sum(
     cost.macs * sparsest.mask.tensors.get(f"{cost.name}.weight", torch.ones(1)).float().mean().item()
     for cost in measure.layer_costs(model, example)
 )
-print(f"multiplications with a weight that is left: {measure.macs(model, example) / left_macs:.1f} times fewer")
 
-# %% tags=["solution-only"]
-dense_macs = measure.macs(model, example)
-claim("Here it is about 14 times fewer FLOPs", dense_macs / left_macs, within=0.5)
-claim(
-    "Unstructured zeros in a dense kernel give no speed and no bytes.",
-    holds=0.8 < zeros.rows[1].median_s / zeros.rows[0].median_s < 1.25
-    and zeros.rows[0].stored_bytes == zeros.rows[1].stored_bytes,
-)
-claim(
-    "none by the clock", holds=0.8 < zeros.rows[1].median_s / zeros.rows[0].median_s < 1.25, page="slides/05_prune.md"
-)
-claim("it is about 14, on paper", dense_macs / left_macs, within=0.5, page="slides/05_prune.md")
+# %% name="out-zeros" tags=["hide-input"]
+with hold("5.d"):
+    print(zeros)
+    print(f"multiplications with a weight that is left: {measure.macs(model, example) / left_macs:.1f} times fewer")
 
 # %%
 reveal("5.d", round(zeros.rows[0].median_s / zeros.rows[1].median_s, 2))
 
+# %% tags=["solution-only"]
+dense_macs = measure.macs(model, example)
+claim("Here there are about 14 times fewer FLOPs", dense_macs / left_macs, within=0.5)
+claim(
+    "Unstructured zeros in a dense kernel save neither time nor bytes.",
+    holds=0.8 < zeros.rows[1].median_s / zeros.rows[0].median_s < 1.25
+    and zeros.rows[0].stored_bytes == zeros.rows[1].stored_bytes,
+)
+claim(
+    "the clock shows no gain",
+    holds=0.8 < zeros.rows[1].median_s / zeros.rows[0].median_s < 1.25,
+    page="slides/05_prune.md",
+)
+claim("about 14 on paper", dense_macs / left_macs, within=0.5, page="slides/05_prune.md")
+
 # %% [markdown]
-# A zero is multiplied as conscientiously as any other number, and it is stored in 32 bits. **Unstructured zeros in a dense kernel give no speed and no bytes.** A sixteenth of the weights is not a sixteenth of the multiplications: a weight of an early layer is used at more pixels, and which layers kept theirs decides. Here it is about 14 times fewer FLOPs: on paper. By the clock nothing is gained.
+# The kernel multiplies a zero like any other number, and a zero is stored in 32 bits. **Unstructured zeros in a dense kernel save neither time nor bytes.** A sixteenth of the weights is not a sixteenth of the multiplications either: a weight of an early layer is used at more pixels, so it matters which layers kept their weights. Here there are about 14 times fewer FLOPs on paper, and no gain in time.
 #
-# Two ways out: take away whole channels, which a dense kernel notices; or store and multiply only what is left, with other formats and kernels (sections 5 and 6).
+# There are two ways out. You can remove whole channels, so that the dense matrices shrink. Or you can store and multiply only the weights that are left, with other formats and kernels (sections 5 and 6).
 #
 # ### Whole channels
 #
-# Take a channel out of `conv1`, and more must go than its filter. The batch norm after it has a gamma, a beta, a mean and a variance for this channel. And `conv2` *reads* it: each filter of `conv2` has a slice for it.
+# If you remove a channel of `conv1`, more must go than its filter. The batch norm after it has a gamma, a beta, a mean and a variance for this channel. And `conv2` *reads* the channel: each filter of `conv2` has a slice for it.
 
 # %% name="out-groups" tags=["nbval-check-output"]
 for group in structure.channel_groups(model, example):
     print(group)
 
 # %% [markdown]
-# These channels are made by conv1, pass its batch norm, and are read by conv2. (Where a network has sums, as in a residual block, more layers lose the same channel together.) By hand, 4 channels of which 0 and 2 stay: `conv1.weight` goes from [4, 1, 3, 3] to
+# The first line says that `conv1` produces these channels, its batch norm passes them on, and `conv2` reads them. (Where a network adds the outputs of layers, as in a residual block, these layers lose the same channels together.) Worked by hand, with 4 channels of which 0 and 2 stay: `conv1.weight` goes from [4, 1, 3, 3] to
 # [2, 1, 3, 3], the four vectors of the batch norm from 4 to 2 numbers, and `conv2.weight` from [8, 4, 3, 3] to [8, 2, 3, 3].
 
 # %% [markdown]
@@ -729,7 +745,7 @@ for group in structure.channel_groups(model, example):
 
 # %% name="ex-5-5" tags=["exercise"]
 def remove_channels(layers, keep):
-    """What is left of two convolutions, and of the batch norm between them, if only the channels `keep` stay between them.
+    """Two convolutions and the batch norm between them, after all channels between them except `keep` are removed.
 
     layers: a dict of tensors: "conv1" [channels, in, h, w]; "gamma", "beta", "mean", "variance" [channels] of the batch
     norm; "conv2" [out, channels, h, w]. keep: a rising list of channels. Returns a dict with the same names.
@@ -746,7 +762,7 @@ def remove_channels(layers, keep):
 check("5.5")
 
 # %% [markdown]
-# <details><summary>Hint 1: who knows the channel?</summary>
+# <details><summary>Hint 1: which tensors have the channel?</summary>
 #
 # Go through the six tensors. In each, one axis counts these channels. Which one?
 # </details>
@@ -756,7 +772,7 @@ check("5.5")
 # </details>
 
 # %% [markdown]
-# Half of the channels of each layer, those with the shortest filters, go. First the proof that nothing else changed: the smaller model must give the same outputs as the full-sized one in which everything about these channels is zero.
+# Remove the half of each layer's channels with the shortest filters. First the proof that nothing else changed: the smaller model must give the same outputs as the full-sized one with zeros in place of these channels.
 
 # %% name="out-structured"
 keep = structure.keep_channels(structure.channel_scores(model, example), density=0.5)
@@ -773,10 +789,10 @@ one, other = measure.macs(model, example), measure.macs(smaller, example)
 claim("MACs fall to about a quarter", holds=0.22 < other / one < 0.28)
 
 # %% [markdown]
-# *This* is smaller and faster, in plain torch. MACs fall to about a quarter, since a layer loses inputs and outputs; the time falls less. The price is the accuracy. So train on, and with two controls: half of the channels drawn by chance; and a model of the same small shape with *fresh* weights, which
-# has never been pruned at all.
+# *This* model is smaller and faster, in plain torch. MACs fall to about a quarter, since a layer loses inputs and outputs; the time falls less. The price is the accuracy. So train it further, next to two controls: half of the channels removed at random; and the same small shape with *fresh* weights,
+# never pruned at all. This takes about 4 seconds.
 
-# %% name="out-channels"
+# %% name="run-channels"
 chance = torch.Generator().manual_seed(0)
 lots = {name: torch.rand(len(kept) * 2, generator=chance) for name, kept in keep.items()}
 fresh = copy.deepcopy(smaller)
@@ -785,15 +801,14 @@ with torch.random.fork_rng(devices=[]):
     for layer in fresh.modules():
         if hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
-starts = {
-    "pruned by length": smaller,
-    "pruned by chance": structure.remove_channels(model, example, structure.keep_channels(lots, density=0.5)),
-    "fresh weights": fresh,
-}
+at_random = structure.remove_channels(model, example, structure.keep_channels(lots, density=0.5))
+starts = {"pruned by length": smaller, "pruned by chance": at_random, "fresh weights": fresh}
 halves = {
     name: fit.fit(start, few, splits.validation, epochs=3, seed=0, learning_rate=3e-3)
     for name, start in tqdm(starts.items(), desc="models")
 }
+
+# %% name="out-channels" tags=["hide-input"]
 for name, fitted in halves.items():
     epochs = "  ".join(f"{epoch.validation_accuracy:.1%}" for epoch in fitted.history)
     print(f"{name:<20} after each epoch: {epochs}")
@@ -801,23 +816,27 @@ for name, fitted in halves.items():
 # %% tags=["solution-only"]
 last = {name: fitted.history[-1].validation_accuracy for name, fitted in halves.items()}
 claim(
-    "weights that were trained before are ahead of fresh ones by more than ten points, chosen by length or by chance",
+    "both models with trained weights are ahead of the fresh one by more than ten points",
     holds=min(last["pruned by length"], last["pruned by chance"]) > last["fresh weights"] + 0.1,
 )
 
 # %% [markdown]
-# Is the length of a filter a better guide than chance? One seed cannot tell. But with three passes, weights that were trained before are ahead of fresh ones by more than ten points, chosen by length or by chance. With *long* training, the literature finds, the fresh model often
+# Is the length of a filter a better guide than chance? One seed cannot tell. But after three passes, both models with trained weights are ahead of the fresh one by more than ten points, whether the channels were chosen by length or by chance. With *long* training, according to the literature, the fresh model often
 # catches up (Liu et al. 2019).
-#
+
+# %% [markdown]
+# > **Takeaway.** Zeros in a dense kernel save nothing; a removed channel saves parameters, bytes and time, if it also goes from its batch norm and from the layers that read it.
+
+# %% [markdown]
 # ## 5 Bytes, with the places
 #
-# To leave out the zeros, you must say where they are. Three ways, in fp32:
+# If you leave out the zeros, you must store the places of the other weights. Three ways, in fp32:
 #
-# - **Bitmap**: one bit for every weight of the matrix says whether it is there, and then come the values.
-# - **CSR** (compressed sparse rows): the values, for each value its column in 2 bytes, and for each row where it begins, in 4 bytes; one more at the end.
-# - **2:4**: of every four neighbours two are stored, each with 2 bits that say which of the four it is. Only for a matrix that was pruned in this pattern.
+# - **Bitmap**: one bit for every weight of the matrix says whether the weight is stored; the values follow.
+# - **CSR** (compressed sparse rows): the values; for each value its column, in 2 bytes; and for each row the place where it begins, in 4 bytes, with one more entry for the end.
+# - **2:4**: two of every four neighbours are stored, each with 2 bits that say which of the four it is. The matrix must have been pruned in this pattern.
 #
-# By hand: 2 rows of 8 columns, 3 weights left. Dense, 64 bytes. Bitmap: 16 bits and 3 values, 2 + 12 = 14. CSR: 3 pointers, 3 columns, 3 values, 12 + 6 + 12 = 30. 2:4: 8 values and 16 bits, 32 + 2 = 34.
+# Worked by hand, for 2 rows of 8 columns with 3 weights left: dense, 64 bytes. Bitmap: 16 bits and 3 values, 2 + 12 = 14. CSR: 3 pointers, 3 columns, 3 values, 12 + 6 + 12 = 30. 2:4: 8 values and 16 bits, 32 + 2 = 34.
 
 # %% [markdown]
 # ### Exercise 5.6 - Bytes, with the places (8 min)
@@ -827,7 +846,7 @@ claim(
 def sparse_bytes(rows, columns, kept):
     """Bytes of a matrix of 4-byte values, of which `kept` are not zero, in three formats.
 
-    4 divides columns. Returns a dict with the keys "bitmap", "CSR" and "2:4", whole numbers of bytes.
+    columns is a multiple of 4. Returns a dict with the keys "bitmap", "CSR" and "2:4", whole numbers of bytes.
     """
     ### BEGIN SOLUTION
     size = rows * columns
@@ -844,7 +863,7 @@ check("5.6")
 # %% [markdown]
 # <details><summary>Hint 1: count parts</summary>
 #
-# For each format, write down its tensors: what is in each, how many, and how many bits one of them takes.
+# For each format, write down its tensors: what is in each, how many numbers it has, and how many bits each number takes.
 # </details>
 # <details><summary>Hint 2: whole bytes</summary>
 #
@@ -852,10 +871,10 @@ check("5.6")
 # </details>
 
 # %% [markdown]
-# The library really stores them, and counts the bytes of the tensors. Three models: scattered weights, whole 4 x 4 blocks, and two of every four. (The last two for the inner convolutions only: `conv1` has nine weights a row, and `linear` ten rows.)
+# The library stores these formats and counts the bytes of their tensors. Three models: scattered weights, whole 4 x 4 blocks, and two of every four. (The last two patterns are used for the inner convolutions only: `conv1` has nine weights per row, and `linear` has ten rows.)
 
 
-# %% name="out-storage"
+# %%
 def is_inner(name, layer):
     return name in ("conv2", "conv3", "conv4")
 
@@ -866,12 +885,14 @@ patterns = {
     "4 x 4 blocks": structure.keep_blocks(inner, 0.25, block=(4, 4)),
     "two of every four": structure.keep_n_of_m(inner, 2, 4),
 }
+
+# %% name="out-storage" tags=["hide-input"]
 print(f"scattered\n{sparse.smallest_formats(quarter.model)}")
 for name, kept in patterns.items():
     print(f"\n{name}\n{sparse.smallest_formats(model, kept, where=is_inner)}")
 
 # %% [markdown]
-# Below which density does a format pay? Where the places cost as much as the zeros saved; that needs no measurement.
+# Below which density does a format pay? Where the places take as many bytes as the zeros saved; that needs no measurement.
 
 # %% name="out-breakeven" tags=["nbval-check-output"]
 for name in ("conv1", "conv4"):
@@ -880,9 +901,9 @@ for name in ("conv1", "conv4"):
     print(name, "   ".join(f"{what} {share:.1%}" for what, share in shares.items()), sep=": ")
 
 # %% [markdown]
-# The two ways out of section 4, at about the same bytes: a quarter of the weights, scattered, stored as a bitmap; and half of the channels, stored as they are. Both were trained on the same images, the first in two passes, the second in three, from one seed. (The scattered model is timed in torch, where its zeros are multiplied.)
+# Now compare the two ways out that section 4 named, at about the same bytes: a quarter of the weights, scattered, stored as a bitmap; and half of the channels, stored as they are. Both were trained on the same images from one seed, the first in two passes and the second in three. (The scattered model is timed in torch, where its zeros are multiplied.)
 
-# %% name="out-ways-out"
+# %% name="out-ways-out" tags=["hide-input"]
 report = measure.report(
     {"dense": model, "a quarter, scattered": quarter.model, "half of the channels": halves["pruned by length"].model},
     example,
@@ -898,19 +919,22 @@ quarter_row = replace(quarter_row, stored_bytes=sparse.model_bytes(quarter.model
 print(measure.Report((dense_row, quarter_row, half_row)))
 
 # %% [markdown]
+# > **Takeaway.** A sparse format stores the places as well as the values, so count both before you speak of saved bytes.
+
+# %% [markdown]
 # ## 6 From which density on is it faster?
 #
-# For time there is no formula. A CSR kernel skips zeros, but for each weight it looks up a place, and gathers its inputs from there one by one, where the dense one loads many neighbours at once. So we measure: a matrix times a vector, in C, compiled on your machine, dense against all formats. In "warm" caches the matrix lies in the cache;
-# in "cold" ones it has to come from memory, as in a model that is larger than the cache.
+# For time there is no formula. A CSR kernel skips zeros. But for each weight it looks up a place and fetches a single input from there, where the dense kernel loads many neighbours at once. So measure: a matrix times a vector, in C, compiled on your machine, dense against all formats. With "warm" caches the matrix is already in the cache;
+# with "cold" ones it has to come from memory, as in a model that is larger than the cache. This takes about 4 seconds.
 
 # %%
 predict(
     "5.e",
-    "A matrix of 1024 x 1024, warm. Below which density is our CSR kernel faster than our dense one?",
+    "A matrix of 1024 x 1024, with warm caches. Below which density is our CSR kernel faster than our dense one?",
     choices=("at any density below 1", "about 0.67, where it has fewer bytes", "about 0.3", "about 0.1", "never"),
 )
 
-# %% name="out-kernels"
+# %% name="run-kernels"
 try:
     print("compiler:", native.find_compiler().version)
     HAS_COMPILER = True
@@ -925,13 +949,16 @@ for caches in ("warm", "cold") if HAS_COMPILER else ():
         sweeps[caches] = sparse.sweep_kernels(
             1024, 1024, SWEPT, repeats=15, caches=caches, progress=lambda done, total: bar.update()
         )
-for caches, sweep in sweeps.items():
-    print(f"{caches} caches\n{sweep}\n")
+
+# %% name="out-kernels" tags=["hide-input"]
+with hold("5.e"):
+    for caches, sweep in sweeps.items():
+        print(f"{caches} caches\n{sweep}\n")
 
 
-# %%
+# %% tags=["hide-input"]
 def in_words(density):
-    """The choice of prediction 5.e that a measured density comes nearest to."""
+    """The choice of prediction 5.e that is nearest to a measured density."""
     if density is None:
         return "never"
     limits = {0.9: "at any density below 1", 0.45: "about 0.67, where it has fewer bytes", 0.18: "about 0.3"}
@@ -939,7 +966,6 @@ def in_words(density):
 
 
 reveal("5.e", in_words(sweeps["warm"].crossover("CSR").median)) if HAS_COMPILER else None
-
 
 # %% tags=["solution-only"]
 if HAS_COMPILER:
@@ -949,16 +975,16 @@ if HAS_COMPILER:
         return 1 / float(torch.tensor(sweep.comparisons[SWEPT.index(density)].ratios(kernel)).median())
 
     claim(
-        "it gains nothing on our dense kernel",
+        "it is no faster than our dense kernel",
         holds=all(times_as_fast(sweep, "torch dense", 0.01) < 1.2 for sweep in (warm, cold)),
     )
     claim(
-        "in warm caches far below the density from which on it has fewer *bytes* (67%), in cold ones at a higher density",
+        "with warm caches far below the density at which it begins to have fewer *bytes* (67%), with cold ones at a higher density",
         100 * sparse.break_even_densities(torch.ones(1024, 1024))["CSR"],
         holds=warm.crossover("CSR").median < 0.4 and warm.crossover("CSR").median < cold.crossover("CSR").median,
     )
     claim(
-        "Blocks and 2:4 are ahead of dense at a half already",
+        "Blocks and 2:4 are faster than dense already at a half",
         None,
         None,
         holds=all(
@@ -968,7 +994,7 @@ if HAS_COMPILER:
         ),
     )
     claim(
-        "In warm caches the bitmap takes about as long at 1% as at a half",
+        "With warm caches the bitmap takes about as long at 1% as at a half",
         None,
         holds=warm.comparisons[SWEPT.index(0.5)]["bitmap"].latency.median_s
         < 1.5 * warm.comparisons[0]["bitmap"].latency.median_s,
@@ -982,7 +1008,7 @@ if HAS_COMPILER:
         holds=times_as_fast(warm, "CSR", 0.01) < 40,
     )
 
-# %% name="fig-kernels"
+# %% name="fig-kernels" tags=["hide-input"]
 KERNEL_LOOKS = {
     "dense": ("black", "-", ""),
     "torch dense": ("black", ":", "x"),
@@ -1009,7 +1035,7 @@ def draw_kernels():
         axes.minorticks_off()
     ticks = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
     both[0].set(ylabel="time, dense = 1\n(logarithmic)", yticks=ticks, yticklabels=ticks)
-    figure.legend(*both[0].get_legend_handles_labels(), fontsize=12, loc="outside right center")
+    figure.legend(*both[0].get_legend_handles_labels(), fontsize=14, loc="outside right center")
     return figure
 
 
@@ -1019,34 +1045,29 @@ show(
 )
 
 # %% [markdown]
-# Read the line "torch dense" first: at 1% density it is full of zeros, and it gains nothing on our dense kernel. Then follow CSR to where it crosses the line at 1: in warm caches far below the density from which on it has fewer *bytes* (67%), in cold ones at a higher density. Blocks and 2:4 are ahead of dense at a half already (within a block, neighbours are
-# multiplied at once). In warm caches the bitmap takes about as long at 1% as at a half (every word of its mask is read, however few bits are set). And time does not follow bytes: CSR with 1% of the weights has 63 times fewer bytes, and is far from 63 times as fast.
+# Look at the line "torch dense" first: at a density of 1% its matrix is full of zeros, and it is no faster than our dense kernel. Then follow CSR to where it crosses the line at 1: with warm caches far below the density at which it begins to have fewer *bytes* (67%), with cold ones at a higher density. Blocks and 2:4 are faster than dense already at a half (within a block, neighbours are
+# multiplied at once). With warm caches the bitmap takes about as long at 1% as at a half (every word of its mask is read, however few bits are set). And time does not follow bytes: CSR with 1% of the weights has 63 times fewer bytes, and is far from 63 times as fast.
 #
-# So blocks, then? A pattern has a price. Half of the weights of the inner convolutions, without training, by magnitude in all cases:
+# So are blocks the answer? A pattern has a price. Keep half of the weights of the inner convolutions in each pattern, by magnitude and without training. This takes about 5 seconds.
 
-# %% name="out-patterns"
+# %% name="run-patterns"
 PATTERNS = {
     "scattered": lambda scores: prune.keep_top(scores, 0.5, "layer"),
     "2:4": structure.keep_n_of_m,
     "blocks 4x4": lambda scores: structure.keep_blocks(scores, 0.5, block=(4, 4)),
     "blocks 16x1": lambda scores: structure.keep_blocks(scores, 0.5, block=(16, 1)),
 }
+kept_accuracy, kept_anew = {}, {}
+for name, choose in tqdm(PATTERNS.items(), desc="patterns"):
+    kept = [choose(prune.magnitude(network, where=is_inner)) for network in networks]
+    left = [prune.apply_mask(network, mask) for network, mask in zip(networks, kept)]
+    kept_accuracy[name] = fit.over_seeds(lambda seed: on_validation(left[seed]))
+    kept_anew[name] = fit.over_seeds(lambda seed: with_norms_anew(left[seed]))
 
 
-def with_pattern(choose, accuracy=on_validation):
-    def of_seed(seed):
-        kept = choose(prune.magnitude(networks[seed], where=is_inner))
-        return accuracy(prune.apply_mask(networks[seed], kept))
-
-    return fit.over_seeds(of_seed)
-
-
-kept_accuracy = {name: with_pattern(choose) for name, choose in tqdm(PATTERNS.items(), desc="patterns")}
-kept_anew = {name: with_pattern(choose, with_norms_anew) for name, choose in PATTERNS.items()}
-
-
+# %% name="out-patterns" tags=["hide-input"]
 def gain_at_half(kernel):
-    """How many times as fast as dense a kernel is at density 0.5, in warm caches."""
+    """How many times as fast as dense a kernel is at density 0.5, with warm caches."""
     if not HAS_COMPILER:
         return "-"
     one = sweeps["warm"].comparisons[SWEPT.index(0.5)]
@@ -1066,10 +1087,16 @@ def kept_by(of):
 
 
 one, two, blocks = kept_by(kept_accuracy)
-claim("scattered weights keep 88%, two of every four 58%, blocks less", one, two, within=1, holds=max(blocks) < two)
+claim(
+    "scattered weights keep 88% accuracy, two of every four 58%, blocks less",
+    one,
+    two,
+    within=1,
+    holds=max(blocks) < two,
+)
 one, two, blocks = kept_by(kept_anew)
 claim(
-    "with the batch norms anew 90%, 87% and 82%",
+    "with new statistics in the batch norms it is 90%, 87% and 82%",
     one,
     two,
     sum(blocks) / len(blocks),
@@ -1078,10 +1105,10 @@ claim(
 )
 
 # %% [markdown]
-# The coarser the pattern, the less choice is left to the score, and each pattern that is faster than dense costs accuracy: scattered weights keep 88%, two of every four 58%, blocks less in the mean; with the batch norms anew 90%, 87% and 82%. Which of the two blocks is better, three seeds do not tell.
+# The coarser the pattern, the less choice is left to the score, and each pattern that is faster than dense costs accuracy: scattered weights keep 88% accuracy, two of every four 58%, blocks less in the mean; with new statistics in the batch norms it is 90%, 87% and 82%. Three seeds do not tell which of the two blocks is better.
 #
-# A crossover is read from noisy times, so take care: a kernel is *faster* where even its slow runs beat the fast runs of the other. And a single win between two losses is luck. By hand: at the densities 0.5, 0.2, 0.1 the dense kernel takes 1.0 to 1.1 ms each time, the sparse one 0.8 to 0.9, 1.2 to 1.3, 0.4 to 0.5. The crossover is 0.1: what happened at
-# 0.5 did not last.
+# A crossover is read from noisy times, so two rules apply. A kernel is *faster* only where even its slow runs beat the fast runs of the other. And a single win between two losses does not count. Worked by hand: at the densities 0.5, 0.2 and 0.1 the dense kernel takes 1.0 to 1.1 ms each time, and the sparse one takes 0.8 to 0.9, 1.2 to 1.3, and 0.4 to 0.5 ms. The crossover is 0.1: the win at
+# 0.5 does not count, since the kernel loses at 0.2.
 
 # %% [markdown]
 # ### Exercise 5.7 - From which density on is it faster? (8 min)
@@ -1114,18 +1141,23 @@ check("5.7")
 # </details>
 # <details><summary>Hint 2: what a win is</summary>
 #
-# The high end of the one must lie below the low end of the other.
+# The high end of the sparse times must be below the low end of the dense ones.
 # </details>
 
 # %% [markdown]
-# That was a random matrix. Now a real one: the first layer of the `lenet_300_100` that we have pruned to 1%, and trained. How long does the layer take in each kernel? And the whole model?
+# That was a random matrix. Now take a real one: the first layer of the `lenet_300_100` that was pruned to 1% and trained. How long does the layer take in each kernel? And the whole model?
 
-# %% name="out-lenet"
+# %%
 small_lenet = finished["cubic, 1 epoch each"][0].model
-layers = {"dense": zoo.load("lenet_300_100", seed=0), "zeros": small_lenet}
 vector = splits.test.images[0].flatten()
 first_weights = small_lenet.linear1.weight.detach()
+
+# %% name="out-lenet" tags=["hide-input"]
 stored = sparse.to_csr(first_weights)
+share = first_weights.numel() / measure.macs(small_lenet, vector[None])
+print(f"linear1 has {share:.0%} of the model's MACs;")
+print(f"{len(stored.values):,} of its {first_weights.numel():,} weights are left")
+layers = {"dense": zoo.load("lenet_300_100", seed=0), "zeros": small_lenet}
 calls = {
     f"torch.mv, {name}": (lambda weight=network.linear1.weight.detach(): torch.mv(weight, vector))
     for name, network in layers.items()
@@ -1137,10 +1169,6 @@ if HAS_COMPILER:
     calls["our dense kernel, zeros"] = sparse.bind(first_weights, vector)
     calls["our CSR kernel"] = product
     models["model, linear1 as CSR"] = lambda: rest((product() + bias)[None])
-share = first_weights.numel() / measure.macs(small_lenet, vector[None])
-print(
-    f"linear1 has {share:.0%} of the model's MACs; {len(stored.values):,} of its {first_weights.numel():,} weights are left"
-)
 with torch.no_grad():
     for group in (calls, models):
         for name, time in measure.compare_latency(group, repeats=200).items():
@@ -1150,17 +1178,21 @@ if HAS_COMPILER:
     print(f"largest difference between the outputs of the last two: {off:.0e}")
 
 # %% [markdown]
-# Compare the gain of the layer with that of the model. What is left, the other layers and the calls themselves, is the same code as before (Amdahl's law, exercise 1.7). And all of this is a matrix times *one vector*. A batch is another contest, and not measured here.
-#
+# Compare the gain of the layer with that of the model. The rest of the time, for the other layers and the calls themselves, does not change (Amdahl's law, exercise 1.7). And all of this is a matrix times *one vector*; a batch is not measured here.
+
+# %% [markdown]
+# > **Takeaway.** Fewer bytes do not mean less time: only a measurement tells at which density a sparse kernel begins to win.
+
+# %% [markdown]
 # ## 7 What comes in
 #
-# Back to the question of section 2: which weights? A weight is multiplied by an *input*, and a small weight on a strong input may matter more than a large one on a weak input. **Wanda** takes a few hundred images, no gradients and no training, and scores
+# Back to the question of section 2: which weights should go? A weight is multiplied by an *input*, and a small weight on a strong input may matter more than a large one on a weak input. **Wanda** takes a few hundred images, no gradients and no training, and computes the score
 #
-# $$|w_{ij}| \cdot \lVert x_j \rVert,$$
+# $$|w_{ij}| \cdot \lVert x_j \rVert.$$
 #
-# the magnitude times the norm of its input over these images. And it lets only the weights of one *row* compete, those that add up to one output: each row keeps the same number.
+# That is the magnitude times the Euclidean norm of the input: the root of the sum of its squares over these images. Only the weights of one *row* compete, those that add up to one output, and each row keeps the same number of weights.
 #
-# By hand: a row (3, -2) and inputs with the norms 1 and 4. The scores are 3 and 8: the smaller weight stays.
+# Worked by hand: a row (3, -2) and inputs with the norms 1 and 4. The scores are 3 and 8, so the smaller weight stays.
 
 # %% [markdown]
 # ### Exercise 5.8 - Row by row, with what comes in (8 min)
@@ -1168,9 +1200,10 @@ if HAS_COMPILER:
 
 # %% name="ex-5-8" tags=["exercise"]
 def wanda_mask(weight, inputs, kept):
-    """The mask that keeps, in each row, the `kept` weights with the highest |weight| * norm of its input.
+    """The mask that keeps, in each row, the `kept` weights with the highest |weight| * Euclidean norm of the input.
 
-    weight: [out, in]; inputs: [images, in]. Equal scores do not occur. Returns True and False, [out, in].
+    weight: [out, in]; inputs: [images, in]. The Euclidean norm of an input is the root of the sum of its squares over
+    the images. Equal scores do not occur. Returns a tensor of True and False, [out, in].
     """
     ### BEGIN SOLUTION
     scores = weight.abs() * inputs.norm(dim=0)
@@ -1185,44 +1218,37 @@ check("5.8")
 # %% [markdown]
 # <details><summary>Hint 1: the shapes</summary>
 #
-# One norm for each input: [in]. Multiplied by a weight of [out, in], it lines up with the last axis by itself.
+# There is one norm for each input: [in]. Multiplied by a weight of [out, in], it is matched with the last axis automatically.
 # </details>
-# <details><summary>Hint 2: each row by itself</summary>
+# <details><summary>Hint 2: each row separately</summary>
 #
-# `scores.topk(kept, dim=1).indices` are the best places of each row; `scatter(1, places, True)` writes there. A loop over rows will do as well.
+# `scores.topk(kept, dim=1).indices` are the best positions of each row; `scatter(1, positions, True)` writes there. A loop over rows works as well.
 # </details>
 
 # %% [markdown]
 # ### One family
 #
-# Such a formula comes from curvature, as in *Optimal Brain Damage*, but of the error in one layer's output: summed over the images, its second derivatives are, up to a factor of two, $H_{jk} = \sum x_j x_k$. With the diagonal alone, taking $w_j$ away costs $w_j^2 H_{jj} = w_j^2 \lVert x_j \rVert^2$: that is Wanda's score, squared.
-# *Optimal Brain Surgeon* keeps all of $H$. Then a removal costs $w_j^2 / [H^{-1}]_{jj}$, and the weights that stay are *moved* to make up for it. With a diagonal $H$ the two are the same. By hand, the row above: 9 and 64, the squares of 3 and 8. **SparseGPT** does this for a whole layer, one column after the other, without any training. What is left of the error, for each layer alone, and two of every four
-# weights kept: the *square* of the error in the output, as a share of the output's square. (Its root is what lesson 07 calls the error.) It is measured on the calibration images themselves, to which SparseGPT and the refits below are fitted.
+# This formula follows from second derivatives, as in *Optimal Brain Damage*, but of the error in one layer's output. Summed over the images, they are, up to a factor of two, $H_{jk} = \sum x_j x_k$. With the diagonal alone, removing $w_j$ costs $w_j^2 H_{jj} = w_j^2 \lVert x_j \rVert^2$, which is the square of Wanda's score.
+# *Optimal Brain Surgeon* keeps all of $H$. Then a removal costs $w_j^2 / [H^{-1}]_{jj}$, and the weights that stay are *moved* to compensate. With a diagonal $H$ the two costs are the same. Worked by hand for the row above: 9 and 64, the squares of 3 and 8. **SparseGPT** does this for a whole layer, column by column, without any training.
+#
+# The table has the remaining error of each layer alone, with two of every four weights kept: the *square* of the error in the output, as a share of the output's square. (Lesson 07 calls its root the error.) It is measured on the calibration images themselves, to which SparseGPT and the refits below are fitted.
 
-# %% name="out-errors"
 
-
+# %%
 def is_inner_or_last(name, layer):
     return is_inner(name, layer) or name == "linear"
 
 
-errors = {
-    (row.layer, row.method): row.output_error
-    for row in second_order.compare_methods(model, calibration, n_of_m=(2, 4), where=is_inner_or_last)
-}
-table(
-    [layer for layer, method in errors if method == "magnitude"],
-    ("magnitude", "Wanda", "SparseGPT"),
-    lambda layer, method: f"{100 * errors[layer, method]:.2f}%",
-    "2:4, error of the output",
-)
-print()
-table(
-    [layer for layer, method in errors if method == "magnitude"],
-    ("magnitude, refit", "Wanda, refit"),
-    lambda layer, method: f"{100 * errors[layer, method]:.2f}%",
-    "the same masks, best weights",
-)
+compared = second_order.compare_methods(model, calibration, n_of_m=(2, 4), where=is_inner_or_last)
+errors = {(row.layer, row.method): row.output_error for row in compared}
+
+# %% name="out-errors" tags=["hide-input"]
+layers = [layer for layer, method in errors if method == "magnitude"]
+for corner, shown in (
+    ("2:4, error of the output", ("magnitude", "Wanda", "SparseGPT")),
+    ("\nthe same masks, best weights", ("magnitude, refit", "Wanda, refit")),
+):
+    table(layers, shown, lambda layer, method: f"{100 * errors[layer, method]:.2f}%", corner)
 
 # %% tags=["solution-only"]
 claim(
@@ -1232,17 +1258,16 @@ claim(
 )
 
 # %% [markdown]
-# Does Wanda's mask win in every layer? Look at the last one. The second table gives both masks their best weights, so that one can tell what a method owes to its mask and what to moving the rest. (SparseGPT moves only what is to the right of a column, which is cheaper.)
+# Does Wanda's mask win in every layer? Look at the last one. The second table gives both masks their best weights, so you can separate what a method gains by its mask from what it gains by moving the other weights. (SparseGPT moves only the weights to the right of a column, which is cheaper.) The next measurement takes about 9 seconds.
 
 # %%
 predict(
     "5.f",
-    "Half of all weights go, without any training. Which keeps the most accuracy?",
+    "Half of all weights go, without any training. Which method keeps the most accuracy?",
     choices=("magnitude, by layer", "magnitude, by row", "Wanda, by row", "Wanda, by layer", "SparseGPT"),
 )
 
-
-# %% name="out-methods"
+# %% name="run-methods"
 by_input = [second_order.activation_weighted(network, calibration) for network in networks]
 
 
@@ -1262,11 +1287,17 @@ for name, way in tqdm(WAYS.items(), desc="ways"):
     halved = [way(seed) for seed in (0, 1, 2)]
     methods[name] = fit.over_seeds(lambda seed: on_validation(halved[seed]))
     methods_anew[name] = fit.over_seeds(lambda seed: with_norms_anew(halved[seed]))
-columns = {"as it is": methods, "batch norms anew": methods_anew}
-table(WAYS, columns, lambda name, column: percent(columns[column][name]), "density 50%, validation, 3 seeds")
-print(f"\n{'points, seed by seed (95% interval)':<40}" + "".join(f"{column:>24}" for column in columns))
-for name, other in (("Wanda, by layer", "magnitude, by layer"), ("SparseGPT", "Wanda, by layer")):
-    print(f"{f'{name} - {other}':<40}" + "".join(f"{points(of[name], of[other]):>24}" for of in columns.values()))
+
+# %% name="out-methods" tags=["hide-input"]
+with hold("5.f"):
+    columns = {"as it is": methods, "batch norms anew": methods_anew}
+    table(WAYS, columns, lambda name, column: percent(columns[column][name]), "density 50%, validation, 3 seeds")
+    print(f"\n{'points, seed by seed (95% interval)':<40}" + "".join(f"{column:>24}" for column in columns))
+    for name, other in (("Wanda, by layer", "magnitude, by layer"), ("SparseGPT", "Wanda, by layer")):
+        print(f"{f'{name} - {other}':<40}" + "".join(f"{points(of[name], of[other]):>24}" for of in columns.values()))
+
+# %%
+reveal("5.f", max(WAYS, key=lambda name: methods[name].mean))
 
 
 # %% tags=["solution-only"]
@@ -1275,19 +1306,24 @@ def apart(of):
     return max(means) - min(means)
 
 
-claim("the five ways lie 48 points apart; with the batch norms anew, 7", apart(methods), apart(methods_anew), within=1)
+claim(
+    "the best and the worst method are 48 points apart; with new statistics, 7",
+    apart(methods),
+    apart(methods_anew),
+    within=1,
+)
 gains = {name: methods_anew[name].mean - methods[name].mean for name in WAYS}
-claim("had the least to gain", holds=min(gains, key=gains.get) == "SparseGPT")
+claim("SparseGPT gained the least from new statistics", holds=min(gains, key=gains.get) == "SparseGPT")
 left_to = [
     Paired(tuple(a - b for a, b in zip(methods_anew[one].values, methods_anew[other].values)))
     for one, other in (("Wanda, by layer", "magnitude, by layer"), ("SparseGPT", "Wanda, by layer"))
 ]
 claim(
-    "Wanda and magnitude, by layer, are level, and SparseGPT stays ahead in the mean",
+    "Wanda and magnitude, by layer, are then level, and SparseGPT stays ahead in the mean",
     holds=abs(left_to[0].mean) < 0.01 and left_to[1].mean > 0.01 and left_to[1].interval()[0] < 0,
 )
 claim(
-    '"by layer" does better in the mean for both scores',
+    '"by layer" is better in the mean for both scores',
     holds=all(
         of[f"{score}, by layer"].mean > of[f"{score}, by row"].mean
         for of in columns.values()
@@ -1295,19 +1331,20 @@ claim(
     ),
 )
 
-# %%
-reveal("5.f", max(WAYS, key=lambda name: methods[name].mean))
+# %% [markdown]
+# With the old batch norms, the best and the worst method are 48 points apart; with new statistics, 7. Much of what looked like the merit of a score was due to old statistics, and SparseGPT gained the least from new statistics. Wanda and magnitude, by layer, are then level, and SparseGPT stays ahead in the mean, though the interval contains zero.
+#
+# The paper's rule, each row separately, was found on language models. Here "by layer" is better in the mean for both scores.
 
 # %% [markdown]
-# As it is, the five ways lie 48 points apart; with the batch norms anew, 7. Much of what looked like the worth of a score was old statistics, and SparseGPT had the least to gain. Then Wanda and magnitude, by layer, are level, and SparseGPT stays ahead in the mean, though the interval holds zero.
-#
-# The paper's rule, each row by itself, was found on language models. Here "by layer" does better in the mean for both scores.
-#
+# > **Takeaway.** A score can look at the inputs as well as the weights, but measure it on your model: a rule found on language models may fail on a small CNN.
+
+# %% [markdown]
 # ## 8 Look around
 #
-# The first layer of `lenet_300_100`, without training: where the cut goes through the histogram, which weights stay (for each input pixel, how many of its 300), the accuracy, the bytes, and the measured time. Move the density, and watch which of them move with it.
+# The figure shows the first layer of `lenet_300_100`, without training: which part of the histogram is removed, which weights stay (for each input pixel, the share of its 300), the accuracy, the bytes, and the measured time. Move the density, and see which of them change with it. Drawing takes about 4 seconds.
 
-# %% name="fig-explore" tags=["widget"]
+# %% name="fig-explore" tags=["hide-input", "widget"]
 first_layer = lenet.linear1.weight.detach()
 lenet_scores = prune.magnitude(lenet)
 
@@ -1327,17 +1364,20 @@ def facts(density):
     return kept["linear1.weight"], accuracy, sizes, times
 
 
+known = {density: facts(density) for density in tqdm((1.0, 0.5, 0.2, 0.1, 0.05, 0.02), desc="densities")}
+
+
 def draw_density(density):
-    kept, accuracy, sizes, times = facts(density)
+    kept, accuracy, sizes, times = known[density]
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.9), width_ratios=(1.1, 1, 1.1))
     edges = torch.linspace(-0.15, 0.15, 61).numpy()
-    goes = {"color": figures.COLOURS["orange"], "hatch": "//", "alpha": 0.7, "label": "goes"}
+    goes = {"color": figures.COLOURS["orange"], "hatch": "//", "alpha": 0.7, "label": "removed"}
     left.hist(first_layer[kept].numpy(), bins=edges, color=figures.COLOURS["blue"], label="stays")
     left.hist(first_layer[~kept].numpy(), bins=edges, **goes)
     left.set(xlabel="weight", ylabel="number of weights", title=f"accuracy {accuracy:.1%}")
     left.legend(fontsize=11)
     shown = middle.imshow(100 * kept.float().mean(dim=0).reshape(28, 28), vmin=0, vmax=100)
-    middle.set(xticks=(), yticks=(), xlabel="of each pixel's weights, % left")
+    middle.set(xticks=(), yticks=(), xlabel="weights left per pixel, in %")
     middle.grid(False)
     figure.colorbar(shown, ax=middle, shrink=0.8)
     rows = [f"{'KiB stored':<12}", *(f"{name:<8}{size / 1024:8.1f}" for name, size in sizes.items())]
@@ -1353,24 +1393,56 @@ explore(
     alt=lambda density: (
         f"First layer at density {density:g}: histogram split into weights that stay and go, share of weights left for each pixel, bytes and times."
     ),
-    density=(1.0, 0.5, 0.2, 0.1, 0.05, 0.02),
+    labels={"density": "density of the first layer"},
+    density=known,
 )
 
 # %% [markdown]
-# The bytes of the sparse formats move with every step. Not all of the times follow: which ones do not, and why? (Every word of a bitmap is read, however little is left.) And does CSR cross the dense kernel where it did for 1024 x 1024?
-#
+# The bytes of the sparse formats change with every step. Not all of the times do: which ones do not, and why? (Every word of a bitmap is read, however few weights are left.) And is CSR faster than the dense kernel below the same density as for 1024 x 1024?
+
+# %% [markdown]
+# > **Takeaway.** Accuracy, bytes and time follow the density in different ways, so one of them cannot stand for the others.
+
+# %% [markdown]
 # ## 9 Where it stops working
 #
-# - **Zeros are not speed.** In a dense kernel they give nothing. With its matrix in the caches, a CSR kernel needs a density far below that at which it saves bytes, and all our kernels take one vector at a time.
-# - **Magnitude is not worth.** It is a guess, and across layers one that depends on their scale. Even so, with large nets and long training it did as well as far more complex methods (Gale et al. 2019).
+# - **Zeros are not speed.** In a dense kernel they save nothing. With its matrix in the caches, a CSR kernel needs a density far below the one at which it saves bytes, and all our kernels take one vector at a time.
+# - **Magnitude is not value.** It is a guess, and between layers it depends on their scale. Even so, with large networks and long training it did as well as far more complex methods (Gale et al. 2019).
 # - **2:4 needs the right instruction.** Our kernel picks its two of four with a vector shuffle where the CPU has a wide one, and in plain C elsewhere.
-# - **Local is not global.** A layer's small error, and a harmless scan, do not promise that the whole model is fine. Measure the whole.
+# - **Local is not global.** A small error in each layer, and a harmless scan, do not promise that the whole model works. Measure the whole model.
+
+# %% [markdown]
+# > **Takeaway.** Every promise about a pruned model needs its own measurement: on the whole model, with the kernel that will run it.
+
+# %% [markdown]
+# ## With pencil and paper
+#
+# **1.** A matrix of 100 rows and 200 columns in fp32 has 2,000 weights left. How many bytes does it take as dense, as a bitmap and as CSR? With how many weights left do bitmap and CSR take the same number of bytes?
+#
+# <details><summary>Answer</summary>
+#
+# Dense: 20,000 · 4 = 80,000. Bitmap: 20,000 / 8 + 4 · 2,000 = 2,500 + 8,000 = 10,500. CSR: 4 · 101 + 6 · 2,000 = 404 + 12,000 = 12,404. They are equal where 2,500 + 4k = 404 + 6k, so k = 1,048, a density of 5.24%. Below it, CSR takes fewer bytes.
+# </details>
+#
+# **2.** A convolution reads 32 channels, makes 64, and has kernels of 3 x 3 without bias. Half of its inputs and half of its outputs are removed. How many weights has it before and after? And a first layer that makes 16 channels from 1, if half of its outputs are removed?
+#
+# <details><summary>Answer</summary>
+#
+# 64 · 32 · 9 = 18,432 before and 32 · 16 · 9 = 4,608 after: a quarter. The first layer has 16 · 1 · 9 = 144 before and 8 · 1 · 9 = 72 after: only a half, since a picture keeps its one channel.
+# </details>
+#
+# **3.** Layer A has the weights 4, 2, 1, and layer B has 0.4, 0.3, 0.1. A batch norm follows each of them. A global contest by magnitude keeps three of the six. Which? Now multiply B by 10. Which three stay, and what has changed in the outputs of the dense network?
+#
+# <details><summary>Answer</summary>
+#
+# First all of A stays and nothing of B. After the multiplication, B has 4, 3, 1, and the three largest are 4 in A, 4 and 3 in B. The outputs of the dense network have not changed, once the statistics of the batch norm of B are multiplied too: it divides by 10 times as much. So the mask depends on a scale that means nothing.
+# </details>
 #
 # ## The ledger
 #
-# Two rows: what the validation images choose among the halved models, the sparsest within one point of the dense one, stored in the smallest format for each layer; and half of the channels, trained. Their test accuracy is looked at here for the first time.
+# This lesson adds two rows. The first is chosen on the validation images: of the models halved round by round, the sparsest within one point of the dense one, stored in the smallest format for each layer. The second has half of the channels, trained. Their test accuracy is measured here for the first time.
 
-# %% name="out-ledger"
+# %% name="out-ledger" tags=["hide-input"]
 good = [step for step in paths["magnitude"] if step.validation_accuracy >= dense_accuracy - 0.01]
 chosen = min(good or paths["magnitude"][:1], key=lambda step: step.density)
 formats = sparse.smallest_formats(chosen.model)
@@ -1389,7 +1461,7 @@ ledger(cut, lesson=5, beside=whole)
 
 # %% tags=["solution-only"]
 claim("sparsest within one point of the dense one", holds=chosen.validation_accuracy >= dense_accuracy - 0.01)
-claim("then it is faster", holds=cut.median_s < 0.8 * whole.median_s, page="slides/05_prune.md")
+claim("then the model is faster", holds=cut.median_s < 0.8 * whole.median_s, page="slides/05_prune.md")
 
 # %%
 progress()
@@ -1397,19 +1469,19 @@ progress()
 # %% [markdown]
 # ## Summary
 #
-# - Scores, then a mask, then a model. Rank and count: a threshold keeps too many.
+# - Scores give a mask, and a mask gives a model. Rank and count: a threshold keeps too many.
 # - Compare every score with chance, and every pruned model with a fresh one of its size.
-# - Without training, take the batch norms anew before you compare.
-# - A mask is applied after each step, or it is stale after the first.
-# - A channel goes with its batch norm and with those who read it; then the model is really smaller and faster.
-# - Bytes have places in them. Times are measured: scattered zeros pay in bytes early, in time later where the matrix is in the caches, in a dense kernel never.
+# - Without training, take the statistics of the batch norms again before you compare.
+# - Apply a mask after each step: a mask that is applied once is undone by the first step.
+# - Remove a channel together with its batch norm and with the weights that read it; then the model is really smaller and faster.
+# - Bytes include the places. Times are measured: scattered zeros save bytes early; they save time later where the matrix is in the caches, and never in a dense kernel.
 #
 # **References.** Mozer and Smolensky 1989, *Skeletonization*. Karnin 1990, *A Simple Procedure for Pruning Back-Propagation Trained Neural Networks*. LeCun, Denker and Solla 1990, *Optimal Brain Damage*. Hassibi and Stork 1993, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*. Han et al. 2015, *Learning both Weights and Connections for Efficient Neural Networks*.
 # Li et al. 2017, *Pruning Filters for Efficient ConvNets*. Zhu and Gupta 2017, *To Prune, or Not to Prune*. Lee et al. 2019, *SNIP*. Liu et al. 2019, *Rethinking the Value of Network Pruning*. Mishra et al. 2021, *Accelerating Sparse Deep Neural Networks*. Frantar and
 # Alistarh 2023, *SparseGPT*. Sun et al. 2024, *A Simple and Effective Pruning Approach for Large Language Models* (Wanda). Gale, Elsen and Hooker 2019, *The State of Sparsity in Deep Neural Networks*.
 #
-# **Further reading.** Lee et al. 2021, *Layer-adaptive Sparsity for the Magnitude-based Pruning* (a global contest that no layer's scale changes). Li et al. 2020, *EagleEye* (batch norms anew before comparing).
+# **Further reading.** Lee et al. 2021, *Layer-adaptive Sparsity for the Magnitude-based Pruning* (a global contest that does not depend on the scale of a layer). Li et al. 2020, *EagleEye* (new batch-norm statistics before comparing).
 #
-# **In the library.** In `mini_lib/prune`, `scores.py` says what a weight is worth, `keep.py` makes a mask of it, `mask.py` keeps the zeros, `gradual.py` trains in between; `structure` takes channels out, `sparse` stores and multiplies, `second_order` looks at inputs.
+# **In the library.** In `mini_lib/prune`, `scores.py` computes what a weight is worth, `keep.py` makes a mask of it, `mask.py` keeps the zeros, `gradual.py` trains in between; `structure` removes channels, `sparse` stores and multiplies, `second_order` uses the inputs.
 #
 # **Next:** [06 Was the winning ticket there from the start?](06_lottery_tickets.ipynb)

@@ -1,23 +1,23 @@
 # %% [markdown]
 # # Was the winning ticket there from the start?
 #
-# Lesson 06 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+# Lesson 06 · {minutes} · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# Most weights of a trained network can be taken away, and it still works. Then why train them at all? Because, so it was long said, a
-# small net does not learn as well as a large one: train large, prune later. In 2018 Jonathan Frankle and Michael Carbin tried something simple.
-# They pruned a trained net, then put the weights that were left back to *the values that they had before any training*, and trained this small net again. It learned as well as the
-# large one, and faster. With other initial values it did not. Their explanation is **the lottery ticket hypothesis**: a large net is a
-# heap of tickets, small nets with random weights, and one of them wins because of how its weights happened to be drawn.
+# You can remove most weights of a trained network, and it still works. Then why train them at all? The usual answer was that a
+# small network does not learn as well as a large one: train large, prune later. In 2018 Jonathan Frankle and Michael Carbin tried something simple.
+# They pruned a trained network, set the remaining weights back to *the values that they had before any training*, and trained this small network again. It learned as well as the
+# large one, and faster. With other initial values it did not. Their explanation is **the lottery ticket hypothesis**: a large network is a
+# heap of tickets, small networks with random weights, and one of them wins because of the values that its weights happened to get.
 #
-# That is a claim about cause, and such a claim needs an experiment with controls. In this lesson you run it.
+# That is a claim about cause, and a claim about cause needs an experiment with controls. In this lesson you run it.
 #
 # **You will be able to**
-# 1. find a ticket by iterative magnitude pruning, and say what each step of it must not do;
-# 2. compare it with controls that change one thing at a time, over several seeds, and say which differences are real;
-# 3. say what rewinding is, what the search costs, and what such a study does not show.
+# 1. find a ticket by iterative magnitude pruning, and name the mistake to avoid in each step;
+# 2. compare a ticket over several seeds with controls that change one thing at a time, and say which differences are real;
+# 3. explain what rewinding is, what the search costs, and what such a study does not show.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
-# run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back. Code that only draws is folded: one click on the dots shows it.
 
 # %%
 import tempfile
@@ -37,7 +37,7 @@ from studies.paired import Paired, holm, paired
 from studies.tickets import State, Study, advance, recorded, run_study
 from studies.tickets.results import RECORDING_COMMAND
 from studies.tickets.speed import compare_ways
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core a process; further cores get processes of their own
 figures.use_style()
@@ -45,7 +45,7 @@ figures.use_style()
 # %% [markdown]
 # ## 1 Find a ticket
 #
-# The net is LeNet-300-100, the smallest of the paper: three linear layers, 784 to 300 to 100 to 10. The pictures are those of this course. Training is short, so that the whole study fits into this lesson.
+# The network is LeNet-300-100, the smallest of the paper: three linear layers, 784 to 300 to 100 to 10. The pictures are those of this course. Training is short, so that the whole study fits into this lesson.
 
 # %%
 splits = data.fashion()
@@ -58,16 +58,16 @@ for name, size in weights.items():
 print(f"{RECIPE.steps * RECIPE.batch_size / len(splits.train):.1f} passes over the training pictures")
 
 # %% [markdown]
-# **Iterative magnitude pruning** goes like this.
+# **Iterative magnitude pruning** has four steps.
 #
 # 1. Draw the initial weights, and keep a copy.
 # 2. Train.
-# 3. Of the weights that are left, take away the share $p$ with the smallest magnitude.
-# 4. Put the others back to their initial values. Go on with 2.
+# 3. Of the weights that are left, remove the share $p$ with the smallest magnitude.
+# 4. Set the others back to their initial values. Go on with step 2.
 #
-# One could take away everything at once. The paper finds smaller winning tickets in rounds.
+# You could also remove everything at once. The paper finds smaller winning tickets in rounds.
 #
-# How much is left? By hand: with $p = 0.2$, one round leaves 0.8. The second takes a fifth *of that*, 0.16, and leaves 0.64.
+# How much is left after some rounds? Worked by hand, with $p = 0.2$: the first round leaves 0.8. The second round removes a fifth *of that*, 0.16, and leaves 0.64.
 
 # %% [markdown]
 # ### Exercise 6.1 - What is left after some rounds (3 min)
@@ -77,7 +77,7 @@ print(f"{RECIPE.steps * RECIPE.batch_size / len(splits.train):.1f} passes over t
 def density_after(rate, rounds):
     """The share of the weights that is left after some rounds of pruning.
 
-    rate: the share of what remains that each round takes, between 0 and 1. Returns a number.
+    rate: the share of the remaining weights that each round removes, between 0 and 1. Returns a number.
     """
     ### BEGIN SOLUTION
     return (1 - rate) ** rounds
@@ -90,12 +90,12 @@ check("6.1")
 # %% [markdown]
 # <details><summary>Hint 1: one round</summary>
 #
-# What must the density before the round be multiplied by?
+# By which factor does a round multiply the density?
 # </details>
 
 # %% [markdown]
-# Step 3 looks harmless, and is not. What is pruned has the value zero, and zero is the smallest magnitude there is. By hand: `[0.3, -0.2, 0, 0]`, where the two zeros are pruned, and a rate of one half. Two are left, so *one* goes: the -0.2. Whoever ranks all
-# four takes away the two zeros once more, and nothing has happened.
+# Step 3 looks harmless, but it has a trap. A pruned weight has the value zero, and zero is the smallest magnitude there is. Worked by hand: the weights are `[0.3, -0.2, 0, 0]`, where the two zeros are pruned, and the rate is one half. Two weights are left, so *one* is removed: the -0.2. If you rank all
+# four weights, you remove the two zeros once more, and nothing changes.
 
 # %% [markdown]
 # ### Exercise 6.2 - The mask of the next round (8 min)
@@ -103,10 +103,10 @@ check("6.1")
 
 # %% name="ex-6-2" tags=["exercise"]
 def next_mask(trained, mask, rate):
-    """The mask of the next round: of the weights that the mask keeps, the smallest are taken away.
+    """The mask of the next round: of the weights that the mask keeps, the smallest are removed.
 
-    trained: a tensor of weights; where the mask is False, anything may stand. mask: True is kept; same shape.
-    Takes round(rate * number kept) of them, by magnitude, and no two kept weights are equally large. Returns a new mask.
+    trained: a tensor of weights; where the mask is False, it may have any value. mask: True is kept; same shape.
+    Removes round(rate * number kept) weights by magnitude; no two kept weights are equally large. Returns a new mask.
     """
     ### BEGIN SOLUTION
     count = round(rate * int(mask.sum()))
@@ -123,19 +123,19 @@ check("6.2")
 # %% [markdown]
 # <details><summary>Hint 1: the idea</summary>
 #
-# Two questions: how many go, and which? Both are about the weights that are left, not about all.
+# There are two questions: how many weights go, and which? Both are about the weights that are left, not about all weights.
 # </details>
 # <details><summary>Hint 2: how to leave the others out</summary>
 #
-# `trained.abs()[mask]` has the magnitudes of those that are left. Or give the others a magnitude of infinity: then they are never the smallest.
+# `trained.abs()[mask]` has the magnitudes of the weights that are left. Or give the others a magnitude of infinity: then they are never the smallest.
 # </details>
-# <details><summary>Hint 3: from numbers to places</summary>
+# <details><summary>Hint 3: from numbers to positions</summary>
 #
-# `argsort()` of a flat tensor gives the places, smallest first. (The mask you were given is not yours: `clone()` it.)
+# `argsort()` of a flat tensor gives the positions, smallest first. (Do not change the mask that you were given: `clone()` it.)
 # </details>
 
 # %% [markdown]
-# Step 4. Everything that was trained goes back to the start, **biases included**; what is pruned becomes zero.
+# In step 4 all trained values go back to the start, **biases included**; pruned weights become zero.
 
 # %% [markdown]
 # ### Exercise 6.3 - Back to the start (5 min)
@@ -145,7 +145,7 @@ check("6.2")
 def reset(initial, trained, mask):
     """The weights that a ticket starts from.
 
-    initial, trained: all parameters by name, before and after training. mask: for some of them, what stays.
+    initial, trained: all parameters by name, before and after training. mask: for some of them, True where it stays.
     Returns all parameters by name, as new tensors.
     """
     ### BEGIN SOLUTION
@@ -162,19 +162,19 @@ check("6.3")
 # %% [markdown]
 # <details><summary>Hint 1: which of the two</summary>
 #
-# You are given the trained weights as well. What is still needed of them, now that there is a mask?
+# You are given the trained weights as well. Do you still need them, now that there is a mask?
 # </details>
 # <details><summary>Hint 2: parameters without a mask</summary>
 #
-# Biases are not in the mask. They come along as they were at the start.
+# Biases are not in the mask. They go back to their initial values.
 # </details>
 
 # %% [markdown]
-# Then the ticket is trained, and its zeros must stay zeros. A mask that is only applied before training goes stale with the first step. And many optimizers remember: **momentum** adds up earlier gradients in a velocity,
+# Then the ticket is trained, and its zeros must stay zeros. If you apply a mask only before training, the first step undoes it. Many optimizers also have a memory: **momentum** adds up earlier gradients in a velocity,
 #
 # $$\text{velocity} \leftarrow \text{momentum} \cdot \text{velocity} + \text{gradient}, \qquad \text{weight} \leftarrow \text{weight} - \text{rate} \cdot \text{velocity}.$$
 #
-# If a weight is pruned in the middle of training, its velocity goes on moving it, even when its gradient is masked. By hand: weight 0, gradient 0, velocity 4, momentum 0.5, rate 0.25. The velocity becomes 2, and the pruned weight -0.5.
+# If a weight is pruned in the middle of training, its velocity keeps moving it, even when its gradient is masked. Worked by hand: weight 0, gradient 0, velocity 4, momentum 0.5, rate 0.25. The velocity becomes 2, and the pruned weight becomes -0.5.
 
 # %% [markdown]
 # ### Exercise 6.4 - A step that keeps the zeros (8 min)
@@ -182,7 +182,7 @@ check("6.3")
 
 # %% name="ex-6-4" tags=["exercise"]
 def masked_step(weight, gradient, velocity, mask, learning_rate, momentum):
-    """One step of SGD with momentum, for weights some of which have just been pruned.
+    """One step of SGD with momentum, for weights of which some have just been pruned.
 
     weight, gradient, velocity: tensors of one shape, as they are before the step; mask: True is kept.
     Returns (new weight, new velocity), both zero where the mask is False.
@@ -200,17 +200,17 @@ check("6.4")
 # %% [markdown]
 # <details><summary>Hint 1: the step without a mask</summary>
 #
-# Write the two formulas down first, in this order. Then ask of each result: can it be anything but zero where the mask is False?
+# Write the two formulas first, in this order. Then ask of each result: can it be anything but zero where the mask is False?
 # </details>
 # <details><summary>Hint 2: where to multiply</summary>
 #
-# After the step, not before it: once for the velocity, once for the weight.
+# Multiply after the step, not before it: once for the velocity, once for the weight.
 # </details>
 
 # %% [markdown]
-# The library starts each training with a new optimizer and masks the gradient at each step, so there is never a velocity to begin with. `find_ticket` is the whole loop; it is twenty lines, in `mini_lib/prune/tickets/imp.py`.
+# The library starts each training with a new optimizer and masks the gradient at each step, so no old velocity exists. `find_ticket` is the whole loop; it is twenty lines, in `mini_lib/prune/tickets/imp.py`. This takes about 5 seconds.
 
-# %% name="out-ticket"
+# %% name="run-ticket"
 start = tickets.weights_of(net)
 order = tickets.batch_order(len(splits.train), RECIPE, seed=0)
 tickets.train_alone(net, start, None, order, splits, Recipe(steps=2))  # the first training of a process takes longer
@@ -224,8 +224,9 @@ with tqdm(total=ROUNDS, desc="rounds") as bar:
 began_s = time.perf_counter()
 last = tickets.train_alone(net, tickets.weights_of(ticket.model), ticket.mask, order, splits, RECIPE)
 ticket_s = time.perf_counter() - began_s
-
 chain = (*ticket.rounds, last)  # the dense net, then the ticket of each round, all trained from the same start
+
+# %% name="out-ticket" tags=["hide-input"]
 print("round  density  validation accuracy after 50 steps, and at the end")
 for number, trained in enumerate(chain):
     early, end = trained.validation_accuracies
@@ -244,25 +245,37 @@ claim(
 )
 
 # %% [markdown]
-# All layers were ranked together, and it is not the same share that stays in each. The first layer has most of the weights, and loses the largest share of them.
+# All layers were ranked together, so each layer keeps its own share. The first layer has most of the weights, and loses the largest share of them.
 
 # %%
 predict(
     "6.a",
-    "Sort the 784 pixels by how bright they are in the mean picture. Which third keeps most of its weights?",
+    "Sort the 784 pixels by their brightness in the mean picture. Which third keeps most of its weights?",
     choices=("the darkest third", "the middle third", "the brightest third", "about the same in all three"),
 )
 
-# %% [markdown]
-# Each input pixel has 300 weights. How many of them does the ticket keep? Beside it the mean of the training pictures, and what the same number of weights looks like when chance has chosen them.
 
-
-# %% name="fig-pixels"
+# %%
 def weights_of_pixels(mask):
     """How many of its 300 weights each pixel keeps: [28, 28]."""
     return mask["linear1.weight"].sum(dim=0).reshape(28, 28)
 
 
+THIRDS = ("the darkest third", "the middle third", "the brightest third")
+kept = weights_of_pixels(ticket.mask).flatten().float()
+by_brightness = splits.train.images.mean(dim=0).flatten().argsort()
+of_third = {name: kept[pixels].mean().item() for name, pixels in zip(THIRDS, by_brightness.chunk(3))}
+with hold("6.a"):
+    for name, count in of_third.items():
+        print(f"{name:<20}{count:5.1f} weights per pixel")
+most = max(of_third, key=of_third.get)
+reveal("6.a", most if of_third[most] > 1.25 * sorted(of_third.values())[1] else "about the same in all three")
+
+# %% [markdown]
+# Each input pixel has 300 weights. How many of them does the ticket keep? The figure shows the mean of the training pictures, the weights that the ticket keeps, and the same number of weights chosen at random.
+
+
+# %% name="fig-pixels" tags=["hide-input"]
 def draw_pixels():
     figure, three = plt.subplots(1, 3, figsize=(11, 3.6))
     kept = weights_of_pixels(ticket.mask)
@@ -271,7 +284,7 @@ def draw_pixels():
     for axes, picture in ((three[1], kept), (three[2], by_chance)):
         shown = axes.imshow(picture, vmin=0, vmax=kept.max())
     figure.colorbar(shown, ax=three, label="weights kept, of 300", shrink=0.8)
-    for axes, title in zip(three, ("the mean picture", "the ticket", "by chance, as many")):
+    for axes, title in zip(three, ("the mean picture", "the ticket", "as many, at random")):
         axes.set(title=title, xticks=(), yticks=())
         axes.grid(False)
     return figure
@@ -279,36 +292,30 @@ def draw_pixels():
 
 show(
     draw_pixels(),
-    alt="Three pictures of 28 by 28: the mean of the training pictures; how many weights of each pixel the ticket keeps; the same for places drawn by chance.",
+    alt="Three pictures of 28 by 28: the mean of the training pictures; how many weights of each pixel the ticket keeps; the same for places drawn at random.",
 )
 
-# %%
-THIRDS = ("the darkest third", "the middle third", "the brightest third")
-kept = weights_of_pixels(ticket.mask).flatten().float()
-by_brightness = splits.train.images.mean(dim=0).flatten().argsort()
-of_third = {name: kept[pixels].mean().item() for name, pixels in zip(THIRDS, by_brightness.chunk(3))}
-for name, count in of_third.items():
-    print(f"{name:<20}{count:5.1f} weights a pixel")
-most = max(of_third, key=of_third.get)
-reveal("6.a", most if of_third[most] > 1.25 * sorted(of_third.values())[1] else "about the same in all three")
+# %% [markdown]
+# Look for outlines: the neck and the hem of a shirt, the gap between the legs of trousers. Places drawn at random show no outlines. So a mask that was found by training contains information about the data, although
+# its weights have been reset.
 
 # %% [markdown]
-# Look for outlines: the neck and the hem of a shirt, the gap between the legs of trousers. Places drawn by chance show none. So a mask that was found by training has seen the data, although
-# its weights have not.
-#
+# > **Takeaway.** The weights of a ticket are back at the start, but its mask was made from trained weights and has seen the data.
+
+# %% [markdown]
 # ## 2 Controls: one thing at a time
 #
-# The hypothesis says: *this mask* and *these initial weights* belong together. To test it, change one and keep the other.
+# The hypothesis says that *this mask* and *these initial weights* belong together. To test it, change one of them and keep the other. The variants are called *arms*, as in a medical trial.
 #
 # | arm | mask | initial weights | if it does as well as the ticket, then |
 # | --- | --- | --- | --- |
 # | ticket | found by pruning | its own | |
 # | reinit | the ticket's | drawn anew | the mask alone is enough |
-# | shuffled | as many in each layer, places drawn anew | its own | how many in each layer is enough |
-# | random | as many in all, anywhere | its own | a sparse net is enough |
+# | shuffled | as many in each layer, places drawn anew | its own | the number in each layer is enough |
+# | random | as many in total, anywhere | its own | a sparse network is enough |
 # | dense | everything | its own | nothing was needed |
 #
-# By hand: a layer with the mask `[1, 0, 0]`, initial weights `[1, 2, 3]`, other weights `[-4, -5, -6]`. Reinit starts from `[-4, 0, 0]`. For shuffled, chance draws a number for each place, `[0.2, 0.1, 0.9]`. One weight is to be kept, the place with the highest number: `[0, 0, 3]`.
+# Worked by hand: a layer with the mask `[1, 0, 0]`, initial weights `[1, 2, 3]` and other weights `[-4, -5, -6]`. Reinit starts from `[-4, 0, 0]`. For shuffled, draw a random number for each place, say `[0.2, 0.1, 0.9]`. One weight is kept, the one at the place with the highest number: `[0, 0, 3]`.
 
 # %% [markdown]
 # ### Exercise 6.5 - Two controls (10 min)
@@ -316,7 +323,7 @@ reveal("6.a", most if of_third[most] > 1.25 * sorted(of_third.values())[1] else 
 
 # %% name="ex-6-5" tags=["exercise"]
 def controls(mask, initial, other, chance):
-    """What the nets of two controls start from: reinit and shuffled.
+    """The initial weights of two controls: reinit and shuffled.
 
     mask: a tensor for each layer, by name, True is kept. initial, other: the ticket's initial weights, and others.
     chance: random numbers, all different; each layer keeps the places with the highest ones. The same names and shapes in all.
@@ -344,32 +351,36 @@ check("6.5")
 # </details>
 # <details><summary>Hint 2: how many</summary>
 #
-# In each layer as many as the ticket keeps *there*: `int(mask[name].sum())`.
+# Each layer keeps as many weights as the ticket keeps *in this layer*: `int(mask[name].sum())`.
 # </details>
 # <details><summary>Hint 3: which places</summary>
 #
-# `chance[name].flatten().argsort(descending=True)` has the places in the order in which they win.
+# `chance[name].flatten().argsort(descending=True)` has the places in order, the highest number first.
 # </details>
 
 # %% [markdown]
-# ### Fifty-one nets
+# ### Fifty-one networks
 #
-# One net of each kind proves nothing: another seed, another result. Three seeds, four arms, four densities, and the dense nets: 51 trainings. The library can stack the weights of many nets into one tensor and train them **as one**: the same loop, each matrix product done for all nets at once (`torch.func.vmap`). Nothing passes from one net to another. And if there are more cores, each can have a process of its own.
+# One network of each kind proves nothing: another seed gives another result. Three seeds, four arms and four densities, plus the dense networks, make 51 trainings. The library can stack the weights of many networks into one tensor and train them **as one**: the same loop, with each matrix product done for all networks at once (`torch.func.vmap`). The networks do not influence each other. And if there are more cores, each can run a process. Time these ways; this takes about 10 seconds.
 
 # %%
-predict("6.b", "How many times as fast as training them one by one is the fastest way in the next table?", unit="times")
+predict(
+    "6.b", "The fastest of these ways: how many times as fast is it as training the networks one by one?", unit="times"
+)
 
-# %% name="out-ways"
+# %% name="run-ways"
 CORES = joblib.cpu_count()
 IN_PROCESSES = f"{CORES} processes, 4 together in each"
-ways = {way.name: way for way in compare_ways(Recipe(steps=20), together=(4, 12), processes=CORES, repeats=1)}
-print("20 steps and a test, one thread per process  seconds per net    times as fast")
-for name, way in ways.items():
-    print(f"{name:<46}{way.time_s.median_s:14.3f}{way.times_faster_than(ways['one by one']):17.2f}")
+with tqdm(desc="trainings") as bar:
+    compared = compare_ways(
+        Recipe(steps=20), together=(4, 12), processes=CORES, repeats=1, progress=lambda name: bar.update()
+    )
+ways = {way.name: way for way in compared}
 
 
+# %% name="out-ways" tags=["hide-input"]
 def largest_difference(recipe, seeds=(0, 1)):
-    """Between nets trained as one and one by one: of all their weights together, relative to their size."""
+    """Between networks trained as one and one by one: of all their weights together, relative to their size."""
     starts = [tickets.weights_of(zoo.lenet_300_100(seed)) for seed in seeds]
     orders = [tickets.batch_order(len(splits.train), recipe, seed) for seed in seeds]
     joined = tickets.train_together(net, starts, [None] * len(seeds), orders, splits, recipe)
@@ -379,41 +390,47 @@ def largest_difference(recipe, seeds=(0, 1)):
         yield ((first - second).norm() / second.norm()).item()
 
 
+with hold("6.b"):
+    print("20 steps and a test, one thread per process  seconds per net    times as fast")
+    for name, way in ways.items():
+        print(f"{name:<46}{way.time_s.median_s:14.3f}{way.times_faster_than(ways['one by one']):17.2f}")
 for optimizer, rate in (("sgd", 0.1), ("adam", 1.2e-3)):
     short = Recipe(steps=20, optimizer=optimizer, learning_rate=rate)
     print(
         f"together or one by one, {optimizer:<4}: weights differ by {max(largest_difference(short)):.0e} of their size"
     )
 
-# %% tags=["solution-only"]
-claim(
-    "The nets are the same up to roundings",
-    holds=max(largest_difference(Recipe(steps=20, optimizer="sgd", learning_rate=0.1))) < 1e-4,
-)
-
 # %%
 reveal("6.b", round(max(way.times_faster_than(ways["one by one"]) for way in ways.values()), 1))
 
+# %% tags=["solution-only"]
+claim(
+    "The networks are the same up to rounding",
+    holds=max(largest_difference(Recipe(steps=20, optimizer="sgd", learning_rate=0.1))) < 1e-4,
+)
+
 # %% [markdown]
-# The nets are the same up to roundings. Whether there is any time to gain depends on the machine: read the table. The study takes the faster one of the last two ways.
+# The networks are the same up to rounding. Whether you gain any time depends on the machine: read the table. The study uses the faster of the last two ways.
 #
 # ### The study
+#
+# It trains all 51 networks. This takes about 30 seconds.
 
 # %%
 predict(
     "6.c",
-    "At about 6% of the weights, after only 50 steps: which has the highest validation accuracy?",
+    "At about 6% of the weights, after only 50 steps: which arm has the highest validation accuracy?",
     choices=("dense", "ticket", "reinit", "shuffled", "random"),
 )
 
 # %%
 predict(
     "6.d",
-    "The same density, at the end of training: how many points of test accuracy does random lie below the ticket?",
+    "The same density, at the end of training: by how many points of test accuracy is random below the ticket?",
     unit="points",
 )
 
-# %% name="out-study"
+# %% name="run-study"
 together = ways["12 together"].time_s.median_s <= ways[IN_PROCESSES].time_s.median_s
 STUDY = Study(RECIPE, seeds=(0, 1, 2), arms=("ticket", "reinit", "shuffled", "random"), rounds=ROUNDS, rate=RATE)
 
@@ -428,13 +445,26 @@ def run(study):
 
 
 results = run(STUDY)
-print(results)
+lowest = results.rounds[-1]
+
+# %% name="out-study"
+with hold("6.d"):
+    print(results)
 
 # %% name="out-early"
-print("the same nets after 50 steps: validation accuracy in percent")
-print(results.table(at=50))
+with hold("6.c"):
+    print("the same nets after 50 steps: validation accuracy in percent")
+    print(results.table(at=50))
 
-# %% name="fig-study"
+# %%
+early = {"dense": results.spread("dense", 0, at=50).mean}
+early |= {arm: results.spread(arm, lowest, at=50).mean for arm in results.arms}
+reveal("6.c", max(early, key=early.get))
+
+# %%
+reveal("6.d", round(100 * results.differences("ticket", lowest, "random").mean, 1))
+
+# %% name="fig-study" tags=["hide-input"]
 LOOKS = {
     "ticket": ("blue", "-", "o"),
     "reinit": ("orange", "--", "s"),
@@ -479,18 +509,9 @@ show(
     alt="Accuracy over density for ticket, reinit, shuffled, random and dense, with bands over three seeds: on the left after 50 steps, on the right at the end of training.",
 )
 
-# %%
-lowest = results.rounds[-1]
-early = {"dense": results.spread("dense", 0, at=50).mean}
-early |= {arm: results.spread(arm, lowest, at=50).mean for arm in results.arms}
-reveal("6.c", max(early, key=early.get))
-
-# %%
-reveal("6.d", round(100 * results.differences("ticket", lowest, "random").mean, 1))
-
 # %% tags=["solution-only"]
 claim(
-    "After 50 steps the ticket is ahead, of the dense net and of every control",
+    "After 50 steps the ticket is ahead of the dense network and of every control",
     holds=all(
         paired(
             results.values("ticket", lowest, 50), results.values(arm, 0 if arm == "dense" else lowest, 50)
@@ -501,13 +522,17 @@ claim(
 )
 
 # %% [markdown]
-# On the left: who learns *fast*? On the right: who gets *far*? After 50 steps the ticket is ahead, of the dense net and of every control. What does the net lose when its weights are drawn anew and the mask stays? What does it lose when it keeps as many of its own weights, at other places?
-#
+# The left panel shows who learns *fast*, the right panel who gets *far*. After 50 steps the ticket is ahead of the dense network and of every control. What does a network lose when its weights are drawn anew and the mask stays? What does it lose when it keeps as many of its own weights at other places?
+
+# %% [markdown]
+# > **Takeaway.** Each control changes one thing, mask or initial weights, so that a difference has one possible cause.
+
+# %% [markdown]
 # ## 3 Is the difference real?
 #
-# The bands are wide, and some of them overlap. But a band mixes two things: how arms differ, and how seeds differ. All arms of one seed share the order of the pictures (and all but reinit their initial weights), so **subtract first, seed by seed**, then take the mean and the spread.
+# The bands are wide, and some of them overlap. But a band mixes two things: differences between arms and differences between seeds. All arms of one seed share the order of the pictures (and all but reinit share the initial weights). So **subtract first, seed by seed**, then take the mean and the spread.
 #
-# By hand: ticket 0.75 and 0.5, control 0.5 and 0.25. The two means differ by 0.25, and each arm by itself has a standard deviation of 0.18. But the two differences are 0.25 and 0.25: their spread is 0. The standard deviation is that of a *sample*: the seeds stand for all that you did not try, so divide by $n - 1$.
+# Worked by hand: ticket 0.75 and 0.5, control 0.5 and 0.25. The two means differ by 0.25, and each arm alone has a standard deviation of 0.18. But the two differences are 0.25 and 0.25: their spread is 0. Use the standard deviation of a *sample*: the seeds stand for all seeds that you did not try, so divide by $n - 1$.
 
 # %% [markdown]
 # ### Exercise 6.6 - A difference, seed by seed (5 min)
@@ -517,8 +542,8 @@ claim(
 def paired_difference(ticket, control):
     """By how much the ticket is better than a control: mean and sample standard deviation over the seeds.
 
-    ticket, control: an accuracy for each seed, {seed: accuracy}; the same seeds, in any order, two at least.
-    Returns (mean, standard deviation).
+    ticket, control: an accuracy for each seed, {seed: accuracy}; the same seeds, in any order, at least two.
+    Returns (mean, standard deviation); any floating-point precision is accepted.
     """
     ### BEGIN SOLUTION
     differences = [ticket[seed] - control[seed] for seed in ticket]
@@ -534,14 +559,14 @@ check("6.6")
 # %% [markdown]
 # <details><summary>Hint 1: pairs</summary>
 #
-# For each seed one difference. Is the first entry of the one dict the same seed as the first of the other?
+# There is one difference for each seed. Is the first entry of one dict the same seed as the first entry of the other?
 # </details>
 # <details><summary>Hint 2: the spread</summary>
 #
 # `statistics.stdev` divides by n - 1, `statistics.pstdev` by n.
 # </details>
 
-# %% name="out-paired"
+# %% name="out-paired" tags=["hide-input"]
 near_20 = min(results.rounds, key=lambda number: abs(results.density(number) - 0.2))
 
 
@@ -575,26 +600,27 @@ print_differences(results, (near_20, lowest))
 from scipy import stats
 
 claim(
-    "reaches 2.5 standard deviations to either side with three seeds, and .7 with ten",
+    "extends 2.5 standard deviations to either side with three seeds, and 0.7 with ten",
     float(stats.t.ppf(0.975, 2)) / 3**0.5,
     float(stats.t.ppf(0.975, 9)) / 10**0.5,
 )
-claim("chance alone does that\nabout every fifth time", holds=abs(2 * float(stats.t.sf(3**0.5, 2)) - 0.2) < 0.05)
+claim("chance alone does that about every fifth time", holds=abs(2 * float(stats.t.sf(3**0.5, 2)) - 0.2) < 0.05)
 
 # %% [markdown]
-# How far can the mean be off? Its **95% interval** (Student's t) reaches 2.5 standard deviations to either side with three seeds, and .7 with ten. A difference is *real*, as we use the word here, if its interval leaves out zero. "More than one standard deviation" is not enough: with three seeds, chance alone does that
-# about every fifth time. Three seeds are few, so here is one with more of them, longer, in more rounds of a fifth each. It was **recorded**: this cell trains nothing; it reads a file that comes with the course,
-# and names the command that makes it anew.
+# How far off can the mean be? Its **95% interval** (Student's t) extends 2.5 standard deviations to either side with three seeds, and 0.7 with ten. In this lesson a difference is called *real* if its interval does not contain zero. "More than one standard deviation" is not enough: with three seeds, chance alone does that about every fifth time.
+#
+# Three seeds are few. So here is a study with more seeds, more steps, and more rounds, each of which removes a fifth. It was **recorded**: this cell trains nothing; it reads a file that comes with the course
+# and names the command that makes it again.
 
 # %% name="out-recorded"
 longer, settings = recorded()
-print("RECORDED, not run here; to make it anew:")
+print("RECORDED, not run here; to make it again:")
 print(f"{RECORDING_COMMAND} tickets --folder DIR")
 print(f"{len(longer.seeds)} seeds, {settings['recipe.steps']} steps, rate {settings['rate']}\n")
 print(longer)
 
 
-# %% name="fig-recorded"
+# %% name="fig-recorded" tags=["hide-input"]
 def draw_both():
     figure, both = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
     for axes, source, title in (
@@ -622,27 +648,31 @@ ahead_of = [
     for number in (longer.rounds[6], longer.rounds[-1])
     for arm in ("dense", "reinit", "shuffled", "random")
 ]
-claim("in the recorded study the ticket is ahead of the dense net and of every control", holds=all(ahead_of))
+claim("in the recorded study the ticket is ahead of the dense network and of every control", holds=all(ahead_of))
 behind = paired(longer.values("reinit", longer.rounds[-1]), longer.values("dense", 0))
 level = paired(longer.values("reinit", longer.rounds[6]), longer.values("dense", 0)).interval()
 claim(
-    "reinit is level with the dense net at 21%, and behind it at 3.5%",
+    "reinit is level with the dense network at 21%, and behind it at 3.5%",
     100 * longer.density(longer.rounds[6]),
     100 * longer.density(longer.rounds[-1]),
     holds=behind.interval()[1] < 0 and level[0] < 0 < level[1],
 )
 
 # %% [markdown]
-# So in the recorded study the ticket is ahead of the dense net and of every control, at both densities. At the end reinit is level with the dense net at 21%, and behind it at 3.5%.
-#
+# So in the recorded study the ticket is ahead of the dense network and of every control, at both densities. At the end reinit is level with the dense network at 21%, and behind it at 3.5%.
+
+# %% [markdown]
+# > **Takeaway.** One seed is an anecdote: subtract seed by seed, and believe a difference only if its interval does not contain zero.
+
+# %% [markdown]
 # ## 4 Rewinding
 #
-# For larger nets the experiment *failed* at first. Put back to the very start, the pruned net did not reach the dense one. What helped was to go back not to step 0 but a little later, to step $k$: **late rewinding** (Frankle et al., 2019b). The explanation that is offered (Frankle et al., 2020): early in training, chance, for instance the order
-# of the pictures, decides to which valley the net will go. A mask that was found in one valley does not fit another one. Later the valley is settled.
+# For larger networks the experiment *failed* at first: set back to the very start, the pruned network did not reach the dense one. It helped to go back not to step 0 but to a slightly later step $k$: **late rewinding** (Frankle et al., 2019b). The proposed explanation (Frankle et al., 2020) speaks of valleys of the loss. Early in training, chance, for instance the order
+# of the pictures, decides which valley the network ends in, and a mask from one valley does not fit another one. Later the valley is settled.
 #
-# Two relatives (Renda et al., 2020). **Learning-rate rewinding** keeps the trained weights and takes only the schedule of the learning rate back. **Fine-tuning** keeps both: the trained weights, and the low rate of the end.
+# There are two related methods (Renda et al., 2020). **Learning-rate rewinding** keeps the trained weights and sets back only the schedule of the learning rate. **Fine-tuning** keeps both: the trained weights, and the low rate of the end.
 #
-# If the weights go back to step $k$, so does the schedule: the steps from $k$ to $T$ are made again, with the learning rates that belong to them. By hand: three steps with the rates 0.3, 0.2, 0.1. Rewound to step 1, two steps are left, with 0.2 and 0.1.
+# If the weights go back to step $k$, so does the schedule: the steps from $k$ to $T$ are made again, with their own learning rates. Worked by hand: three steps have the rates 0.3, 0.2, 0.1. Rewound to step 1, two steps are left, with 0.2 and 0.1.
 
 # %% [markdown]
 # ### Exercise 6.7 - Rewind to step k (5 min)
@@ -650,7 +680,7 @@ claim(
 
 # %% name="ex-6-7" tags=["exercise"]
 def rewind(history, rates, mask, k):
-    """Where a net that is rewound to step k starts, and what is left of its schedule.
+    """The weights of a network that is rewound to step k, and the rest of its schedule.
 
     history: the weights after 0, 1, 2 ... T steps, a list of T + 1 tensors. rates: the learning rates of the T steps.
     mask: True is kept. Returns (weights to start from, list of the learning rates of the steps still to make).
@@ -666,7 +696,7 @@ check("6.7")
 # %% [markdown]
 # <details><summary>Hint 1: count</summary>
 #
-# Of T steps, k have been made when the weights are those of step k. How many are left?
+# When the weights are those of step k, k of the T steps have been made. How many are left?
 # </details>
 # <details><summary>Hint 2: which index</summary>
 #
@@ -676,13 +706,11 @@ check("6.7")
 # %% [markdown]
 # ### Is the valley settled?
 #
-# That can be tested. Train two copies of a net that differ in the order of the pictures alone, go in a straight line from the weights of the one to those of the other, and measure the accuracy on the way. If it holds, no **barrier** lies between them: they are in one valley (*linear mode connectivity*). The barrier is the mean of the two
-# ends less the lowest point. By hand: ends of 0.8 and 0.9, lowest 0.7, barrier 0.15. If the copies share their first $k$ steps, the barrier says whether chance still decides after step $k$. The control: two nets with different initial weights.
-
-# %% name="fig-valleys"
-STEEP_RATE, SETTLED_AT = 5e-3, 60
+# You can test that. Train two copies of a network that differ only in the order of the pictures, go in a straight line from the weights of one to those of the other, and measure the accuracy on the way. If it stays level, there is no **barrier** between them: they are in one valley (*linear mode connectivity*). The barrier is the mean of the two
+# ends minus the lowest point. Worked by hand: with ends of 0.8 and 0.9 and a lowest point of 0.7, the barrier is 0.15. If the copies share their first $k$ steps, the barrier says whether chance still decides after step $k$. The control: two networks with different initial weights. This takes about 10 seconds.
 
 
+# %% name="run-valleys"
 def two_orders(recipe, shared, seeds=(0, 1, 2)):
     """For each seed two trained nets: the first `shared` steps are the same, then each has its own order of pictures."""
     starts = [tickets.weights_of(zoo.lenet_300_100(seed)) for seed in seeds]
@@ -700,7 +728,7 @@ def two_orders(recipe, shared, seeds=(0, 1, 2)):
 
 
 def along(one, other, points=11):
-    """Validation accuracies on the straight line from one net to another: [points]."""
+    """Validation accuracies on the straight line from one network to another: [points]."""
     line = [{name: torch.lerp(one[name], other[name], at / (points - 1)) for name in one} for at in range(points)]
     return torch.tensor(stacked.accuracies_together(net.eval(), stacked.stack(line), splits.validation))
 
@@ -709,17 +737,20 @@ def barrier(accuracies):
     return ((accuracies[0] + accuracies[-1]) / 2 - accuracies.min()).item()
 
 
+STEEP_RATE, SETTLED_AT = 5e-3, 60
 steep_recipe = replace(RECIPE, learning_rate=STEEP_RATE)
-pairs = {
-    "our rate, step 0": two_orders(RECIPE, 0),
-    f"rate {STEEP_RATE:g}, step 0": two_orders(steep_recipe, 0),
-    f"rate {STEEP_RATE:g}, step {SETTLED_AT}": two_orders(steep_recipe, SETTLED_AT),
+kinds = {
+    "our rate, step 0": (RECIPE, 0),
+    f"rate {STEEP_RATE:g}, step 0": (steep_recipe, 0),
+    f"rate {STEEP_RATE:g}, step {SETTLED_AT}": (steep_recipe, SETTLED_AT),
 }
+pairs = {name: two_orders(*kind) for name, kind in tqdm(kinds.items(), desc="pairs of networks")}
 alone = [one for one, _ in pairs["our rate, step 0"]]
 pairs["our rate, other initial weights"] = list(zip(alone, alone[1:] + alone[:1]))
 valleys = {name: [along(*two) for two in several] for name, several in pairs.items()}
 
 
+# %% name="fig-valleys" tags=["hide-input"]
 def draw_valleys():
     figure, axes = plt.subplots(figsize=(8, 4.2))
     looks = (("blue", "-", "o"), ("vermillion", "--", "s"), ("green", "-.", "^"), ("black", ":", "D"))
@@ -733,7 +764,7 @@ def draw_valleys():
             marker=marker,
             label=name,
         )
-    axes.set(xlabel="from the weights of one net (0) to the other's (1)", ylabel="validation accuracy, in %")
+    axes.set(xlabel="from the weights of one network (0) to the other's (1)", ylabel="validation accuracy, in %")
     axes.legend(fontsize=12)
     return figure
 
@@ -743,7 +774,7 @@ show(
     alt="Validation accuracy on the straight line between two trained nets, mean of three pairs: nearly level for two orders of pictures at our rate and from step 60 at the high rate, a shallow dip from step 0 at the high rate, a deep one for other initial weights.",
 )
 
-# %% name="out-valleys"
+# %% name="out-valleys" tags=["hide-input"]
 print("parted at, or by                   barriers of three pairs, points")
 for name, lines in valleys.items():
     print(f"{name:<35}" + "".join(f"{100 * barrier(line):8.1f}" for line in lines))
@@ -752,23 +783,23 @@ for name, lines in valleys.items():
 barriers = {name: [100 * barrier(line) for line in lines] for name, lines in valleys.items()}
 ours, steep0, steep60, apart = barriers.values()
 claim(
-    "another order of the pictures leaves barriers of about a point, other initial weights of 5 points and more",
+    "another order of the pictures leaves barriers of about a point, while other initial weights leave 5 points and more",
     holds=max(ours) < 2 and min(apart) > 5,
 )
 claim(
-    "in each of the three pairs the barrier is lower from step 60 on, and there it is below a point",
+    "the barrier is lower from step 60 on in each of the three pairs, and it is then below a point",
     holds=max(steep60) < 1 and all(late < at_once for late, at_once in zip(steep60, steep0)),
 )
 
 # %% [markdown]
-# At our rate the net is settled from the very start: another order of the pictures leaves barriers of about a point, other initial weights of 5 points and more. At about four times the rate, in each of the three pairs the barrier is lower from step 60 on, and there it is below a point. If the explanation holds, a later step has
-# nothing to repair at our rate. (Frankle et al., 2020, found the same for this net on digits, and for none of their larger ones.)
+# At our rate the network is settled from the very start: another order of the pictures leaves barriers of about a point, while other initial weights leave 5 points and more. At about four times the rate, the barrier is lower from step 60 on in each of the three pairs, and it is then below a point. If the explanation is right, going back to a later step has
+# nothing to repair at our rate. (Frankle et al., 2020, found the same for this network on digits, and for none of their larger networks.)
 
 # %%
 REWIND_TO = 50
 predict(
     "6.e",
-    f"A dense net is pruned once, to {(1 - RATE) ** ROUNDS:.0%}, and trained again. From which weights, with which rates, does it end highest?",
+    f"A dense network is pruned once, to {(1 - RATE) ** ROUNDS:.0%}, and trained again. With which weights and rates does it reach the highest test accuracy?",
     choices=(
         "weights of the start",
         f"weights of step {REWIND_TO}",
@@ -778,9 +809,9 @@ predict(
 )
 
 # %% [markdown]
-# With a constant rate, learning-rate rewinding has nothing to take back. So here the rate drops to a tenth after 150 of the 300 steps, and again after 225. All four nets have one mask, and all but `late` make 300 steps more.
+# With a constant rate, learning-rate rewinding has nothing to set back. So here the rate drops to a tenth after 150 of the 300 steps, and again after 225. All four networks use the same mask, and all but `late` make 300 steps more. This takes about 9 seconds.
 
-# %% name="out-rewinding"
+# %% name="run-rewinding"
 FALLING = replace(RECIPE, drops=(150, 225))
 LAST_RATE = replace(RECIPE, learning_rate=FALLING.rate_at(RECIPE.steps - 1))
 seeds = STUDY.seeds
@@ -802,12 +833,15 @@ again = {"dense": [trained.test_accuracy for trained in dense]}
 for name, (starts, recipe, first) in tqdm(WAYS_BACK.items(), desc="ways back"):
     done = tickets.train_together(net, starts, once, seen, splits, recipe, first_step=first)
     again[name] = [trained.test_accuracy for trained in done]
-print("test accuracy, three seeds" + " " * 17 + "minus lr_rewind, points")
-for name, values in again.items():
-    differences = [value - other for value, other in zip(values, again["lr_rewind"])]
-    print(f"{name:<12}{fit.Spread(tuple(values))!s:<31}" + (points(differences) if name != "lr_rewind" else ""))
 
-# %%
+# %% name="out-rewinding" tags=["hide-input"]
+with hold("6.e"):
+    print("test accuracy, three seeds" + " " * 17 + "minus lr_rewind, points")
+    for name, values in again.items():
+        differences = [value - other for value, other in zip(values, again["lr_rewind"])]
+        print(f"{name:<12}{fit.Spread(tuple(values))!s:<31}" + (points(differences) if name != "lr_rewind" else ""))
+
+# %% tags=["hide-input"]
 best_way = max(WAYS_BACK, key=lambda name: sum(again[name]))
 reveal(
     "6.e",
@@ -824,27 +858,27 @@ pairs_of = {
     name: Paired(tuple(one - other for one, other in zip(again["lr_rewind"], again[name])))
     for name in ("fine-tuned", "late", "ticket")
 }
-claim("that is worth about 5 points", 100 * pairs_of["fine-tuned"].mean, within=1.5)
+claim("the rates are worth about 5 points", 100 * pairs_of["fine-tuned"].mean, within=1.5)
 claim(
-    "`lr_rewind` is ahead of `late` and `ticket` as well, by less than a point",
+    "`lr_rewind` is also ahead of `late` and `ticket`, by less than a point",
     holds=all(pairs_of[name].interval()[0] > 0 and pairs_of[name].mean < 0.01 for name in ("late", "ticket")),
 )
 late_gain = Paired(tuple(one - other for one, other in zip(again["late"], again["ticket"])))
 claim("Late rewinding is no better than the ticket", holds=late_gain.interval()[0] < 0)
 claim(
-    "`ticket` and `late` are ahead of `fine-tuned` here in the mean",
+    "here `ticket` and `late` are ahead of `fine-tuned` in the mean",
     holds=min(sum(again["ticket"]), sum(again["late"])) > sum(again["fine-tuned"]),
 )
 
 # %% [markdown]
-# `lr_rewind` and `fine-tuned` make the same steps from the same weights, and differ in the rates alone: that is worth about 5 points. `lr_rewind` is ahead of `late` and `ticket` as well, by less than a point, but its weights have had all the steps of the dense net before. Late rewinding is no better than the ticket. Renda et al.
-# found in deep nets that both ways of rewinding beat fine-tuning, and that rewinding the learning rate is enough; `ticket` and `late` are ahead of `fine-tuned` here in the mean.
+# `lr_rewind` and `fine-tuned` make the same number of steps from the same weights and differ only in the rates: the rates are worth about 5 points. `lr_rewind` is also ahead of `late` and `ticket`, by less than a point, but its weights have already had all the steps of the dense network. Late rewinding is no better than the ticket. Renda et al.
+# found in deep networks that both ways of rewinding beat fine-tuning, and that rewinding the learning rate is enough; here `ticket` and `late` are ahead of `fine-tuned` in the mean.
 #
-# And where the net is *less* settled at step 0? Here is a study at the high rate, constant again, with six rounds, 600 steps and ten seeds: **recorded**.
+# And what if the network is *less* settled at step 0? Here is a **recorded** study at the high rate, constant again, with six rounds, 600 steps and ten seeds.
 
-# %% name="out-rewinding-recorded"
+# %% name="out-rewinding-recorded" tags=["hide-input"]
 steep, steep_settings = recorded("rewinding")
-print("RECORDED, not run here; to make it anew:")
+print("RECORDED, not run here; to make it again:")
 print(f"{RECORDING_COMMAND} rewinding --folder DIR")
 print(
     f"{len(steep.seeds)} seeds, {steep_settings['recipe.steps']} steps, learning rate {steep_settings['recipe.learning_rate']:g} (above: {RECIPE.learning_rate:g}),"
@@ -862,8 +896,11 @@ print(
 
 # %% tags=["solution-only"]
 corrected = min(holm([gain.p_value for gain in of_late]))
-claim("no gain is\nestablished ($p$ = .09)", corrected, holds=corrected > 0.05)
-claim("what a later step gains on top, about half a point at most", holds=max(gain.mean for gain in of_late) < 0.0055)
+claim("no gain is established ($p$ = 0.09)", corrected, holds=corrected > 0.05)
+claim(
+    "going back to a later step gains about half a point more at most, in the mean",
+    holds=max(gain.mean for gain in of_late) < 0.0055,
+)
 claim(
     "the ticket is ahead of both",
     holds=all(
@@ -872,12 +909,16 @@ claim(
 )
 
 # %% [markdown]
-# First the last two columns: is the ticket, put back to the very start, worse than the dense net, or no better than a net drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Then the first column: what a later step gains on top, about half a point at most, in the mean. Corrected for six questions, no gain is
-# established ($p$ = .09). So at this rate, with its barrier at step 0, the ticket does not fail. The failures of the papers are those of deeper nets.
-#
+# Start with the last two columns: is the ticket, set back to the very start, worse than the dense network, or no better than a network drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Now the first column: going back to a later step gains about half a point more at most, in the mean. Corrected for the six comparisons, no gain is established ($p$ = 0.09).
+# So at this rate, with its barrier at step 0, the ticket does not fail. The failures of the papers are those of deeper networks.
+
+# %% [markdown]
+# > **Takeaway.** Rewinding goes back to a later step, or sets back only the learning rate; it repairs a failure that this small network does not show.
+
+# %% [markdown]
 # ## 5 What the search costs
 #
-# By hand: 3 rounds, 100 steps each, no rewinding to a later step: the dense net makes 100 steps, and so does the ticket of each round, 400 in all. If the tickets go back to step 10, the dense net still makes 100, and each ticket 90.
+# Worked by hand: take 3 rounds of 100 steps each, without rewinding to a later step. The dense network makes 100 steps, and so does the ticket of each round: 400 in all. If the tickets go back to step 10, the dense network still makes 100 steps, and each ticket makes 90.
 
 # %% [markdown]
 # ### Exercise 6.8 - What the search costs (4 min)
@@ -885,9 +926,9 @@ claim(
 
 # %% name="ex-6-8" tags=["exercise"]
 def search_steps(rounds, steps, rewind_to):
-    """All steps of training that are made: by the dense net, and by the ticket of each round, the last one included.
+    """The total number of training steps: of the dense network, and of the ticket of each round, the last one included.
 
-    rounds: rounds of pruning; steps: those of the dense net; rewind_to: the step that tickets go back to.
+    rounds: rounds of pruning; steps: those of the dense network; rewind_to: the step that tickets go back to.
     Returns a whole number.
     """
     ### BEGIN SOLUTION
@@ -901,55 +942,61 @@ check("6.8")
 # %% [markdown]
 # <details><summary>Hint 1: count trainings</summary>
 #
-# One round of pruning: the dense net is trained, pruned, and its ticket is trained. How many trainings are that?
+# With one round of pruning, the dense network is trained and pruned, and its ticket is trained. How many trainings is that?
 # </details>
 
 # %% [markdown]
-# The ticket had the steps of a whole search behind it, though not in its weights. What if the dense net had got all these steps?
+# The ticket needed the steps of a whole search, though its weights were reset. What if the dense network had got all these steps? This takes about 10 seconds.
 
 # %%
 predict(
     "6.f",
-    "The dense net, trained for as many steps as the whole search took. Where does it end, compared with the last ticket?",
-    choices=("above the ticket", "below the ticket", "not known: the interval holds zero"),
+    "The dense network is trained for as many steps as the whole search took. Where is its test accuracy, compared with the last ticket?",
+    choices=("above the ticket", "below the ticket", "not known: the interval contains zero"),
 )
 
-# %% name="out-cost"
+# %% name="run-cost"
 all_steps = (ROUNDS + 1) * RECIPE.steps
 patient = Study(Recipe(steps=all_steps), arms=("ticket",), rounds=1)
 tasks = (joblib.delayed(advance)(patient, [State(seed)]) for seed in STUDY.seeds)
 finished = joblib.Parallel(n_jobs=CORES, backend="loky", return_as="generator_unordered")(tasks)
-patient_runs = [state.runs[0] for [state] in tqdm(finished, total=len(STUDY.seeds), desc="dense nets")]
+patient_runs = [state.runs[0] for [state] in tqdm(finished, total=len(STUDY.seeds), desc="dense networks")]
 patient_accuracy = {run.seed: run.test_accuracy for run in patient_runs}
 ticket_accuracy = results.values("ticket", lowest)
-
-print(f"the search, seed 0: {ROUNDS} trainings, {search_s:.1f} s; the ticket's own training: {ticket_s:.1f} s")
-print(f"dense, {RECIPE.steps} steps               {results.spread('dense', 0)}")
-print(f"ticket at {results.density(lowest):.1%}, {RECIPE.steps} steps     {results.spread('ticket', lowest)}")
-print(f"dense, {all_steps} steps              {fit.Spread(tuple(patient_accuracy.values()))}")
 ahead = fit.Spread(tuple(patient_accuracy[seed] - value for seed, value in ticket_accuracy.items()))
-print(f"dense with all steps - ticket: {points(ahead.values)}")
+
+# %% name="out-cost" tags=["hide-input"]
+with hold("6.f"):
+    print(f"the search, seed 0: {ROUNDS} trainings, {search_s:.1f} s; the ticket's own training: {ticket_s:.1f} s")
+    print(f"dense, {RECIPE.steps} steps               {results.spread('dense', 0)}")
+    print(f"ticket at {results.density(lowest):.1%}, {RECIPE.steps} steps     {results.spread('ticket', lowest)}")
+    print(f"dense, {all_steps} steps              {fit.Spread(tuple(patient_accuracy.values()))}")
+    print(f"dense with all steps - ticket: {points(ahead.values)}")
 
 # %%
 low, high = Paired(ahead.values).interval()
-side = "above the ticket" if low > 0 else "below the ticket" if high < 0 else "not known: the interval holds zero"
+side = "above the ticket" if low > 0 else "below the ticket" if high < 0 else "not known: the interval contains zero"
 reveal("6.f", side)
 
 # %% tags=["solution-only"]
 claim(
-    "the dense net is ahead of the ticket in each of the three seeds, and the interval of the mean still holds zero",
+    "the dense network is ahead of the ticket in each of the three seeds, but the interval of the mean still contains zero",
     holds=min(ahead.values) > 0 and low < 0 < high,
 )
 
 # %% [markdown]
-# With all the steps, the dense net is ahead of the ticket in each of the three seeds, and the interval of the mean still holds zero: three seeds do not settle it. What is sure is the price: all these trainings to know which weights to keep, and each of them multiplies the zeros, too. What a ticket shows is something
-# else: **that a small net could have learned this, had one known where to look.**
-#
+# With all the steps, the dense network is ahead of the ticket in each of the three seeds, but the interval of the mean still contains zero: three seeds do not settle it. The price, however, is certain. You need all these trainings to know which weights to keep, and each of them multiplies the zeros, too. A ticket shows something
+# else: **a small network could have learned this, if we had known where to look.**
+
+# %% [markdown]
+# > **Takeaway.** A fair comparison gives the dense network the steps of the whole search: a ticket is knowledge, not a cheap way to a good network.
+
+# %% [markdown]
 # ## 6 Look around
 #
-# Move the density. On the left the *initial* values of all weights of the first layer, and of those that the ticket keeps: does training keep weights that were large from the start? In the middle what each pixel has left. On the right the test accuracy of all arms.
+# Move the density. The left panel has the *initial* values of all weights of the first layer, and of those that the ticket keeps: does training keep weights that were large from the start? The middle panel shows how many weights each pixel keeps. The right panel has the test accuracy of all arms.
 
-# %% name="fig-explore" tags=["widget"]
+# %% name="fig-explore" tags=["hide-input", "widget"]
 initial = tickets.weights_of(net)["linear1.weight"].flatten()
 # a trained ticket has zeros exactly where its mask has them
 masks = {
@@ -980,7 +1027,7 @@ def draw_density(density):
     left.set(xlabel="initial weight in linear1", ylabel="% of the weights", ylim=(0, 21))
     left.legend(loc="upper center", ncols=2, fontsize=12)
     shown = middle.imshow(weights_of_pixels(masks[number]), vmin=0)
-    middle.set(xticks=(), yticks=(), xlabel="weights kept a pixel")
+    middle.set(xticks=(), yticks=(), xlabel="weights kept per pixel")
     middle.grid(False)
     figure.colorbar(shown, ax=middle, shrink=0.8)
     figure.get_layout_engine().set(wspace=0.08)
@@ -1008,24 +1055,25 @@ worst_and_best = (min(means) - 3, max(means) + 3)
 explore(
     draw_density,
     alt="Initial weights of the first layer, all and those kept; weights kept for each pixel; test accuracy of the arms with their spread.",
+    labels={"density": "density of the ticket"},
     density=ROUND_OF,
 )
 
 # %% [markdown]
-# The histogram shows something that no arm has tested. Before training all values were equally likely. What is kept was mostly large *from the start*, and reinit draws from all values again, so it also starts with smaller ones. Is that why it is worse? Two more controls
-# for the sparsest ticket: its initial values shuffled among its own places, in each layer; and only their *sizes* shuffled, while each place keeps its *sign*.
+# The histogram shows something that no arm has tested. Before training all values were equally likely. Most of the kept weights were large *from the start*, and reinit draws from all values again, so it also starts with smaller ones. Is that why it is worse? Two more controls
+# for the sparsest ticket test this: one shuffles its initial values among its own places in each layer; the other shuffles only their *sizes*, while each place keeps its *sign*. This takes about 10 seconds.
 
 # %%
 predict(
     "6.g",
-    "Sizes shuffled, signs kept: after 50 steps, is it nearer to the ticket or to the net whose values are shuffled altogether?",
+    "Sizes shuffled, signs kept: after 50 steps, is this network nearer to the ticket, or to the network whose values are shuffled together with their signs?",
     choices=("nearer to the ticket", "nearer to shuffled values"),
 )
 
 
-# %% name="out-signs"
+# %% name="run-signs"
 def with_values(kind, draw):
-    """The start of a net with the ticket's mask; `draw` is the seed of all chance in it."""
+    """The start of a network with the ticket's mask; `draw` is the seed of everything random in it."""
     start = tickets.weights_of(ticket.model)
     if kind == "its own values":
         return start
@@ -1040,20 +1088,23 @@ def with_values(kind, draw):
 
 
 KINDS = {"its own values": 1, "sizes shuffled": 3, "values shuffled": 3, "drawn anew": 3}  # and how many draws of each
-nets = [(kind, draw) for kind, draws in KINDS.items() for draw in range(draws)]
-starts = [with_values(*one) for one in nets]
-untrained = [
-    fit.accuracy(prune.apply_mask(tickets.with_weights(net, start), ticket.mask), splits.test) for start in starts
-]
-done = tickets.train_together(net, starts, [ticket.mask] * len(nets), [order] * len(nets), splits, RECIPE)
-of_kind = {kind: [trained for (one, _), trained in zip(nets, done) if one == kind] for kind in KINDS}
+of_kind, before = {}, {}
+for kind, draws in tqdm(KINDS.items(), desc="kinds"):
+    starts = [with_values(kind, draw) for draw in range(draws)]
+    untrained = [prune.apply_mask(tickets.with_weights(net, start), ticket.mask) for start in starts]
+    before[kind] = fit.Spread(tuple(fit.accuracy(network, splits.test) for network in untrained))
+    of_kind[kind] = tickets.train_together(net, starts, [ticket.mask] * draws, [order] * draws, splits, RECIPE)
 at_50 = {kind: fit.Spread(tuple(one.validation_accuracies[0] for one in of_kind[kind])) for kind in KINDS}
-before = {kind: fit.Spread(tuple(value for value, (one, _) in zip(untrained, nets) if one == kind)) for kind in KINDS}
-print(f"ticket of seed 0 at {ticket.mask.density:.1%}  draws  before training, test  after 50 steps  at the end, test")
-for kind, draws in KINDS.items():
-    cells = [before[kind], at_50[kind], fit.Spread(tuple(one.test_accuracy for one in of_kind[kind]))]
-    cells = [f"{100 * one.mean:.1f}" + (f" ± {100 * one.std:.1f}" if draws > 1 else "") for one in cells]
-    print(f"{kind:<24}{draws:>6}{cells[0]:>23}{cells[1]:>16}{cells[2]:>18}")
+
+# %% name="out-signs" tags=["hide-input"]
+with hold("6.g"):
+    print(
+        f"ticket of seed 0 at {ticket.mask.density:.1%}  draws  before training, test  after 50 steps  at the end, test"
+    )
+    for kind, draws in KINDS.items():
+        cells = [before[kind], at_50[kind], fit.Spread(tuple(one.test_accuracy for one in of_kind[kind]))]
+        cells = [f"{100 * one.mean:.1f}" + (f" ± {100 * one.std:.1f}" if draws > 1 else "") for one in cells]
+        print(f"{kind:<24}{draws:>6}{cells[0]:>23}{cells[1]:>16}{cells[2]:>18}")
 
 # %%
 halfway = (at_50["its own values"].mean + at_50["values shuffled"].mean) / 2
@@ -1062,25 +1113,29 @@ reveal("6.g", "nearer to the ticket" if at_50["sizes shuffled"].mean > halfway e
 # %% tags=["solution-only"]
 signs = at_50["sizes shuffled"].mean - at_50["values shuffled"].mean
 claim(
-    "By far the largest jump is the signs', and the sizes add nothing that three draws could show.",
+    "By far the largest gain is due to the signs, and three draws show no gain from the sizes.",
     holds=signs > 3 * max(at_50["values shuffled"].mean - at_50["drawn anew"].mean, 0)
     and abs(at_50["its own values"].mean - at_50["sizes shuffled"].mean) < 0.01,
 )
 claim(
-    "the mask alone gives about 74%, with weights drawn anew it is chance",
+    "the mask alone gives about 74%; with weights drawn anew, the accuracy is that of chance",
     100 * before["its own values"].mean,
     within=3,
     holds=before["drawn anew"].mean < 0.13,
 )
 
 # %% [markdown]
-# Read the rows from the bottom to the top, and say what each adds: the ticket's *values* (and biases), then their *signs* at the right places, then the *sizes* at the right places. By far the largest jump is the signs', and the sizes add nothing that three draws could show. It is one ticket of one net. Zhou et al. (2019) also found that the signs matter most.
+# Read the rows from the bottom to the top. Each adds one thing: the ticket's *values* (and biases), then their *signs* at the right places, then their *sizes* at the right places. By far the largest gain is due to the signs, and three draws show no gain from the sizes. This is one ticket of one network. Zhou et al. (2019) also found that the signs matter most.
 #
-# Now the first column. These nets have their initial weights, the mask, and no training. With the ticket's own values the mask alone gives about 74%, with weights drawn anew it is chance. So finding a mask is a kind of training (Zhou et al.: *supermasks*), and a net that is large enough holds a mask that needs no training: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
-#
+# Now the first column. These networks have their initial weights, the mask, and no training. With the ticket's own values, the mask alone gives about 74%; with weights drawn anew, the accuracy is that of chance. So finding a mask is a kind of training (Zhou et al.: *supermasks*). And a network that is large enough contains a mask that needs no training at all: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
+
+# %% [markdown]
+# > **Takeaway.** Initial weights consist of values, signs and sizes, and you can test them one at a time: for this ticket the signs matter most.
+
+# %% [markdown]
 # ## 7 A study that can be stopped, or run elsewhere
 #
-# Give a long study a folder, and each seed's state is written there after each round, in one step. The same call goes on where it was, also with more rounds or more seeds. With *other settings* it refuses.
+# If you give a long study a folder, it writes each seed's state there after each round, in one step. The same call continues where it stopped, also with more rounds or more seeds. With *other settings* it refuses. This takes about 5 seconds.
 
 # %% name="out-resume"
 short = Recipe(steps=20)
@@ -1096,7 +1151,7 @@ with tempfile.TemporaryDirectory() as folder:
         print("with another rate:", str(refusal).replace(str(folder), "the folder"))
 
 # %% [markdown]
-# Which machine trains a group of seeds is decided by joblib. Other machines are another backend, such as dask (not run here):
+# joblib decides which machine trains a group of seeds. To use other machines, choose another backend, such as dask (not run here):
 #
 # ```python
 # import distributed
@@ -1105,25 +1160,58 @@ with tempfile.TemporaryDirectory() as folder:
 # with joblib.parallel_config(backend="dask"):
 #     run_study(study, folder, seeds_together=1)
 # ```
-#
+
+# %% [markdown]
+# > **Takeaway.** A long study saves each finished round, continues after a stop, and refuses to mix two settings.
+
+# %% [markdown]
 # ## 8 Where it stops working
 #
-# - **The training is short.** The paper trains this net for 50,000 steps, on digits, and we for a few hundred. So "the ticket beats the dense net" means here: *at the same number of steps*. Section 5 has the other comparison.
-# - **Not all of the paper holds at this length.** There, a ticket of a few percent is about as good as the dense net, and with other initial weights it falls behind soon. Compare the rows `ticket - dense` and `reinit - dense` with that: where even reinit is no worse than dense, doing as well as the dense net is no proof of a ticket.
-# - **A mask is not innocent.** It was made from trained weights, so it knows the data (section 6). SNIP (lesson 05) and others look for a mask *before* training; shuffled within each layer, such masks do as well, so what they find is how many weights each layer needs (Su et al. 2020; Frankle et al. 2021).
-# - **Larger nets need late rewinding**, in the papers, and with a high learning rate or with whole channels pruned, nets drawn anew are often as good as tickets (Liu et al.). What you have seen is about this net, this data, single weights, and this recipe.
-# - **No speed, no bytes.** A ticket in a dense tensor is as large and as slow as the net that it was found in. Lesson 05 has what it takes to change that.
+# - **The training is short.** The paper trains this network for 50,000 steps on digits; here it is a few hundred. So "the ticket beats the dense network" means here: *at the same number of steps*. Section 5 has the other comparison.
+# - **Not every result of the paper holds at this length.** There, a ticket of a few percent is about as good as the dense network, and with other initial weights it soon falls behind. Compare this with the rows `ticket - dense` and `reinit - dense`: where even reinit is no worse than dense, doing as well as the dense network is no proof of a ticket.
+# - **A mask is not neutral.** It was made from trained weights, so it contains information about the data (section 6). SNIP (lesson 05) and other methods look for a mask *before* training. Shuffled within each layer, such masks do as well, so these methods find only how many weights each layer needs (Su et al. 2020; Frankle et al. 2021).
+# - **Larger networks need late rewinding**, according to the papers. With a high learning rate, or with whole channels pruned, networks drawn anew are often as good as tickets (Liu et al.). Your results are about this network, this data, single weights, and this recipe.
+# - **No speed, no bytes.** A ticket in a dense tensor is as large and as slow as the network that it was found in. Lesson 05 shows how to change that.
+
+# %% [markdown]
+# > **Takeaway.** A result belongs to its network, its data, its recipe and its number of steps; say them together with the result.
+
+# %% [markdown]
+# ## With pencil and paper
+#
+# **1.** Each round removes a fifth of the remaining weights, and each training takes 300 steps from step 0. How many rounds does it take to reach a density of 6.25% or less, and how many steps is that with the training of the dense network? How many rounds and steps are needed if each round removes a half?
+#
+# <details><summary>Answer</summary>
+#
+# 0.8 to the power of 12 is 0.069, and to the power of 13 it is 0.055: 13 rounds, so 14 trainings and 4,200 steps. With a half, 0.5 to the power of 4 is 0.0625: 4 rounds, 5 trainings and 1,500 steps.
+# </details>
+#
+# **2.** Three seeds give the ticket accuracies of 0.80, 0.84 and 0.79, and the control 0.78, 0.80 and 0.79. What are the mean and the sample standard deviation of the differences? Is the difference real?
+#
+# <details><summary>Answer</summary>
+#
+# The differences are 0.02, 0.04 and 0. Their mean is 0.02, and their standard deviation is the root of (0 + 0.0004 + 0.0004) / 2, which is 0.02. With three seeds the 95% interval extends 2.5 standard deviations to either side: from -0.03 to 0.07. It contains zero, so the difference is not established.
+# </details>
+#
+# **3.** A weight has just been pruned to 0. Its velocity is 0.2, the momentum 0.9, the learning rate 0.1, and its gradient is masked, so it is 0. What is the weight after one step and after two? Where does it end after very many steps?
+#
+# <details><summary>Answer</summary>
+#
+# The velocity becomes 0.18 and the weight -0.018; then the velocity becomes 0.162 and the weight -0.0342. All later velocities together are 0.2 · (0.9 + 0.81 + ...) = 0.2 · 9 = 1.8, so the weight ends at -0.18. A masked gradient is not enough.
+# </details>
 #
 # ## The ledger
 #
-# Which ticket do we keep? The sparsest whose mean *validation* accuracy at the end is at least that of the dense net.
+# Which ticket goes into the ledger? The sparsest whose mean *validation* accuracy at the end is at least that of the dense network.
 
-# %% name="out-ledger"
+# %%
 at_end = {number: results.spread("ticket", number, at=RECIPE.steps).mean for number in results.rounds}
 dense_at_end = results.spread("dense", 0, at=RECIPE.steps).mean
 good = [number for number in results.rounds if at_end[number] >= dense_at_end]
 chosen = max(good, default=results.rounds[0])
 model = tickets.with_weights(net, chain[chosen].weights).eval()
+
+# %% name="out-ledger" tags=["hide-input"]
 print(f"kept: round {chosen}, {results.density(chosen):.1%} of the weights")
 print(f"stored as it is: {measure.stored_bytes(model):,} bytes")
 by_format = sparse.stored_formats(model.linear1.weight.detach())
@@ -1134,11 +1222,11 @@ print(
 
 # %% tags=["solution-only"]
 claim(
-    "A ticket in a dense tensor is as large and as slow as the net that it was found in",
+    "A ticket in a dense tensor is as large and as slow as the network that it was found in",
     holds=measure.stored_bytes(model) == measure.stored_bytes(net),
 )
 
-# %%
+# %% tags=["hide-input"]
 names = {
     "lenet_300_100": tickets.with_weights(net, chain[0].weights).eval(),
     f"a ticket, {results.density(chosen):.0%}": model,
@@ -1156,17 +1244,19 @@ progress()
 # %% [markdown]
 # ## Summary
 #
-# - Train, take away the smallest share of what is left, go back to the start, again. Count only what is left; take the biases back, too; keep the zeros through every step.
-# - A ticket is mask *and* initial weights. Each control takes one of them away.
+# - Train, remove the smallest share of the remaining weights, go back to the start, repeat. Count only the weights that are left; reset the biases, too; keep the zeros through every step.
+# - A ticket is a mask *and* its initial weights. Each control takes one of them away.
 # - One seed is an anecdote. Subtract seed by seed, then look at mean and spread.
-# - What initial weights bring along can be taken apart, too: values, signs, sizes, one at a time.
+# - You can also take initial weights apart: values, signs, sizes, one at a time.
 # - The early steps and the end are two questions, and a short training answers only some of them.
-# - Two runs end in one valley, or not: a straight line between them says so.
-# - The search costs many trainings. What is found is knowledge, not speed.
+# - Two runs end in one valley or in two: a straight line between them shows which.
+# - The search costs many trainings. Its result is knowledge, not speed.
 #
 # **References.** Frankle and Carbin 2019, *The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks*. Zhou et al. 2019, *Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask*. Liu et al. 2019, *Rethinking the Value of Network Pruning*. Frankle et al. 2019b, *Stabilizing the Lottery Ticket
 # Hypothesis* (arXiv 1903.01611). Frankle et al. 2020, *Linear Mode Connectivity and the Lottery Ticket Hypothesis*. Renda et al. 2020, *Comparing Rewinding and Fine-tuning in Neural Network Pruning*. Han et al. 2015, *Learning both Weights and Connections for Efficient Neural Networks*.
 #
 # **Further reading.** Ramanujan et al. 2020, *What's Hidden in a Randomly Weighted Neural Network?* Malach et al. 2020, *Proving the Lottery Ticket Hypothesis: Pruning is All You Need*. Su et al. 2020, *Sanity-Checking Pruning Methods: Random Tickets Can Win the Jackpot*. Frankle et al. 2021, *Pruning Neural Networks at Initialization: Why Are We Missing the Mark?*
 #
-# **In the library.** In `mini_lib/prune/tickets`, `imp.py` is the search, `arms.py` the controls, `together.py` trains many nets as one; in `studies/tickets`, `study.py` and `run.py` are the study, `store.py` makes it resumable.
+# **In the library.** In `mini_lib/prune/tickets`, `imp.py` is the search, `arms.py` has the controls, `together.py` trains many nets as one; in `studies/tickets`, `study.py` and `run.py` are the study, `store.py` saves it and continues it.
+#
+# **Next:** [07 Is a depthwise-separable convolution the same thing for less?](07_depthwise.ipynb)

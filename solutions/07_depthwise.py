@@ -646,7 +646,9 @@ for name, start in ARMS.items():
 low, high = (100 * end for end in head_start.interval())
 with hold("7.d"):
     print(aligned(lines))
-    print(f"pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points, 95% interval {low:.0f} to {high:.0f}")
+    print(
+        f"pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points, 95% interval {low:.0f} to {high:.0f}"
+    )
 
 # %% tags=["solution-only"]
 means = {name: 100 * sum(values.values()) / len(values) for name, values in tuned_to.items()}

@@ -522,7 +522,8 @@ def test_where_people_go_wrong_is_said_in_the_words_of_the_checks():
     rows = re.findall(r"^\| (\d+\.\d+) \| (.+) \|$", TEACHING, re.MULTILINE)
     assert {number.split(".")[0] for number, _ in rows} == {str(int(path.stem[:2])) for path in LESSONS}
     for number, sentence in rows:
-        assert sentence in {mistake.says for mistake in find_exercise(number).mistakes}, number
+        exercise = find_exercise(number)
+        assert sentence in {one.says for one in (*exercise.mistakes, *exercise.symptoms)}, number
 
 
 def test_every_lesson_is_built_and_has_slides():

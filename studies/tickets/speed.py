@@ -42,12 +42,13 @@ def compare_ways(
     repeats: int = 5,
     build: Callable[[int], nn.Module] = lenet_300_100,
     load_data: Callable[[], Splits] = fashion,
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[Way, ...]:
     """Time all ways in turns, after one discarded turn, and return a row for each, "one by one" first.
 
     The nets keep a fifth of their weights. "one by one" and "together" use torch's present number of threads. In the
     last way each of `processes` has one thread, and trains the first count of `together` as one, as `run_study` does
-    with seeds_together=1 and another joblib backend.
+    with seeds_together=1 and another joblib backend. `progress(name)` is called after each run of a way.
 
     Raises:
         ValueError: `together` is empty, or `repeats` or `processes` is below 1.
@@ -61,7 +62,8 @@ def compare_ways(
         processes * together[0],
         lambda: _in_processes(delayed(train)(together[0]) for _ in range(processes)),
     )
-    times = compare_latency({name: call for name, (_, call) in calls.items()}, repeats=repeats, warmup=1)
+    runs = {name: call if progress is None else _reported(call, name, progress) for name, (_, call) in calls.items()}
+    times = compare_latency(runs, repeats=repeats, warmup=1)
     return tuple(
         Way(name, nets, Latency(tuple(time / nets for time in times[name].times_s)))
         for name, (nets, _) in calls.items()
@@ -86,6 +88,14 @@ def _train(
             train_alone(models[0], start, mask, order, splits, recipe)
     else:
         train_together(models[0], starts, masks, orders, splits, recipe)
+
+
+def _reported(call: Callable[[], object], name: str, progress: Callable[[str], None]) -> Callable[[], object]:
+    def run() -> None:
+        call()
+        progress(name)
+
+    return run
 
 
 @cache

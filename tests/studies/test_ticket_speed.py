@@ -9,6 +9,7 @@ from studies.tickets.speed import Way, compare_ways
 
 
 def test_a_row_for_each_way():
+    seen = []
     ways = compare_ways(
         Recipe(steps=2, batch_size=8),
         together=(2, 3),
@@ -16,7 +17,9 @@ def test_a_row_for_each_way():
         repeats=2,
         build=tiny.build,
         load_data=tiny.pictures,
+        progress=seen.append,
     )
+    assert set(seen) == {way.name for way in ways} and len(seen) >= 4 * (1 + 2)  # a turn thrown away, and two
     assert [(way.name, way.nets) for way in ways] == [
         ("one by one", 1),
         ("2 together", 2),

@@ -11,7 +11,16 @@ from torch import nn
 from mini_lib import knapsack, packing
 from mini_lib.data import Split
 from mini_lib.quantize import integer, mixed
-from teach.exercises.lesson_04 import PACKED_DOT, integers, machines, packed, spending, suffering
+from teach.exercises.lesson_04 import (
+    PACKED_DOT,
+    curvature,
+    integers,
+    machines,
+    packed,
+    requantizing,
+    spending,
+    suffering,
+)
 from teach.judge import judge
 
 SEEDS = st.integers(0, 2**16)
@@ -51,7 +60,7 @@ def test_a_code_is_that_of_the_library_but_for_ties(accumulator, real, zero_poin
     multiplier, shift = (int(part) for part in integer.multiplier_and_shift(real))
     where = torch.tensor(accumulator, dtype=torch.int32), *integer.multiplier_and_shift(real)
     expected = int(integer.requantize(*where, zero_point, -128, 127))
-    found = integers.requantize(accumulator, multiplier, 31 + shift, zero_point, -128, 127)
+    found = requantizing.requantize(accumulator, multiplier, 31 + shift, zero_point, -128, 127)
     tie = 2 * accumulator * multiplier % 2 ** (32 + shift) == 2 ** (31 + shift)
     assert found == expected or (tie and abs(found - expected) == 1)
 
@@ -74,7 +83,7 @@ def test_a_trace_is_estimated_as_the_library_does_it():
     hessian = torch.autograd.functional.hessian(loss, model[0].weight.detach().flatten())
     [estimate] = mixed.hessian_traces(model, Split(images, labels), probes=200, seed=0).values()
     signs = 2.0 * torch.randint(0, 2, (200, 6), generator=generator(1)) - 1
-    ours = float(suffering.trace_estimate(suffering.TimesHessian(hessian), signs))
+    ours = float(curvature.trace_estimate(curvature.TimesHessian(hessian), signs))
     # Both have the trace as their mean, and are off by a standard error each: six of them together is never seen.
     assert abs(ours - float(hessian.trace())) < 6 * estimate.standard_error
     assert abs(estimate.mean - float(hessian.trace())) < 6 * estimate.standard_error

@@ -9,7 +9,7 @@ from torch import nn
 from mini_lib import prune
 from mini_lib.data import Split
 from mini_lib.prune import second_order, sparse, structure
-from teach.exercises.lesson_05 import KEEP_BEST, channels, choosing, training
+from teach.exercises.lesson_05 import KEEP_BEST, channels, choosing, crossing, falling, training, wanda
 from teach.exercises.lesson_05 import sparse as storing
 from teach.judge import judge
 
@@ -75,7 +75,7 @@ def test_a_masked_model_trains_as_the_answer_says(seed, steps):
 @given(st.floats(0.01, 1.0), st.integers(1, 9))
 def test_the_density_falls_as_in_the_library(target, rounds):
     # a handful of roundings of numbers of at most 1, 2**-53 each
-    assert training.falling_densities(target, rounds) == pytest.approx(prune.cubic(target, rounds), rel=0, abs=2.0**-50)
+    assert falling.falling_densities(target, rounds) == pytest.approx(prune.cubic(target, rounds), rel=0, abs=2.0**-50)
 
 
 @settings(max_examples=20)  # each traces and prunes a model
@@ -126,7 +126,7 @@ TIMES = st.tuples(st.integers(1, 9), st.integers(0, 4)).map(lambda pair: (pair[0
 def test_below_the_crossover_all_are_faster_and_the_next_one_is_not(pairs):
     densities = [0.9 / 2**place for place in range(len(pairs))]
     dense, other = map(list, zip(*pairs))
-    found = storing.crossover(densities, dense, other)
+    found = crossing.crossover(densities, dense, other)
     faster = [high < low for (low, _), (_, high) in pairs]
     below = [win for density, win in zip(densities, faster) if found is not None and density <= found]
     above = [win for density, win in zip(densities, faster) if found is None or density > found]
@@ -142,4 +142,4 @@ def test_wanda_keeps_what_the_library_keeps(seed, kept):
     model[0].weight.data = torch.randn(4, 6, generator=chance)
     scores = second_order.activation_weighted(model, inputs)
     expected = prune.keep_top(scores, kept / 6, "row")["0.weight"]
-    assert torch.equal(choosing.wanda_mask(model[0].weight.detach(), inputs, kept), expected)
+    assert torch.equal(wanda.wanda_mask(model[0].weight.detach(), inputs, kept), expected)

@@ -13,7 +13,17 @@ from mini_lib.prune import tickets
 from mini_lib.prune.tickets import imp
 from studies.tickets import Results, Run
 from teach.exercise import Exercise
-from teach.exercises.lesson_06 import EXERCISES, comparing, rewinding, rounds, starting
+from teach.exercises.lesson_06 import (
+    EXERCISES,
+    comparing,
+    pairing,
+    rewinding,
+    rounds,
+    searching,
+    shrinking,
+    starting,
+    stepping,
+)
 from teach.judge import judge
 
 SEEDS = st.integers(0, 10_000)
@@ -50,7 +60,7 @@ def test_the_next_mask_is_that_of_torch(seed, rate):
     layer.weight.data = trained.clone()
     torch_prune.custom_from_mask(layer, "weight", mask)
     torch_prune.l1_unstructured(layer, "weight", amount=round(rate * int(mask.sum())))
-    assert torch.equal(rounds.next_mask(trained, mask, rate), layer.weight_mask.bool())
+    assert torch.equal(shrinking.next_mask(trained, mask, rate), layer.weight_mask.bool())
 
 
 @given(SEEDS)
@@ -60,9 +70,9 @@ def test_two_rounds_are_those_of_the_library(seed):
     first, second = ({"weight": drawn(seed + place, 10, 10), "bias": torch.zeros(10)} for place in (0, 1))
     mask = imp.next_mask(model, first, None, 1, rate=0.2)
     following = imp.next_mask(model, second, mask, 2, rate=0.2)
-    ours = rounds.next_mask(first["weight"], torch.ones(10, 10, dtype=torch.bool), 0.2)
+    ours = shrinking.next_mask(first["weight"], torch.ones(10, 10, dtype=torch.bool), 0.2)
     assert torch.equal(ours, mask["weight"])
-    assert torch.equal(rounds.next_mask(second["weight"], ours, 0.2), following["weight"])
+    assert torch.equal(shrinking.next_mask(second["weight"], ours, 0.2), following["weight"])
 
 
 @given(SEEDS)
@@ -91,7 +101,7 @@ def test_steps_are_those_of_torch_on_a_masked_layer(seed):
         optimizer.zero_grad()
         net(x).sum().backward()  # the gradient of a linear net is its input
         optimizer.step()
-        weight, velocity = starting.masked_step(weight, x, velocity, mask, 0.5, 0.9)
+        weight, velocity = stepping.masked_step(weight, x, velocity, mask, 0.5, 0.9)
     # All numbers stay below 32, so a rounding is at most 32 * 2**-24 = 2**-19. A step has four, two of them in the
     # velocity, which moves the weight by half of it in three steps at most: 6 + 6 * 1.5 = 15 roundings in all.
     torch.testing.assert_close(weight, prune.baked(net).weight.detach()[0], rtol=0, atol=16 * 2.0**-19)
@@ -120,7 +130,7 @@ def test_a_difference_is_that_of_results():
     runs += [Run(seed, 1, "ticket", 0.5, (0.5,), accuracy) for seed, accuracy in ((0, 0.75), (1, 0.5))]
     results = Results(tuple(runs), (1,))
     found = results.differences("ticket", 1, "dense")
-    got = comparing.paired_difference(results.values("ticket", 1), results.values("dense", 0))
+    got = pairing.paired_difference(results.values("ticket", 1), results.values("dense", 0))
     assert got == (found.mean, found.std)
     assert got == pytest.approx((0.125, 0.03125**0.5), rel=2.0**-50)
 
@@ -144,7 +154,7 @@ def test_the_search_makes_as_many_steps_as_the_answer_says(monkeypatch, rewind_t
         rate=0.3,
         rewind_to=rewind_to,
     )
-    assert sum(made) + (5 - rewind_to) == rewinding.search_steps(2, 5, rewind_to)  # and the ticket's own training
+    assert sum(made) + (5 - rewind_to) == searching.search_steps(2, 5, rewind_to)  # and the ticket's own training
 
 
 def test_a_rewound_net_makes_the_rest_of_its_schedule():

@@ -11,7 +11,7 @@ from torch import tensor
 
 from mini_lib.augment.operations import AUTOAUGMENT_OPERATIONS
 from mini_lib.augment.search import PPO, Reinforce, SearchSpace
-from teach.exercises.lesson_12 import EXERCISES, clipping, learning, racing, searching
+from teach.exercises.lesson_12 import EXERCISES, clipping, following, learning, racing, searching
 from teach.judge import judge
 
 SEEDS = st.integers(0, 10_000)
@@ -46,7 +46,7 @@ def test_the_gradient_is_that_of_the_librarys_loss(seed, advantage):
     loss = Reinforce().loss(log_p, log_p.detach(), tensor([advantage], dtype=torch.float64))
     (expected,) = torch.autograd.grad(-loss, logits)
     torch.testing.assert_close(
-        learning.policy_gradient(logits.detach(), choices, advantage), expected, rtol=1e-12, atol=1e-12
+        following.policy_gradient(logits.detach(), choices, advantage), expected, rtol=1e-12, atol=1e-12
     )
 
 
@@ -67,7 +67,7 @@ def test_halving_by_hand():
 def test_the_cases_worked_by_hand_in_the_lesson():
     assert searching.space_size(3, 2, 2, steps=2, sub_policies=1) == 144
     assert learning.advantages([0.5, 0.75, 0.5], 0.5) == [0, 0.25, -0.125]
-    assert learning.policy_gradient(torch.zeros(1, 4), tensor([2]), -0.5).tolist() == [[0.125, 0.125, -0.375, 0.125]]
+    assert following.policy_gradient(torch.zeros(1, 4), tensor([2]), -0.5).tolist() == [[0.125, 0.125, -0.375, 0.125]]
     old, new = tensor([0.25]).log(), tensor([0.5]).log()
     for advantage, expected in ((1.0, 1.25), (-1.0, -2.0)):
         assert clipping.clipped_objective(new, old, tensor([advantage]), 0.25).item() == pytest.approx(expected)

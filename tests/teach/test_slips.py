@@ -1,5 +1,6 @@
 """General slips: each rule names its slip where there is evidence, and stays silent where chance explains as much."""
 
+import copy
 import math
 
 import pytest
@@ -276,3 +277,10 @@ class TestEvidence:
         assert aligned([1, 2], [1, 2, 3]) is None
         assert aligned({"a": 1}, {"b": 1}) is None
         assert aligned((1, [2, 3]), (1, torch.tensor([4, 5])))[0].tolist() == [1, 2, 3]
+
+
+def test_dicts_of_tensors_are_compared_entry_by_entry():
+    pairs = [({"a": n * torch.ones(2)}, {"a": torch.tensor([n, 10.0])}) for n in (2, 3, 4)]
+    failing = [Seen(copy.deepcopy((second, first)), (first, second), {}) for first, second in pairs]
+    told = find_slip(failing, [], lambda got, expected: False)
+    assert told == "the two values are right, in the wrong order: exchange them"

@@ -1,71 +1,18 @@
-"""Lesson 01, exercises 1.4 to 1.7: a time with its noise, the roofline, and Amdahl's law."""
-
-import statistics
+"""Lesson 01, exercises 1.5 to 1.7: the roofline, and Amdahl's law."""
 
 import numpy as np
-import torch
 
 from mini_lib import roofline
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-
-# 1.4 ------------------------------------------------------------------------------------------------
-
-
-def typical_time(times: list[float], warmup: int) -> tuple[float, float]:
-    """The median of the times after the warm-up, and their range from fastest to slowest."""
-    kept = times[warmup:]
-    return statistics.median(kept), max(kept) - min(kept)
-
-
-def _times_case(generator: torch.Generator) -> Case:
-    times = 10 + torch.rand(random_whole(generator, 5, 9), generator=generator) ** 4 * 30
-    times[0] += 50  # the first call is the slow one
-    return Case([round(value, 2) for value in times.tolist()], warmup=random_whole(generator, 1, 3))
-
-
-def _typical_time_in_numpy(times: list[float], warmup: int) -> tuple[np.float64, np.float64]:
-    kept = np.asarray(times)[warmup:]
-    return np.median(kept), np.ptp(kept)
-
-
-TYPICAL_TIME = Exercise(
-    id="1.4",
-    title="A time with its noise",
-    reference=typical_time,
-    cases=(
-        Case([9.0, 1.0, 2.0, 6.0], warmup=1),
-        Case([9.0, 3.0, 1.0, 2.0, 8.0], warmup=1),
-        *random_cases(8, seed=16, make=_times_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda times, warmup: (statistics.mean(times[warmup:]), max(times[warmup:]) - min(times[warmup:])),
-            "One slow run pulls the mean up. The median does not move.",
-        ),
-        Mistake(
-            lambda times, warmup: (statistics.median(times), max(times) - min(times)),
-            "The first calls are warm-up: leave them out.",
-        ),
-        Mistake(
-            lambda times, warmup: typical_time(sorted(times), warmup),
-            "Sorted first, it is the fastest runs that are dropped. Leave out the first runs, then sort.",
-        ),
-        Mistake(
-            lambda times, warmup: (
-                sorted(times[warmup:])[len(times[warmup:]) // 2],
-                max(times[warmup:]) - min(times[warmup:]),
-            ),
-            "For an even number of runs the median is the mean of the two in the middle.",
-        ),
-        Mistake(
-            lambda times, warmup: (statistics.median(times[warmup:]), statistics.stdev(times[warmup:])),
-            "That is the standard deviation. Asked for is the range: slowest minus fastest.",
-        ),
-    ),
-    also_correct=(_typical_time_in_numpy,),
-)
+from teach.variants import variants
 
 # 1.5 ------------------------------------------------------------------------------------------------
+
+
+def _intensity(numbers=lambda m, n, k: m * k + k * n + m * n, bytes_each=4):
+    """An intensity with slips: of the numbers moved, and of the bytes each takes."""
+    return lambda m, n, k: 2 * m * n * k / (bytes_each * numbers(m, n, k))
+
 
 MATMUL_INTENSITY = Exercise(
     id="1.5",
@@ -83,19 +30,56 @@ MATMUL_INTENSITY = Exercise(
     ),
     mistakes=(
         Mistake(
-            lambda m, n, k: m * n * k / (4 * (m * k + k * n + m * n)),
-            "Those are MACs. Intensity is FLOPs for each byte, and a MAC is two FLOPs.",
+            _intensity(bytes_each=8), "It is half of the right value. A MAC is two FLOPs, and a float32 takes 4 bytes."
         ),
-        Mistake(
-            lambda m, n, k: 2 * m * n * k / (m * k + k * n + m * n),
-            "That is for each number moved. A float32 is 4 bytes.",
+        Mistake(_intensity(numbers=lambda m, n, k: m * k + k * n), "The result has to be written too: m * n numbers."),
+        Mistake(lambda m, n, k: 2 * m * n * k, "Those are the FLOPs. Divide them by the bytes moved."),
+        Mistake(lambda m, n, k: 4 * (m * k + k * n + m * n), "Those are the bytes. Asked for is FLOPs per byte."),
+    ),
+    symptoms=(
+        variants(
+            "That is per number moved. A float32 is 4 bytes.",
+            _intensity(bytes_each=1),
+            _intensity(numbers=lambda m, n, k: m * k + k * n, bytes_each=1),
         ),
-        Mistake(
-            lambda m, n, k: 2 * m * n * k / (4 * (m * k + k * n)), "The result has to be written too: m * n numbers."
+        variants(
+            "It is twice the right value. A MAC is two FLOPs, and a float32 takes 4 bytes.", _intensity(bytes_each=2)
         ),
-        Mistake(
-            lambda m, n, k: 4 * (m * k + k * n + m * n) / (2 * m * n * k),
-            "Upside down: it is FLOPs for each byte, not bytes for each FLOP.",
+        variants(
+            "Upside down: it is FLOPs per byte, not bytes per FLOP.",
+            *(lambda m, n, k, each=each: each * (m * k + k * n + m * n) / (m * n * k) for each in (0.5, 1, 2, 4, 8)),
+            lambda m, n, k: 4 * (m * k + k * n) / (2 * m * n * k),
+        ),
+        variants(
+            "Three matrices move, and each is counted once: m * k, k * n and m * n numbers, added up.",
+            *(
+                _intensity(numbers=numbers, bytes_each=each)
+                for numbers in (
+                    lambda m, n, k: m * k,
+                    lambda m, n, k: m * n,
+                    lambda m, n, k: k * n + m * n,
+                    lambda m, n, k: m * k + m * n,
+                    lambda m, n, k: m * k + k * n + 2 * m * n,
+                    lambda m, n, k: m + n + k,
+                    lambda m, n, k: m * k * k * n * m * n,
+                )
+                for each in (4, 1, 8)
+            ),
+            _intensity(numbers=lambda m, n, k: m * k + k * n, bytes_each=8),
+        ),
+        variants(
+            "`a / b * c` divides by b alone: put the whole denominator into parentheses.",
+            lambda m, n, k: 2 * m * n * k / 4 * (m * k + k * n + m * n),
+            lambda m, n, k: m * n * k / 4 * (m * k + k * n + m * n),
+            lambda m, n, k: 2 * m * n * k / 4 * m * k + k * n + m * n,
+            lambda m, n, k: 2 * m * n * k / (4 * m * k + k * n + m * n),
+        ),
+        variants("Those are bits. A float32 has 32 bits, which are 4 bytes.", _intensity(bytes_each=32)),
+        variants(
+            "Here a sum of k products is k MACs, so a product of matrices has 2 * m * n * k FLOPs.",
+            lambda m, n, k: m * n * (2 * k - 1) / (4 * (m * k + k * n + m * n)),
+            lambda m, n, k: 2 * m * n / (4 * (m * k + k * n + m * n)),
+            lambda m, n, k: 2 * m * k / (4 * (m * k + k * n + m * n)),
         ),
     ),
     also_correct=(
@@ -119,11 +103,15 @@ ATTAINABLE = Exercise(
     cases=(
         Case(1.0, peak=100.0, bandwidth=10.0),
         Case(20.0, peak=100.0, bandwidth=10.0),
+        Case(10.0, peak=100.0, bandwidth=10.0),
+        Case(2.75, peak=100.0, bandwidth=10.0),
+        Case(2.75, peak=25.0, bandwidth=10.0),
+        Case(2.25, peak=25.0, bandwidth=10.0),
         *random_cases(
             8,
             seed=15,
             make=lambda g: Case(
-                random_whole(g, 1, 20) / 2, peak=float(random_whole(g, 20, 60)), bandwidth=float(random_whole(g, 2, 20))
+                random_whole(g, 1, 20) / 4, peak=float(random_whole(g, 20, 60)), bandwidth=float(random_whole(g, 2, 20))
             ),
         ),
     ),
@@ -141,12 +129,33 @@ ATTAINABLE = Exercise(
             "The peak is reached only if the data arrives fast enough: intensity * bandwidth is the other limit.",
         ),
         Mistake(
-            lambda intensity, peak, bandwidth: min(peak, bandwidth / intensity),
-            "Check the units: FLOP for each byte times bytes for each second is FLOP for each second.",
-        ),
-        Mistake(
             lambda intensity, peak, bandwidth: 1 / (1 / peak + 1 / (intensity * bandwidth)),
             "That adds the two times. The roofline lets the machine compute and fetch at the same time.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The two limits are not added: each holds by itself, and the lower one decides.",
+            lambda intensity, peak, bandwidth: peak + intensity * bandwidth,
+            lambda intensity, peak, bandwidth: (peak + intensity * bandwidth) / 2,
+        ),
+        variants(
+            "Check the units: FLOPs per byte times bytes per second are FLOPs per second.",
+            lambda intensity, peak, bandwidth: min(peak, bandwidth / intensity),
+            lambda intensity, peak, bandwidth: bandwidth / intensity,
+            lambda intensity, peak, bandwidth: min(peak, intensity / bandwidth),
+            lambda intensity, peak, bandwidth: min(peak, bandwidth),
+            lambda intensity, peak, bandwidth: min(peak, intensity),
+            lambda intensity, peak, bandwidth: min(peak * intensity, bandwidth),
+            lambda intensity, peak, bandwidth: min(peak / intensity, bandwidth),
+            lambda intensity, peak, bandwidth: bandwidth if intensity < peak / bandwidth else peak,
+            lambda intensity, peak, bandwidth: intensity if intensity < peak / bandwidth else peak,
+        ),
+        variants(
+            "That is the ridge, an intensity. Asked for are FLOPs per second: the lower of the roof and the slope.",
+            lambda intensity, peak, bandwidth: peak / bandwidth,
+            lambda intensity, peak, bandwidth: min(intensity, peak / bandwidth),
+            lambda intensity, peak, bandwidth: max(intensity, peak / bandwidth),
         ),
     ),
     also_correct=(
@@ -185,16 +194,48 @@ SPEEDUP = Exercise(
             lambda share, factor: factor, "Only this share of the time gets faster. The rest takes as long as before."
         ),
         Mistake(
-            lambda share, factor: share * factor,
-            "That weighs the speeds. Add up times instead: what stays, and what got faster.",
-        ),
-        Mistake(
-            lambda share, factor: 1 - share + share * factor,
-            "That is a mean of speeds. Add up times: 1 - share stays, and share becomes share / factor.",
-        ),
-        Mistake(
             lambda share, factor: 1 - share + share / factor,
             "That is the new time, as a share of the old one. How many times faster is the inverse.",
+        ),
+        Mistake(
+            lambda share, factor: 1 / (1 - share),
+            "That is the limit, where the part takes no time at all. It still takes share / factor.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "That weighs the speeds. Add up times instead: what stays, and what got faster.",
+            lambda share, factor: share * factor,
+            lambda share, factor: 1 - share + share * factor,
+            lambda share, factor: 1 + share * factor,
+            lambda share, factor: 1 - share + factor,
+            lambda share, factor: factor**share,
+            lambda share, factor: factor * (1 - share),
+        ),
+        variants(
+            "Being `factor` times faster divides a time: the part that took share now takes share / factor.",
+            lambda share, factor: 1 / (1 - share + share * factor),
+            lambda share, factor: 1 / (1 - share + factor),
+            lambda share, factor: 1 / (1 - share + 1 / factor),
+        ),
+        variants(
+            "The rest is missing: 1 - share of the time is as long as before.",
+            lambda share, factor: factor / share,
+            lambda share, factor: share / factor,
+            lambda share, factor: 1 / (1 + share / factor),
+        ),
+        variants(
+            "The two parts are exchanged: it is `share` that gets faster, and 1 - share that stays.",
+            lambda share, factor: 1 / (share + (1 - share) / factor),
+            lambda share, factor: share + (1 - share) / factor,
+            lambda share, factor: share + (1 - share) * factor,
+        ),
+        variants(
+            "The time saved is not share / factor: that is what the part still takes. Add it to the 1 - share left.",
+            lambda share, factor: 1 / (1 - share / factor),
+            lambda share, factor: 1 - share / factor,
+            lambda share, factor: share - share / factor,
+            lambda share, factor: 1 / (share - share / factor) if share else 0.0,
         ),
     ),
     also_correct=(_speedup_by_clock, lambda share, factor: np.float32(factor) / (factor * (1 - share) + share)),

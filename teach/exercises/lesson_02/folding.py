@@ -1,6 +1,7 @@
 """Lesson 02, exercise 2.8: batch norm, folded into the convolution before it."""
 
 import math
+import operator
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import tensor
 from mini_lib.fold import fold_batch_norm, fold_pair
 from teach.exercise import Case, Exercise, Mistake, random_cases
 from teach.exercises.lesson_02.grids import weights
+from teach.variants import variants
 
 
 def _factor(gamma, variance, eps):
@@ -35,7 +37,22 @@ def _fold_in_numpy(weight, bias, mean, variance, gamma, beta, eps):
     return np.einsum("oikl,o->oikl", weight.numpy(), factor), (bias.numpy() - mean.numpy()) * factor + beta.numpy()
 
 
-def _norm_case(generator: torch.Generator, channels: int = 3) -> Case:
+_OUTPUT = operator.itemgetter((slice(None), None, None, None))
+_INPUT = operator.itemgetter((None, slice(None), None, None))
+
+
+def _folded(factor=_factor, axes=_OUTPUT, bias=lambda b, m, k, beta: (b - m) * k + beta):
+    """A fold with slips: of the factor, the axis that it is lined up with, the new bias."""
+    own = bias
+
+    def wrong(weight, bias, mean, variance, gamma, beta, eps):
+        scaled = factor(gamma, variance, eps)
+        return weight * axes(scaled), own(bias, mean, scaled, beta)
+
+    return wrong
+
+
+def _norm_case(generator: torch.Generator, channels: int = 2) -> Case:
     weight = weights(channels, channels, 2, 2, generator=generator)  # square: a wrong axis still broadcasts
     bias, mean, beta = torch.randn(3, channels, generator=generator)
     variance, gamma = torch.rand(2, channels, generator=generator) * 2 + 0.1
@@ -61,45 +78,92 @@ FOLD = Exercise(
     ),
     mistakes=(
         Mistake(
-            lambda weight, bias, mean, variance, gamma, beta, eps: fold(
-                weight, bias, mean, variance**2, gamma, beta, eps=0.0
-            ),
+            _folded(factor=lambda g, v, e: g / (v + e)),
             "Batch norm divides by the standard deviation: the square root of the variance.",
         ),
         Mistake(
-            lambda weight, bias, mean, variance, gamma, beta, eps: fold(
-                weight, bias, mean, variance, gamma, beta, eps=0.0
-            ),
+            _folded(factor=lambda g, v, e: g / torch.sqrt(v)),
             "Something is missing: batch norm divides by sqrt(variance + eps).",
         ),
         Mistake(
-            lambda weight, bias, mean, variance, gamma, beta, eps: (
-                weight * _factor(gamma, variance, eps),
-                (bias - mean) * _factor(gamma, variance, eps) + beta,
-            ),
-            "Broadcasting lined the factor up with the last axis. It belongs "
-            "to the output channel, axis 0: factor[:, None, None, None].",
-        ),
-        Mistake(
-            lambda weight, bias, mean, variance, gamma, beta, eps: (
-                weight * _factor(gamma, variance, eps)[:, None, None, None],
-                bias - mean * _factor(gamma, variance, eps) + beta,
-            ),
+            _folded(bias=lambda b, m, k, beta: b - m * k + beta),
             "The convolution's own bias goes through batch norm too: it is scaled together with the mean.",
         ),
         Mistake(
-            lambda weight, bias, mean, variance, gamma, beta, eps: (
-                weight * _factor(gamma, variance, eps)[:, None, None, None],
-                beta - mean * _factor(gamma, variance, eps),
-            ),
-            "The convolution's own bias is lost. With batch norm behind it, it is (bias - mean) that gets scaled.",
+            _folded(bias=lambda b, m, k, beta: beta - m * k),
+            "The convolution's own bias is lost. Batch norm comes after it, so (bias - mean) gets scaled.",
         ),
         Mistake(
-            lambda weight, bias, mean, variance, gamma, beta, eps: (
-                weight * _factor(gamma, variance, eps)[:, None, None, None],
-                (bias + mean) * _factor(gamma, variance, eps) + beta,
-            ),
+            _folded(bias=lambda b, m, k, beta: (b + m) * k + beta),
             "Batch norm takes the mean away: its sign is turned.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The standard deviation is the square root of variance + eps: take the root once, of the sum.",
+            _folded(factor=lambda g, v, e: g / v),
+            _folded(factor=lambda g, v, e: g / (v + e) ** 2),
+            _folded(factor=lambda g, v, e: 1 / (v + e)),
+            item=0,
+        ),
+        variants(
+            "`eps` is added to the variance, under the square root.",
+            _folded(factor=lambda g, v, e: g / (torch.sqrt(v) + e)),
+            _folded(factor=lambda g, v, e: g / torch.sqrt(v) + e),
+            _folded(factor=lambda g, v, e: g / torch.sqrt((v - e).abs())),
+            _folded(factor=lambda g, v, e: g / torch.sqrt(v + e**2)),
+            item=0,
+        ),
+        variants(
+            "The factor is gamma divided by the standard deviation: gamma stands in it once, above the line.",
+            _folded(factor=lambda g, v, e: 1 / torch.sqrt(v + e)),
+            _folded(factor=lambda g, v, e: g * g / torch.sqrt(v + e)),
+            _folded(factor=lambda g, v, e: g * torch.sqrt(v + e)),
+            _folded(factor=lambda g, v, e: torch.sqrt(v + e) / g),
+            _folded(factor=lambda g, v, e: torch.sqrt(v + e)),
+            _folded(factor=lambda g, v, e: g),
+            item=0,
+        ),
+        variants(
+            "The factor belongs to the output channel, axis 0: factor[:, None, None, None]. Broadcasting lined it up "
+            "with another axis.",
+            _folded(axes=lambda k: k),
+            _folded(axes=_INPUT),
+            _folded(axes=lambda k: k[:, None]),
+            _folded(axes=lambda k: k[None, None, :, None]),
+            item=0,
+        ),
+        variants(
+            "The weight is scaled too: batch norm multiplies the whole output of the convolution.",
+            _folded(axes=lambda k: 1.0),
+            item=0,
+        ),
+        variants(
+            "`beta` is added last, once, and as it is: (bias - mean) * factor + beta.",
+            _folded(bias=lambda b, m, k, beta: (b - m + beta) * k),
+            _folded(bias=lambda b, m, k, beta: (b - m) * k),
+            _folded(bias=lambda b, m, k, beta: (b - m) * k - beta),
+            _folded(bias=lambda b, m, k, beta: b * k - m * k),
+            _folded(bias=lambda b, m, k, beta: b - m * k),
+            item=1,
+        ),
+        variants(
+            "The mean is subtracted before the scaling, so it is scaled together with the bias.",
+            _folded(bias=lambda b, m, k, beta: b * k - m + beta),
+            _folded(bias=lambda b, m, k, beta: b * k + beta),
+            _folded(bias=lambda b, m, k, beta: (m - b) * k + beta),
+            _folded(bias=lambda b, m, k, beta: b - m + beta),
+            item=1,
+        ),
+        variants(
+            "The new bias has three parts: the convolution's own bias and the mean, both scaled, and beta.",
+            _folded(bias=lambda b, m, k, beta: b),
+            _folded(bias=lambda b, m, k, beta: beta),
+            _folded(bias=lambda b, m, k, beta: b + beta),
+            _folded(bias=lambda b, m, k, beta: b * k),
+            _folded(bias=lambda b, m, k, beta: beta - m),
+            _folded(bias=lambda b, m, k, beta: beta + m * k),
+            item=1,
         ),
     ),
     also_correct=(_fold_by_hand, _fold_in_numpy),

@@ -1,4 +1,6 @@
-"""Lesson 02, exercises 2.1 to 2.4: the grid of values that codes stand for."""
+"""Lesson 02, exercises 2.1 and 2.2: the grid of values that codes stand for."""
+
+import math
 
 import numpy as np
 import torch
@@ -6,6 +8,7 @@ from torch import Tensor, tensor
 
 from mini_lib import quantize
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 
 def weights(*shape: int, generator: torch.Generator) -> Tensor:
@@ -23,6 +26,11 @@ def _symmetric_scale_by_hand(weight: Tensor, bits: int) -> float:
     return largest / (2 ** (bits - 1) - 1)
 
 
+def _over(size=lambda w: w.abs().max(), codes=lambda b: 2 ** (b - 1) - 1):
+    """A symmetric scale with slips: of the size that the grid reaches, and of its largest code."""
+    return lambda weight, bits: size(weight) / codes(bits)
+
+
 SYMMETRIC_SCALE = Exercise(
     id="2.1",
     title="Scale of a symmetric grid",
@@ -30,28 +38,74 @@ SYMMETRIC_SCALE = Exercise(
     cases=(
         Case(tensor([3.0]), bits=8),
         Case(tensor([-1.0, 0.5]), bits=2),
+        Case(tensor([-1.0, 3.0]), bits=3),
+        Case(tensor([-2.0, 7.0]), bits=4),
         *random_cases(8, seed=21, make=lambda g: Case(weights(3, 5, generator=g), bits=random_whole(g, 2, 8))),
     ),
     mistakes=(
         Mistake(
-            lambda w, bits: w.abs().max() / 2 ** (bits - 1),
+            _over(codes=lambda b: 2 ** (b - 1)),
             "A signed 4-bit grid ends at +7, not +8: there are 2**(bits-1) - 1 positive codes.",
         ),
+        Mistake(_over(size=lambda w: w.max()), "The largest weight may be negative: take the largest magnitude."),
         Mistake(
-            lambda w, bits: w.max() / (2 ** (bits - 1) - 1),
-            "The largest weight may be negative: take the largest magnitude.",
-        ),
-        Mistake(
-            lambda w, bits: (w.max() - w.min()) / (2**bits - 1),
-            "That is the scale of an asymmetric grid. A symmetric one is centred on zero.",
-        ),
-        Mistake(
-            lambda w, bits: w.abs().max() / (2**bits - 1),
-            "Half of the codes are negative: only 2**(bits-1) - 1 of them lie above zero.",
-        ),
-        Mistake(
-            lambda w, bits: (2 ** (bits - 1) - 1) / w.abs().max(),
+            lambda weight, bits: (2 ** (bits - 1) - 1) / weight.abs().max(),
             "That is the inverse. The scale is the width of one step: weight = code * scale.",
+        ),
+        Mistake(_over(codes=lambda b: 1), "That is the largest magnitude. Divide it by the largest code."),
+    ),
+    symptoms=(
+        variants(
+            "That is the scale of an asymmetric grid. A symmetric one is centred on zero.",
+            _over(size=lambda w: w.max() - w.min()),
+            _over(size=lambda w: w.max() - w.min(), codes=lambda b: 2**b - 1),
+            _over(size=lambda w: w.max() - w.min(), codes=lambda b: 2**b - 2),
+            _over(size=lambda w: w.max() - w.min(), codes=lambda b: 2**b),
+        ),
+        variants(
+            "Half of the codes are negative: only 2**(bits-1) - 1 of them lie above zero.",
+            _over(codes=lambda b: 2**b - 1),
+            _over(codes=lambda b: 2**b - 2),
+            _over(codes=lambda b: 2**b),
+            _over(codes=lambda b: (2**b - 1) / 2),
+        ),
+        variants(
+            "Look at the largest code: with 2, 3 and 4 bits it is 1, 3 and 7, that is 2**(bits-1) - 1.",
+            _over(codes=lambda b: b),
+            _over(codes=lambda b: b - 1),
+            _over(codes=lambda b: 2 * b - 1),
+            _over(codes=lambda b: 2 * (b - 1) - 1),
+            _over(codes=lambda b: 2 ** (b - 1) + 1),
+            _over(codes=lambda b: 2 ** (b - 2)),
+        ),
+        variants(
+            "`^` is not a power in Python: write `**`. It also binds less tightly than a sum.",
+            _over(codes=lambda b: (2 ^ (b - 1)) - 1),
+            _over(codes=lambda b: 2 ^ (b - 1) - 1),
+        ),
+        variants(
+            "The grid has to reach weights on both sides of zero: take the largest magnitude.",
+            _over(size=lambda w: w.min().abs()),
+            _over(size=lambda w: w.max(), codes=lambda b: 2 ** (b - 1)),
+            _over(size=lambda w: w.max(), codes=lambda b: 2**b - 1),
+        ),
+        variants(
+            "The grid has to reach the largest magnitude, so that no weight is cut off: take neither mean nor norm.",
+            _over(size=lambda w: w.abs().mean()),
+            _over(size=lambda w: w.norm()),
+            _over(size=lambda w: w.abs().sum()),
+            _over(size=lambda w: w.abs().min()),
+        ),
+        variants(
+            "Divide the largest magnitude by the largest code, with parentheses: `... / (2**(bits-1) - 1)`.",
+            lambda weight, bits: weight.abs().max() / 2 ** (bits - 1) - 1,
+            lambda weight, bits: weight.abs().max() * (2 ** (bits - 1) - 1),
+            lambda weight, bits: 2 ** (bits - 1) / weight.abs().max(),
+        ),
+        variants(
+            "One scale serves the whole tensor: take the largest magnitude over all of its axes.",
+            _over(size=lambda w: w.abs().amax(dim=-1)),
+            _over(size=lambda w: w.abs().amax(dim=0)),
         ),
     ),
     also_correct=(
@@ -76,6 +130,21 @@ def _affine_grid_in_torch(low: float, high: float, bits: int) -> tuple[Tensor, T
     return scale, torch.round(-ends.min() / scale).to(torch.int32)
 
 
+def _grid(
+    stretch=lambda low, high: (min(low, 0.0), max(high, 0.0)),
+    steps=lambda bits: 2**bits - 1,
+    zero=lambda low, high, scale: round(-low / scale),
+):
+    """An affine grid with slips: of the range, the number of steps, the zero point."""
+
+    def wrong(low, high, bits):
+        low, high = stretch(low, high)
+        scale = (high - low) / steps(bits)
+        return scale, zero(low, high, scale) if scale else 0
+
+    return wrong
+
+
 def _range_case(generator: torch.Generator) -> Case:
     low, high = (round(float(v), 3) for v in torch.sort(torch.randn(2, generator=generator)).values)
     return Case(low, high + 1e-3, bits=random_whole(generator, 2, 8))
@@ -89,172 +158,96 @@ AFFINE_GRID = Exercise(
         Case(0.0, 3.0, bits=2),
         Case(-1.0, 2.0, bits=2),
         Case(1.0, 4.0, bits=2),
+        Case(-4.0, -1.0, bits=2),
+        Case(2.0, 6.0, bits=2),
+        Case(-6.0, -3.0, bits=2),
+        Case(-0.75, 2.25, bits=2),
+        Case(-1.25, 1.75, bits=2),
+        Case(-1.75, 1.25, bits=2),
+        Case(-2.25, 0.75, bits=2),
         Case(-0.4, 1.1, bits=4),
         *random_cases(8, seed=22, make=_range_case),
     ),
     mistakes=(
         Mistake(
-            lambda low, high, bits: ((high - low) / (2**bits - 1), round(-low / ((high - low) / (2**bits - 1)))),
+            _grid(stretch=lambda low, high: (low, high)),
             "Zero must lie on the grid (padding and ReLU produce it "
             "all the time): stretch the range to include 0 first.",
         ),
         Mistake(
-            lambda low, high, bits: (
-                (max(high, 0.0) - min(low, 0.0)) / (2**bits - 1),
-                -min(low, 0.0) / ((max(high, 0.0) - min(low, 0.0)) / (2**bits - 1)),
-            ),
+            _grid(zero=lambda low, high, scale: -low / scale),
             "The zero point is a code, so it must be a whole number: with a fraction, zero falls between two codes.",
         ),
         Mistake(
-            lambda low, high, bits: (affine_grid(low, high, bits)[0], -affine_grid(low, high, bits)[1]),
+            _grid(zero=lambda low, high, scale: round(low / scale)),
             "The sign is turned. code = value / scale + zero_point, and the lowest value gets code 0.",
         ),
         Mistake(
-            lambda low, high, bits: (
-                (max(high, 0.0) - min(low, 0.0)) / 2**bits,
-                round(-min(low, 0.0) / ((max(high, 0.0) - min(low, 0.0)) / 2**bits)),
-            ),
+            _grid(steps=lambda bits: 2**bits),
             "2**bits codes have 2**bits - 1 steps between them, as four fence posts have three gaps.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "All 2**bits codes serve this range, not half of them: it has 2**bits - 1 steps.",
+            _grid(steps=lambda bits: 2 ** (bits - 1) - 1),
+            _grid(steps=lambda bits: 2 ** (bits - 1)),
+            _grid(steps=lambda bits: bits),
+            _grid(steps=lambda bits: 2**bits - 2),
+            item=0,
+        ),
+        variants(
+            "The grid need not be symmetric: its width is that of the range, high - low.",
+            lambda low, high, bits: (2 * max(abs(low), abs(high)) / (2**bits - 1), 2 ** (bits - 1)),
+            lambda low, high, bits: (max(abs(low), abs(high)) / (2 ** (bits - 1) - 1), 0),
+            lambda low, high, bits: ((min(low, 0.0) + max(high, 0.0)) / (2**bits - 1), 0),
+            lambda low, high, bits: ((high + low) / (2**bits - 1), 0),
+            item=0,
+        ),
+        variants(
+            "Either end may lie on the wrong side of 0: a low end above 0 becomes 0, and so does a high end below 0.",
+            _grid(stretch=lambda low, high: (min(low, 0.0), high)),
+            _grid(stretch=lambda low, high: (low, max(high, 0.0))),
+            _grid(stretch=lambda low, high: (0.0, high)),
+            _grid(stretch=lambda low, high: (max(low, 0.0), min(high, 0.0))),
+            item=0,
+        ),
+        variants(
+            "Round to the *nearest* code: the zero point is always rounded in one direction here.",
+            _grid(zero=lambda low, high, scale: math.floor(-low / scale)),
+            _grid(zero=lambda low, high, scale: math.ceil(-low / scale)),
+            item=1,
+        ),
+        variants(
+            "Dividing a value by the scale gives its code: the zero point is rounded after `low` is divided.",
+            _grid(zero=lambda low, high, scale: round(-low)),
+            _grid(zero=lambda low, high, scale: round(-low * scale)),
+            _grid(zero=lambda low, high, scale: round(-low) / scale),
+            item=1,
+        ),
+        variants(
+            "The codes are unsigned: they start at 0, not at -2**(bits-1), so the zero point does not depend on the "
+            "middle code.",
+            lambda low, high, bits: (
+                affine_grid(low, high, bits)[0],
+                affine_grid(low, high, bits)[1] - 2 ** (bits - 1),
+            ),
+            lambda low, high, bits: (affine_grid(low, high, bits)[0], 2 ** (bits - 1)),
+            item=1,
+        ),
+        variants(
+            "The zero point counts the steps from the *low* end of the range, which has code 0, up to the value 0.",
+            _grid(zero=lambda low, high, scale: round(high / scale)),
+            _grid(zero=lambda low, high, scale: 0),
+            _grid(zero=lambda low, high, scale: round(-(high + low) / 2 / scale)),
+            item=1,
+        ),
+        variants(
+            "The stretched range decides the zero point as well as the scale.",
+            lambda low, high, bits: (affine_grid(low, high, bits)[0], round(-low / affine_grid(low, high, bits)[0])),
+            item=1,
         ),
     ),
     also_correct=(_affine_grid_in_torch,),
     forbidden=(quantize.affine_scale, quantize.choose_qparams),
-)
-
-# 2.3 ------------------------------------------------------------------------------------------------
-
-
-def fake_quantize(x: Tensor, scale: float, zero_point: int, lowest: int, highest: int) -> Tensor:
-    """Each value of x moved to the nearest value of the grid."""
-    return quantize.fake_quantize(x, scale, zero_point, lowest, highest)
-
-
-def _codes(x: Tensor, scale: float, zero_point: int) -> Tensor:
-    return torch.round(x / scale) + zero_point
-
-
-def _fake_quantize_by_hand(x: Tensor, scale: float, zero_point: int, lowest: int, highest: int) -> Tensor:
-    values = []
-    for value in x.flatten().tolist():
-        code = min(max(round(value / scale) + zero_point, lowest), highest)  # Python's round is half to even too
-        values.append((code - zero_point) * scale)
-    return tensor(values).reshape(x.shape)
-
-
-def _fake_quantize_in_numpy(x: Tensor, scale: float, zero_point: int, lowest: int, highest: int) -> np.ndarray:
-    codes = np.clip(np.rint(x.numpy() / np.float32(scale)) + zero_point, lowest, highest)
-    return (codes - zero_point) * np.float32(scale)
-
-
-def _half_up(values: Tensor) -> Tensor:
-    return torch.floor(values + 0.5)
-
-
-def _grid_case(generator: torch.Generator) -> Case:
-    bits = random_whole(generator, 2, 5)
-    zero_point = int(torch.randint(1, 2**bits - 1, (), generator=generator))
-    scale = 2.0 ** -int(torch.randint(0, 4, (), generator=generator))  # a power of two: ties are exact
-    x = torch.randint(-60, 60, (9,), generator=generator) / 16
-    return Case(x, scale, zero_point, 0, 2**bits - 1)
-
-
-FAKE_QUANTIZE = Exercise(
-    id="2.3",
-    title="Round to the grid",
-    reference=fake_quantize,
-    cases=(
-        Case(tensor([0.9]), 1.0, 0, -7, 7),
-        Case(tensor([0.5, 1.5]), 1.0, 0, -7, 7),
-        Case(tensor([-1.0, 9.0]), 1.0, 0, -7, 7),
-        Case(tensor([0.0, 2.0]), 0.5, 1, 0, 3),
-        *random_cases(8, seed=23, make=_grid_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda x, scale, zero_point, lowest, highest: (
-                (torch.clamp(torch.floor(x / scale) + zero_point, lowest, highest) - zero_point) * scale
-            ),
-            "That always rounds down, which is off by up to a whole step. Round to the nearest code.",
-        ),
-        Mistake(
-            lambda x, scale, zero_point, lowest, highest: (
-                (torch.clamp(torch.trunc(x / scale) + zero_point, lowest, highest) - zero_point) * scale
-            ),
-            "Turning a float into an integer cuts the fraction off. Round to the nearest code.",
-        ),
-        Mistake(
-            lambda x, scale, zero_point, lowest, highest: (
-                (torch.clamp(_half_up(x / scale) + zero_point, lowest, highest) - zero_point) * scale
-            ),
-            "A tie goes to the even code, as torch.round does it. Always rounding ties up shifts the mean.",
-        ),
-        Mistake(
-            lambda x, scale, zero_point, lowest, highest: (
-                (torch.clamp(torch.round(x / scale), lowest, highest) + zero_point - zero_point) * scale
-            ),
-            "Clamp the code after the zero point is added: lowest and highest are limits on codes.",
-        ),
-        Mistake(
-            lambda x, scale, zero_point, lowest, highest: torch.round(x / scale) * scale,
-            "Values beyond the ends of the grid have no code: clamp to lowest and highest.",
-        ),
-        Mistake(
-            lambda x, scale, zero_point, lowest, highest: _codes(x, scale, zero_point).clamp(lowest, highest) * scale,
-            "Going back, subtract the zero point before you multiply: value = (code - zero_point) * scale.",
-        ),
-        Mistake(
-            lambda x, scale, zero_point, lowest, highest: _codes(x, scale, zero_point).clamp(lowest, highest),
-            "Those are the codes. Return the values they stand for: (code - zero_point) * scale.",
-        ),
-    ),
-    also_correct=(_fake_quantize_by_hand, _fake_quantize_in_numpy),
-    forbidden=(quantize.fake_quantize,),
-)
-
-# 2.4 ------------------------------------------------------------------------------------------------
-
-
-def channel_scales(weight: Tensor, bits: int) -> Tensor:
-    """One symmetric scale for each output channel: weight [out, ...] gives [out]."""
-    return weight.flatten(1).abs().amax(dim=1) / (2 ** (bits - 1) - 1)
-
-
-CHANNEL_SCALES = Exercise(
-    id="2.4",
-    title="One scale a channel",
-    reference=channel_scales,
-    cases=(
-        Case(tensor([[1.0, -2.0], [0.5, 0.25]]), bits=2),
-        *random_cases(3, seed=24, make=lambda g: Case(weights(3, 4, generator=g), bits=random_whole(g, 2, 8))),
-        *random_cases(4, seed=25, make=lambda g: Case(weights(3, 3, 2, 2, generator=g), bits=random_whole(g, 2, 8))),
-    ),
-    mistakes=(
-        Mistake(
-            lambda weight, bits: weight.abs().max() / (2 ** (bits - 1) - 1),
-            "That is one scale for the whole tensor. Each output channel needs its own.",
-        ),
-        Mistake(
-            lambda weight, bits: weight.abs().transpose(0, 1).flatten(1).amax(dim=1) / (2 ** (bits - 1) - 1),
-            "Those are the input channels. A weight is [out, in, ...]: the output channel is axis 0.",
-        ),
-        Mistake(
-            lambda weight, bits: weight.abs().amax(dim=1) / (2 ** (bits - 1) - 1),
-            "For a convolution that leaves the kernel's height and width: the largest is over everything but axis 0.",
-        ),
-        Mistake(
-            lambda weight, bits: weight.flatten(1).amax(dim=1) / (2 ** (bits - 1) - 1),
-            "The largest weight of a channel may be negative: take the largest magnitude.",
-        ),
-        Mistake(
-            lambda weight, bits: weight.flatten(1).abs().mean(dim=1) / (2 ** (bits - 1) - 1),
-            "With the mean, half of the weights lie beyond the end of the grid. Take the largest magnitude.",
-        ),
-    ),
-    also_correct=(
-        lambda weight, bits: [max(abs(v) for v in row) / (2 ** (bits - 1) - 1) for row in weight.flatten(1).tolist()],
-        lambda weight, bits: (
-            np.abs(weight.numpy()).max(axis=tuple(range(1, weight.dim()))) / np.float64(2 ** (bits - 1) - 1)
-        ),
-    ),
-    forbidden=(quantize.choose_qparams,),
 )

@@ -6,6 +6,7 @@ from torch import Tensor, tensor
 
 from mini_lib import quantize
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import of_tensors, variants
 
 # 3.1 ------------------------------------------------------------------------------------------------
 
@@ -46,18 +47,35 @@ def _in_numpy(w: Tensor, moments: Tensor, scale: float, highest: int) -> list[fl
     return done
 
 
-def _turn(w, moments, scale, highest, *, sign=1, solve=True, of_the_first=False, clamp=True):
-    """The same with the slips that people make."""
-    first, w = w, w.clone()
-    for at in range(len(w)):
-        rounded = _rounded(w[at], scale, highest) if clamp else torch.round(w[at] / scale) * scale
-        error, rest = (first[at] if of_the_first else w[at]) - rounded, slice(at + 1, None)
-        w[at] = rounded
-        if at + 1 < len(w):
-            share = moments[rest, at]
-            share = torch.linalg.solve(moments[rest, rest], share) if solve else share / moments[at, at]
-            w[rest] += sign * error * share
-    return w
+def _solved(moments, at, rest):
+    return torch.linalg.solve(moments[rest, rest], moments[rest, at])
+
+
+def _turn(share=_solved, *, error=lambda now, rounded, first, scale: now - rounded, rounding=_rounded):
+    """The same with the slips that people make: in the share of the others, the error, the rounding."""
+
+    def wrong(w, moments, scale, highest):
+        first, w = w, w.clone()
+        for at in range(len(w)):
+            now, rest = w[at].clone(), slice(at + 1, None)
+            w[at] = rounding(now, scale, highest)
+            if at + 1 < len(w):
+                w[rest] += error(now, w[at], first[at], scale) * share(moments, at, rest)
+        return w
+
+    return wrong
+
+
+def _against(share):
+    return lambda moments, at, rest: -share(moments, at, rest)
+
+
+_ALONE = (
+    lambda moments, at, rest: moments[rest, at] / moments[at, at],
+    lambda moments, at, rest: moments[rest, at] / moments[rest, rest].diagonal(),
+    lambda moments, at, rest: moments[rest, at],
+    lambda moments, at, rest: moments[rest, rest] @ moments[rest, at],
+)
 
 
 def _without_the_last_step(w, moments, scale, highest):
@@ -89,6 +107,8 @@ ROUND_IN_TURN = Exercise(
         Case(tensor([0.4, 0.4]), _TOGETHER, 1.0, 1),
         Case(tensor([-1.9, 0.9]), _TOGETHER, 1.0, 1),
         Case(tensor([0.4, 0.4]), tensor([[1.0, 1.5], [1.5, 4.0]]), 1.0, 3),
+        Case(tensor([2.6, 0.4]), _TOGETHER, 1.0, 1),
+        Case(tensor([1.8, 0.5, -0.7]), tensor([[2.5, -1.0, 0.5], [-1.0, 2.5, -1.5], [0.5, -1.5, 3.0]]), 1.0, 3),
         *random_cases(8, seed=31, make=_row_case),
     ),
     mistakes=(
@@ -98,23 +118,78 @@ ROUND_IN_TURN = Exercise(
             "round them as they then are. Take the error before you overwrite `w[at]`: a slice of a tensor is a view.",
         ),
         Mistake(
-            lambda *a: _turn(*a, sign=-1),
+            _turn(_against(_solved)),
             "The others move the wrong way: if rounding took something off this weight, the rest must add it back.",
         ),
         Mistake(
-            lambda *a: _turn(*a, solve=False),
-            "That is how strongly each input goes with this one, taken alone. The rest also overlap with one another: "
-            "solve moments[rest, rest] @ share = moments[rest, at].",
-        ),
-        Mistake(
-            lambda *a: _turn(*a, of_the_first=True),
+            _turn(error=lambda now, rounded, first, scale: first - rounded),
             "The error is taken from the weight as it was at the start. What counts is how far this rounding moved it.",
         ),
         Mistake(
-            lambda *a: _turn(*a, clamp=False),
+            _turn(rounding=lambda x, scale, highest: torch.round(x / scale) * scale),
             "A weight that was moved may lie beyond the end of the grid: clamp its code to -highest and highest.",
         ),
-        Mistake(_without_the_last_step, "The last weight is not rounded. It has nobody to move, but it needs a code."),
+        Mistake(
+            _without_the_last_step, "The last weight is not rounded. No weight is left to move, but it needs a code."
+        ),
+        Mistake(
+            _turn(lambda m, at, rest: -torch.linalg.inv(m)[rest, at] / torch.linalg.inv(m)[at, at]),
+            "That column of the inverse is right for the first weight only. After it, the inverse is that of the "
+            "moments of the weights still to come.",
+        ),
+        Mistake(
+            _turn(lambda m, at, rest: torch.eye(len(m) - at - 1)[0] * m[at + 1, at] / m[at + 1, at + 1]),
+            "Only the next weight moves. All the weights still to come share the error.",
+        ),
+    ),
+    symptoms=(
+        of_tensors(
+            lambda got, expected, a: bool(((got / a["scale"] - (got / a["scale"]).round()).abs() > 1e-3).any()),
+            "Some of the weights are not on the grid: write the rounded weight back, before you go to the next one.",
+            (
+                lambda w, moments, scale, highest: _turn(rounding=lambda x, scale, highest: x)(
+                    w + 0.01, moments, scale, highest
+                ),
+            ),
+        ),
+        variants(
+            "That is how strongly each input goes with this one, taken alone. The rest also overlap with one another: "
+            "solve moments[rest, rest] @ share = moments[rest, at].",
+            *(_turn(share) for share in _ALONE),
+            rtol=1e-4,
+        ),
+        variants(
+            "The error moves the others the other way, and all of them at once: solve "
+            "moments[rest, rest] @ share = moments[rest, at], and add error * share.",
+            *(_turn(_against(share)) for share in _ALONE),
+            rtol=1e-4,
+        ),
+        variants(
+            "That uses the inverse of all of `moments`. The weights that are rounded already no longer move: only rows "
+            "and columns of the rest count.",
+            _turn(lambda moments, at, rest: torch.linalg.inv(moments)[rest, at]),
+            _turn(lambda m, at, rest: torch.linalg.inv(m)[rest, rest] @ m[rest, at]),
+            rtol=1e-4,
+        ),
+        variants(
+            "How far the others move depends on how their inputs go together with this one: `moments` decides it.",
+            _turn(lambda moments, at, rest: torch.ones(len(moments) - at - 1) / (len(moments) - at - 1)),
+            _turn(lambda moments, at, rest: torch.ones(len(moments) - at - 1)),
+            _turn(lambda moments, at, rest: torch.eye(len(moments))[0, : len(moments) - at - 1]),
+            rtol=1e-4,
+        ),
+        variants(
+            "The scale is lost: a code is round(w / scale), the value is code * scale, and the error is in units of w.",
+            _turn(error=lambda now, rounded, first, scale: (now - rounded) / scale),
+            _turn(rounding=lambda x, scale, highest: _rounded(x, 1.0, highest)),
+            lambda w, moments, scale, highest: _turn()(w, moments, scale, highest) / scale,
+            rtol=1e-4,
+        ),
+        variants(
+            "Go through the row from left to right: the first weight is rounded first.",
+            lambda w, moments, scale, highest: _turn()(w.flip(0), moments.flip(0, 1), scale, highest).flip(0),
+            rtol=1e-4,
+        ),
     ),
     also_correct=(_by_the_factor_of_the_inverse, _in_numpy),
     rtol=1e-4,

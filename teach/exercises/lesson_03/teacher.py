@@ -6,6 +6,7 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 # 3.8 ------------------------------------------------------------------------------------------------
 
@@ -139,6 +140,143 @@ DISTILLATION_LOSS = Exercise(
                 temperature**2 * _mixed(z, y, share, _kl(t / temperature, z / temperature))
             ),
             "The labels are multiplied by temperature**2 too. The factor belongs to the soft part only.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Both answers are softened, teacher and student: divide the *logits* by the temperature first.",
+            *(
+                lambda logits, teacher, labels, temperature, share, soft=soft, power=power: _mixed(
+                    logits, labels, share, temperature**power * soft(logits, teacher, temperature)
+                )
+                for power in (2, 0)
+                for soft in (
+                    lambda z, t, temperature: _kl(t, z / temperature),
+                    lambda z, t, temperature: _kl(t, z),
+                    lambda z, t, temperature: _kl(t * temperature, z * temperature),
+                    lambda z, t, temperature: _kl(t.softmax(1) / temperature, z.softmax(1) / temperature),
+                )
+            ),
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, _kl(teacher / temperature, logits)
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            "The soft part is multiplied by temperature**2, by no other power of it.",
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, temperature**-2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, 2 * temperature * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, _kl(teacher / temperature, logits / temperature) / temperature
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            "KL is a sum over the classes of a picture, and then the mean over pictures, as for the labels.",
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, len(labels) * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                (1 - share) * F.cross_entropy(logits, labels, reduction="sum")
+                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                len(labels) * distillation_loss(logits, teacher, labels, temperature, share)
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            "The two parts are weighed: 1 - share for the labels, and share for the teacher.",
+            lambda logits, teacher, labels, temperature, share: (
+                F.cross_entropy(logits, labels)
+                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                F.cross_entropy(logits, labels) + temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                (1 - share) * F.cross_entropy(logits, labels)
+                + temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            "The loss has two parts, and the labels are one of them: the cross-entropy of the student's own logits.",
+            lambda logits, teacher, labels, temperature, share: (
+                temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                (1 - share) * F.cross_entropy(teacher, labels)
+                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            "`cross_entropy` takes logits, and applies the softmax itself.",
+            lambda logits, teacher, labels, temperature, share: (
+                (1 - share) * F.cross_entropy(logits.softmax(1), labels)
+                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                (1 - share) * F.nll_loss(logits.softmax(1), labels)
+                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            lambda logits, teacher, labels, temperature, share: (
+                (1 - share) * F.nll_loss(logits, labels)
+                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            "KL(p || q) is the sum of p * ln(p / q), natural logarithm, p the teacher's: this sum has another form.",
+            *(
+                lambda logits, teacher, labels, temperature, share, soft=soft: _mixed(
+                    logits, labels, share, temperature**2 * soft(logits / temperature, teacher / temperature)
+                )
+                for soft in (
+                    lambda z, t: -_kl(t, z),
+                    lambda z, t: 1.4426950408889634 * _kl(t, z),
+                    lambda z, t: _kl(t, z) + _kl(z, t),
+                    lambda z, t: (t.softmax(1) * z.log_softmax(1)).sum(1).mean(),
+                    lambda z, t: F.mse_loss(z, t),
+                    lambda z, t: F.mse_loss(z.softmax(1), t.softmax(1)),
+                    lambda z, t: F.kl_div(z.log_softmax(1), t.log_softmax(1), reduction="batchmean"),
+                )
+            ),
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, temperature**2 * F.mse_loss(logits, teacher)
+            ),
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, F.mse_loss(logits, teacher)
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            "The probabilities of one picture add up to 1: the softmax is over the classes, dim=1.",
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits,
+                labels,
+                share,
+                temperature**2
+                * F.kl_div(
+                    (logits / temperature).log_softmax(0), (teacher / temperature).softmax(0), reduction="batchmean"
+                ),
+            ),
+            rtol=1e-4,
+        ),
+        variants(
+            'Two slips: temperature**2 is missing, and KL is summed over the classes: reduction="batchmean".',
+            lambda logits, teacher, labels, temperature, share: _mixed(
+                logits, labels, share, _kl(teacher / temperature, logits / temperature) / logits.shape[1]
+            ),
+            rtol=1e-4,
         ),
     ),
     also_correct=(_by_torch, _in_numpy),

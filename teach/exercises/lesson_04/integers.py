@@ -1,12 +1,12 @@
-"""Lesson 04, exercises 4.2 and 4.3: in whole numbers only, from the zero points of both factors back to a code."""
+"""Lesson 04, exercise 4.2: in whole numbers only, a product without the zero points of both factors."""
 
 from fractions import Fraction
 
 import torch
 from torch import tensor
 
-from mini_lib.quantize import integer
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 # 4.2 ------------------------------------------------------------------------------------------------
 
@@ -32,6 +32,22 @@ def _codes_case(generator: torch.Generator) -> Case:
     a, b = torch.randint(0, 256, (2, count), generator=generator)
     zero_a, zero_b = random_whole(generator, 2, 100), random_whole(generator, 101, 200)
     return Case(int(a @ b), int(a.sum()), int(b.sum()), count, zero_a, zero_b)
+
+
+def _cross(first, second, last, exchanged=False):
+    """A wrong answer: other signs of the two terms in the middle and of the last one, or zero points exchanged."""
+
+    def wrong(product, sum_a, sum_b, count, zero_a, zero_b):
+        of_a, of_b = (zero_a, zero_b) if exchanged else (zero_b, zero_a)
+        return product + first * of_a * sum_a + second * of_b * sum_b + last * count * zero_a * zero_b
+
+    return wrong
+
+
+def _with_last(last):
+    return lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+        product - zero_b * sum_a - zero_a * sum_b + last(count, zero_a, zero_b)
+    )
 
 
 WITHOUT_ZERO_POINTS = Exercise(
@@ -85,110 +101,61 @@ WITHOUT_ZERO_POINTS = Exercise(
             "A product of two sums is not the sum of the products.",
         ),
     ),
+    symptoms=(
+        variants(
+            "The zero points are exchanged, and the last term is not right either. Multiply (a - zero_a) by "
+            "(b - zero_b) on paper: each a meets zero_b, and each b meets zero_a.",
+            *(_cross(-1, -1, last, exchanged=True) for last in (0, -1)),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - zero_a * sum_a - zero_b * sum_b + zero_a * zero_b
+            ),
+        ),
+        variants(
+            "One of the two terms in the middle is missing: each a was multiplied by a b that is zero_b too large, "
+            "*and* each b by an a that is zero_a too large.",
+            *(_cross(first, -1 - first, last) for first in (-1, 0) for last in (1, 0, -1)),
+            *(_cross(first, -1 - first, 1, exchanged=True) for first in (-1, 0)),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - zero_b * sum_a + zero_a * zero_b,
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - zero_a * sum_b + zero_a * zero_b,
+        ),
+        variants(
+            "Look at the signs: both terms in the middle are subtracted, and the last one is added.",
+            *(_cross(*signs) for signs in ((1, -1, 1), (-1, 1, 1), (1, 1, -1), (1, 1, 0), (0, 0, 1))),
+        ),
+        variants(
+            "`sum_a` and `sum_b` are sums over all pairs already: multiply them by a zero point, without `count`.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - count * (zero_b * sum_a + zero_a * sum_b) + count * zero_a * zero_b
+            ),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - count * (zero_b * sum_a + zero_a * sum_b) + zero_a * zero_b
+            ),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - count * (zero_b * sum_a + zero_a * sum_b),
+        ),
+        variants(
+            "That multiplies sums, and a product of two sums is not the sum of the products: start from `product`, "
+            "which is the sum of a * b.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (sum_a - zero_a) * (sum_b - zero_b),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - (sum_a - zero_a) * (sum_b - zero_b),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - (sum_a - count * zero_a) * (sum_b - count * zero_b)
+            ),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (sum_a - zero_a) * (sum_b - zero_b) * count,
+        ),
+        variants(
+            "The first three terms are right. The last one is zero_a * zero_b, once for each of the `count` pairs.",
+            *(
+                _with_last(last)
+                for last in (
+                    lambda count, a, b: count**2 * a * b,
+                    lambda count, a, b: count * (a + b),
+                    lambda count, a, b: count * a,
+                    lambda count, a, b: count * b,
+                    lambda count, a, b: count,
+                    lambda count, a, b: 2 * count * a * b,
+                )
+            ),
+        ),
+    ),
     also_correct=(_without_zero_points_by_means, _without_zero_points_in_torch),
-)
-
-# 4.3 ------------------------------------------------------------------------------------------------
-
-
-def requantize(accumulator: int, multiplier: int, shift: int, zero_point: int, lowest: int, highest: int) -> int:
-    """The code of a sum: accumulator * multiplier / 2**shift to the nearest whole number, moved and clamped."""
-    scaled = (accumulator * multiplier + (1 << (shift - 1))) >> shift
-    return min(max(scaled + zero_point, lowest), highest)
-
-
-def _requantize_exactly(accumulator, multiplier, shift, zero_point, lowest, highest):
-    return sorted((lowest, round(Fraction(accumulator * multiplier, 2**shift)) + zero_point, highest))[1]
-
-
-def _requantize_in_torch(accumulator, multiplier, shift, zero_point, lowest, highest):
-    scaled = torch.tensor(accumulator, dtype=torch.int64) * multiplier / 2.0**shift
-    return (scaled.round() + zero_point).clamp(lowest, highest)
-
-
-def _in_32_bits(value: int) -> int:
-    return (value + 2**31) % 2**32 - 2**31
-
-
-def _clamped(code: int, lowest: int, highest: int) -> int:
-    return min(max(code, lowest), highest)
-
-
-def _sum_case(generator: torch.Generator) -> Case:
-    """A real factor between 1/400 and 1/50 as a 31-bit multiplier, and a sum that may be clamped; never a tie."""
-    while True:
-        shift = random_whole(generator, 36, 39)
-        multiplier, accumulator = random_whole(generator, 2**30, 2**31 - 1), random_whole(generator, -9000, 9000)
-        part = Fraction(accumulator * multiplier, 2**shift) % 1
-        if abs(part - Fraction(1, 2)) > Fraction(1, 100):
-            return Case(accumulator, multiplier, shift, random_whole(generator, -20, 20), -128, 127)
-
-
-REQUANTIZE = Exercise(
-    id="4.3",
-    title="From a sum back to a code",
-    reference=requantize,
-    cases=(
-        Case(100, 77, 8, 0, 0, 255),
-        Case(102, 77, 8, 3, 0, 255),
-        Case(-5, 77, 8, 3, 0, 255),
-        Case(-100, 77, 8, 3, 0, 255),
-        Case(5000, 77, 8, -10, -128, 127),
-        Case(123_456, 1_288_490_189, 40, 5, -128, 127),
-        *random_cases(8, seed=43, make=_sum_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
-                (accumulator * multiplier >> shift) + zero_point, lowest, highest
-            ),
-            "A shift to the right always rounds down. Add half of 2**shift before you shift: then it rounds to the "
-            "nearest.",
-        ),
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
-                int(accumulator * multiplier / 2**shift) + zero_point, lowest, highest
-            ),
-            "Turning a quotient into an integer cuts the fraction off. Round to the nearest whole number.",
-        ),
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
-                (accumulator >> shift) * multiplier + zero_point, lowest, highest
-            ),
-            "You shifted first, and nearly all bits were gone before the multiplication. Multiply first.",
-        ),
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: requantize(
-                accumulator + zero_point, multiplier, shift, 0, lowest, highest
-            ),
-            "The zero point is a code of the *output*: add it after the sum has been scaled.",
-        ),
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: (
-                requantize(accumulator, multiplier, shift, 0, lowest, highest) + zero_point
-            ),
-            "The limits are those of the code, and the code includes the zero point: add it first, then clamp.",
-        ),
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: requantize(
-                accumulator, multiplier, shift, zero_point, -(2**62), 2**62
-            ),
-            "The code may lie outside of what its bits can hold. Clamp it to lowest and highest.",
-        ),
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: requantize(
-                accumulator, multiplier, shift, -zero_point, lowest, highest
-            ),
-            "On the way to a code the zero point is added. It is subtracted on the way back.",
-        ),
-        Mistake(
-            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
-                (_in_32_bits(accumulator * multiplier + (1 << (shift - 1))) >> shift) + zero_point, lowest, highest
-            ),
-            "The product does not fit in 32 bits, and what does not fit wraps around. A 32-bit sum times a 31-bit "
-            "multiplier needs 64 bits.",
-        ),
-    ),
-    also_correct=(_requantize_exactly, _requantize_in_torch),
-    forbidden=(integer.requantize,),
 )

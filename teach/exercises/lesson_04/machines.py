@@ -1,9 +1,12 @@
 """Lesson 04, exercise 4.6: what a layer costs on a machine."""
 
+import math
+
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 Rates = dict[int, float]
 
@@ -54,7 +57,19 @@ def _seconds_case(generator: torch.Generator) -> Case:
     rate = float(random_whole(generator, 1, 9)) * 1e9
     macs, weights = random_whole(generator, 1, 40) * 100_000, random_whole(generator, 1, 40) * 100_000
     rates = {4: 4 * rate, 8: 2 * rate, 16: rate}
+    if random_whole(generator, 0, 1):
+        rates = dict(reversed(rates.items()))  # the narrowest unit is not always the first
     return Case(macs, weights, random_whole(generator, 2, 16), rates, random_whole(generator, 1, 12) * 1e9)
+
+
+def _reading(size, together=max):
+    """A wrong answer: a weight takes `size(unit, bits)` bytes."""
+
+    def wrong(macs, weights, bits, macs_per_s, bytes_per_s):
+        unit = _unit(macs_per_s, bits)
+        return together(macs / macs_per_s[unit], weights * size(unit, bits) / bytes_per_s)
+
+    return wrong
 
 
 LAYER_SECONDS = Exercise(
@@ -67,13 +82,15 @@ LAYER_SECONDS = Exercise(
         Case(1_000_000, 400_000, 5, {4: 4e9, 8: 2e9}, 0.5e9),
         Case(1_000_000, 1_000_000, 3, {4: 4e9, 8: 2e9}, 1e9),
         Case(4_000_000, 1_000_000, 6, {4: 4e9, 8: 2e9}, 1e9),
+        Case(1_000_000, 300_000, 4, {8: 2e9, 4: 4e9}, 1e9),
+        Case(1, 3, 4, {4: 4e9, 8: 2e9}, 1.0),
         *random_cases(10, seed=46, make=_seconds_case),
     ),
     mistakes=(
         Mistake(
             _on_unit(lambda rates, bits: min(rates, key=lambda width: (abs(width - bits), width))),
-            "That takes the unit whose width is nearest. A 5-bit code does not fit into a 4-bit unit: take the "
-            "narrowest one that is wide enough.",
+            "A 5-bit code does not fit into a 4-bit unit, however near that is: take the narrowest unit that is wide "
+            "enough.",
         ),
         Mistake(
             _on_unit(lambda rates, bits: min((w for w in rates if w > bits), default=max(rates))),
@@ -121,6 +138,59 @@ LAYER_SECONDS = Exercise(
                 macs / macs_per_s[_unit(macs_per_s, bits)], weights * _unit(macs_per_s, bits) / bytes_per_s
             ),
             "That takes bits for bytes. A byte has 8 of them.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The widths may stand in any order. Of those that are wide enough, take the smallest.",
+            _on_unit(lambda rates, bits: next(width for width in rates if width >= bits)),
+        ),
+        variants(
+            "Bits and bytes are mixed up: a weight of `unit` bits takes unit / 8 bytes.",
+            *(_reading(size) for size in (lambda u, b: b, lambda u, b: 8 * u, lambda u, b: 8 * b, lambda u, b: 8)),
+            _reading(lambda u, b: u, lambda computing, reading: computing + reading),
+        ),
+        variants(
+            "The weights are stored at the width of the unit that multiplies them: unit / 8 bytes for each.",
+            *(_reading(size) for size in (lambda u, b: 1, lambda u, b: 4, lambda u, b: -(-b // 8), lambda u, b: 2)),
+            _reading(lambda u, b: b / 8, lambda computing, reading: computing + reading),
+            _reading(lambda u, b: b / 8, min),
+        ),
+        variants(
+            "The rates count MACs, and so does `macs`: nothing has to be doubled.",
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: layer_seconds(
+                2 * macs, weights, bits, macs_per_s, bytes_per_s
+            ),
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: 2 * macs / macs_per_s[_unit(macs_per_s, bits)],
+        ),
+        variants(
+            "That reads something other than the weights: each of the `weights` is read once, and nothing else.",
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: layer_seconds(
+                macs, macs, bits, macs_per_s, bytes_per_s
+            ),
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: layer_seconds(
+                macs, macs + weights, bits, macs_per_s, bytes_per_s
+            ),
+        ),
+        variants(
+            "That is upside down: seconds are an amount divided by a rate.",
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
+                macs_per_s[_unit(macs_per_s, bits)] / macs, bytes_per_s / (weights * _unit(macs_per_s, bits) / 8)
+            ),
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: macs_per_s[_unit(macs_per_s, bits)] / macs,
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
+                macs * macs_per_s[_unit(macs_per_s, bits)], weights * _unit(macs_per_s, bits) / 8 * bytes_per_s
+            ),
+        ),
+        Symptom(
+            lambda got, expected, given: len(got) == 2 and math.isclose(max(got), expected, rel_tol=1e-5),
+            "Those are the two times. Return the longer one.",
+            [
+                lambda macs, weights, bits, macs_per_s, bytes_per_s: (
+                    macs / macs_per_s[_unit(macs_per_s, bits)],
+                    weights * _unit(macs_per_s, bits) / 8 / bytes_per_s,
+                )
+            ],
         ),
     ),
     also_correct=(_seconds_by_search, _seconds_in_numpy),

@@ -1,11 +1,14 @@
 """Lesson 04, exercise 4.1: a product on packed codes."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, tensor
 
 from mini_lib import packing
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 
 def _codes(packed: Tensor) -> Tensor:
@@ -41,6 +44,28 @@ def _row_case(generator: torch.Generator) -> Case:
     x = torch.randint(-8, 20, (count,), generator=generator) / 4
     packed = torch.randint(0, 256, (count // 2,), generator=generator, dtype=torch.uint8)
     return Case(packed, x, random_whole(generator, 1, 9) / 10, random_whole(generator, 3, 12))
+
+
+def _side_by_side(low: Tensor, high: Tensor) -> Tensor:
+    return torch.stack([low.float(), high.float()], dim=1).flatten()
+
+
+def _summed(codes=_codes, less=lambda zero_point, x: zero_point * x.sum()):
+    """A wrong answer: other codes, or something else that is subtracted for the zero point."""
+    return lambda packed, x, scale, zero_point: scale * ((codes(packed) * x).sum() - less(zero_point, x))
+
+
+_LESS = (  # what is subtracted instead of zero_point * x.sum()
+    lambda zero_point, x: 0,
+    lambda zero_point, x: zero_point,
+    lambda zero_point, x: zero_point * len(x),
+    lambda zero_point, x: zero_point * len(x) / 2,
+    lambda zero_point, x: zero_point * x[::2].sum(),
+    lambda zero_point, x: zero_point * x[1::2].sum(),
+    lambda zero_point, x: zero_point * x.mean(),
+    lambda zero_point, x: -zero_point * x.sum(),
+    lambda zero_point, x: -zero_point,
+)
 
 
 PACKED_DOT = Exercise(
@@ -104,6 +129,42 @@ PACKED_DOT = Exercise(
         Mistake(
             lambda packed, x, scale, zero_point: _dot(_codes(packed).int(), x, 1.0, zero_point),
             "That is the sum over codes. Multiply it by the scale, once, at the end.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The two codes of a byte are byte & 15, the lower one, and byte >> 4, the upper one: whole numbers from 0 "
+            "to 15.",
+            _summed(lambda packed: _side_by_side(packed & 7, packed >> 4)),
+            _summed(lambda packed: _side_by_side(packed & 15, packed / 16)),
+            _summed(lambda packed: _side_by_side(packed & 15, packed & 240)),
+            _summed(lambda packed: _side_by_side(packed & 15, packed >> 3)),
+            _summed(lambda packed: _side_by_side(packed & 15, packed)),
+            _summed(lambda packed: _side_by_side(packed & 15, packed & 15)),
+            _summed(lambda packed: _side_by_side(packed >> 4, packed >> 4)),
+        ),
+        variants(
+            "The two codes of each byte have changed places: the lower four bits come first. And another thing is "
+            "amiss; mend this one first.",
+            *(_summed(lambda packed: _side_by_side(packed >> 4, packed & 15), less=less) for less in _LESS),
+        ),
+        variants(
+            "Each byte holds two codes, and each of them meets its own x. You use one of the two.",
+            lambda packed, x, scale, zero_point: _dot((packed & 15).float(), x[::2], scale, zero_point),
+            lambda packed, x, scale, zero_point: _dot((packed >> 4).float(), x[1::2], scale, zero_point),
+        ),
+        variants(
+            "Subtract the zero point from every code, and only then multiply by its x and by the scale.",
+            *(_summed(less=less) for less in _LESS[3:]),
+            lambda packed, x, scale, zero_point: scale * (_codes(packed) * x).sum() - zero_point,
+            lambda packed, x, scale, zero_point: scale * (_codes(packed) * x).sum() - zero_point * len(x),
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                len(got) == len(given["x"]) and math.isclose(float(sum(got)), expected, abs_tol=1e-4)
+            ),
+            "Those are the products, one for each weight. Add them up: a row gives one number.",
+            [lambda packed, x, scale, zero_point: (_codes(packed).int() - zero_point) * x * scale],
         ),
     ),
     also_correct=(_packed_dot_by_hand, _packed_dot_through_weights),

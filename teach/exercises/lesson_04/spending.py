@@ -1,12 +1,14 @@
 """Lesson 04, exercise 4.7: where the next byte is spent best."""
 
 import itertools
+import operator
 
 import torch
 
 from mini_lib import knapsack
 from mini_lib.quantize import mixed
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 Layers = dict[str, list[tuple[int, int, float]]]
 
@@ -56,24 +58,28 @@ def _spend_by_bytes(layers: Layers, budget: int) -> dict[str, int]:
     return bits
 
 
-def _greedy(rank, *, stop=False, fits=lambda more, left: more <= left):
-    """A wrong answer: step by step, the best by `rank(more bytes, error saved, error left)`."""
+def _greedy(rank, *, pays=lambda now, then: then[1] - now[1], fits=operator.le, stop=False, late=False, most=99):
+    """A wrong answer: step by step, the best by `rank(more bytes, error saved, option now, option then)`.
+
+    Of equals the first is taken, or with `late` the last. It ends after `most` steps.
+    """
 
     def wrong(layers: Layers, budget: int) -> dict[str, int]:
         place = dict.fromkeys(layers, 0)
         left = budget - sum(options[0][1] for options in layers.values())
         while True:
-            steps = [
-                (rank(more, saved, layers[name][place[name] + 1][2]), name, more)
-                for name, more, saved in _steps(layers, place)
-            ]
+            steps = []
+            for name, more, saved in _steps(layers, place) if sum(place.values()) < most else ():
+                now, then = layers[name][place[name] : place[name] + 2]
+                steps.append((rank(more, saved, now, then), name, pays(now, then)))
             if not stop:
                 steps = [step for step in steps if fits(step[2], left)]
-            if not steps or not fits(max(steps)[2], left):
+            best = max(steps[::-1] if late else steps, key=lambda step: step[0], default=None)
+            if not best or not fits(best[2], left):
                 return {name: layers[name][at][0] for name, at in place.items()}
-            _, name, more = max(steps)
+            _, name, price = best
             place[name] += 1
-            left -= more
+            left -= price
 
     return wrong
 
@@ -132,18 +138,19 @@ def _from_the_top(layers: Layers, budget: int) -> dict[str, int]:
 
 
 def _spend_case(generator: torch.Generator) -> Case:
-    """Three layers of very different size whose error falls fast at first, no two steps of equal worth."""
+    """Three layers of very different size, no two steps of equal worth."""
     while True:
         layers = {}
         for name in ("conv1", "conv2", "linear"):
             size, start = random_whole(generator, 4, 60), random_whole(generator, 20, 400)
             falls = [
                 start,
-                start * random_whole(generator, 25, 60) // 100,
-                start * random_whole(generator, 5, 20) // 100,
+                start * random_whole(generator, 30, 90) // 100,
+                start * random_whole(generator, 5, 25) // 100,
             ]
             widths = ((2, 3, 4), (2, 4, 8))[random_whole(generator, 0, 1)]
-            layers[name] = [(bits, size * bits, error / 100) for bits, error in zip(widths, falls)]
+            beside = random_whole(generator, 0, 200)  # what a layer stores at any width: its biases, its scales
+            layers[name] = [(bits, size * bits + beside, error / 100) for bits, error in zip(widths, falls)]
         least, most = (_total(options[at] for options in layers.values()) for at in (0, -1))
         budget = random_whole(generator, least + 1, most - 1)
         worth = sorted(
@@ -155,6 +162,18 @@ def _spend_case(generator: torch.Generator) -> Case:
             return Case(layers, budget)
 
 
+def _price(layers: Layers, bits: dict[str, int]) -> int:
+    return sum(option[1] for name, options in layers.items() for option in options if option[0] == bits[name])
+
+
+def _small_step_case(generator: torch.Generator) -> Case:
+    """The best step is too dear at some time, and a smaller one still fits."""
+    while True:
+        case = _spend_case(generator)
+        if _greedy(lambda more, saved, now, then: saved / more, stop=True)(*case.args) != spend(*case.args):
+            return case
+
+
 SPEND = Exercise(
     id="4.7",
     title="Where the next byte is spent best",
@@ -162,33 +181,34 @@ SPEND = Exercise(
     cases=(
         Case({"a": [(2, 10, 1.0), (4, 20, 0.5)], "b": [(2, 10, 1.0), (4, 20, 0.0)]}, 30),
         Case({"a": [(2, 10, 1.0), (4, 20, 0.5)], "b": [(2, 100, 1.0), (4, 200, 0.25)]}, 210),
-        Case({"a": [(2, 10, 1.0), (3, 15, 0.5), (4, 20, 0.25)], "b": [(2, 100, 5.0), (4, 200, 0.0)]}, 120),
+        Case({"a": [(2, 10, 1.0), (3, 15, 0.5), (4, 20, 0.25)], "b": [(2, 100, 9.0), (4, 200, 0.0)]}, 120),
         Case({"a": [(2, 10, 1.0), (4, 11, 0.0)], "b": [(2, 10, 9.0), (4, 20, 0.0)]}, 30),
         Case({"a": [(2, 10, 1.0), (3, 20, 0.75), (4, 30, 0.0)], "b": [(2, 10, 1.0), (4, 20, 0.625)]}, 40),
-        *random_cases(12, seed=47, make=_spend_case),
+        *random_cases(9, seed=47, make=_spend_case),
+        *random_cases(3, seed=470, make=_small_step_case),
     ),
     mistakes=(
         Mistake(
-            _greedy(lambda more, saved, left: saved),
+            _greedy(lambda more, saved, now, then: saved),
             "That takes the step that saves the most error, whatever it costs. Divide by the bytes: ten small steps "
             "may save more for the same price.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: -more),
+            _greedy(lambda more, saved, now, then: -more),
             "That takes the cheapest step first. A cheap step may save nothing worth having: compare error saved per "
             "byte.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: -left),
+            _greedy(lambda more, saved, now, then: -then[2]),
             "That looks at the error that is left after the step. What a step buys is the *difference*.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: saved / more, stop=True),
+            _greedy(lambda more, saved, now, then: saved / more, stop=True),
             "You stopped at the first step that does not fit. A smaller step elsewhere may still fit: leave out only "
             "those that are too expensive.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: saved / more, fits=lambda more, left: more < left),
+            _greedy(lambda more, saved, now, then: saved / more, fits=operator.lt),
             "A step that spends exactly what is left is affordable: <= and not <.",
         ),
         Mistake(
@@ -212,6 +232,62 @@ SPEND = Exercise(
             _best_of_all,
             "That tries every combination and finds the best one, which is more than was asked for. With 4 widths and "
             "50 layers there are 10**30 of them: go step by step.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Rank the steps by the error that a step *removes* divided by the bytes that it adds, and take the "
+            "largest.",
+            *(
+                _greedy(rank, stop=stop, late=late)
+                for rank in (
+                    lambda more, saved, now, then: now[2],
+                    lambda more, saved, now, then: now[2] / more,
+                    lambda more, saved, now, then: -then[2] / more,
+                    lambda more, saved, now, then: -saved / more,
+                    lambda more, saved, now, then: saved * more,
+                    lambda more, saved, now, then: saved / (then[0] - now[0]),
+                    lambda more, saved, now, then: saved / then[1],
+                )
+                for stop in (False, True)
+                for late in (False, True)
+            ),
+            *(_greedy(lambda more, saved, now, then: saved, stop=True, late=late) for late in (False, True)),
+        ),
+        variants(
+            "A step costs the *difference* in bytes between the next option and the present one.",
+            *(
+                _greedy(rank, pays=pays)
+                for rank, pays in (
+                    (lambda more, saved, now, then: saved / more, lambda now, then: then[1]),
+                    (lambda more, saved, now, then: saved / then[1], lambda now, then: then[1]),
+                )
+            ),
+        ),
+        variants(
+            "You stopped while there was a step that still fits. Go on until no step is affordable.",
+            lambda layers, budget: {name: options[0][0] for name, options in layers.items()},
+            _greedy(lambda more, saved, now, then: saved / more, most=1),
+            _greedy(lambda more, saved, now, then: saved / more, most=2),
+        ),
+        Symptom(
+            lambda got, expected, given: {name: given["layers"][name][at][0] for name, at in got.items()} == expected,
+            "Those are places in the lists of options. Return the bits that stand there.",
+            [
+                lambda layers, budget: {
+                    name: [option[0] for option in layers[name]].index(bits)
+                    for name, bits in spend(layers, budget).items()
+                }
+            ],
+        ),
+        Symptom(
+            lambda got, expected, given: _price(given["layers"], got) > given["budget"],
+            "That costs more than the budget. It pays for the first options too: subtract their bytes before the first "
+            "step, and what a step adds after it.",
+            [
+                lambda layers, budget: {name: options[-1][0] for name, options in layers.items()},
+                lambda layers, budget: spend(layers, budget + _total(options[0] for options in layers.values())),
+            ],
         ),
     ),
     also_correct=(_spend_by_bytes,),

@@ -1,6 +1,6 @@
-"""Lesson 04, exercises 4.4 and 4.5: two measures of what a layer suffers, by its outputs and by its curvature."""
+"""Lesson 04, exercise 4.4: what a layer suffers, measured by the outputs."""
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 import torch
@@ -8,7 +8,8 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from mini_lib.quantize import mixed
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 4.4 ------------------------------------------------------------------------------------------------
 
@@ -39,6 +40,11 @@ def _logits_case(generator: torch.Generator) -> Case:
     images, classes = random_whole(generator, 2, 5), random_whole(generator, 3, 6)
     logits = 2 * torch.randn(images, classes, generator=generator)
     return Case(logits, logits + torch.randn(images, classes, generator=generator))
+
+
+def _terms(logits: Tensor, changed: Tensor, axis: int) -> Tensor:
+    """p * (log p - log q), element by element, with the softmax along one axis."""
+    return logits.softmax(axis) * (logits.log_softmax(axis) - changed.log_softmax(axis))
 
 
 OUTPUT_DIVERGENCE = Exercise(
@@ -90,102 +96,76 @@ OUTPUT_DIVERGENCE = Exercise(
             "Logits are not yet logarithms of probabilities: use log_softmax of both.",
         ),
     ),
+    symptoms=(
+        variants(
+            "`F.kl_div(input, target)` takes the *logarithms* of the changed probabilities first, and then the "
+            "unchanged probabilities: log_softmax of `changed`, softmax of `logits`.",
+            *(
+                lambda logits, changed, give=give, how=how: F.kl_div(*give(logits, changed), reduction=how)
+                for how in ("batchmean", "sum")
+                for give in (
+                    lambda p, q: (q.softmax(1), p.softmax(1)),
+                    lambda p, q: (p.softmax(1), q.softmax(1)),
+                    lambda p, q: (q, p),
+                    lambda p, q: (q, p.softmax(1)),
+                    lambda p, q: (q.log_softmax(1), p),
+                    lambda p, q: (q.log_softmax(1), p.log_softmax(1)),
+                )
+            ),
+        ),
+        variants(
+            "The softmax is taken along the wrong axis. Each image has its own probabilities, one per class, which "
+            "add up to 1: axis 1.",
+            lambda logits, changed: _terms(logits, changed, 0).sum(1).mean(),
+            lambda logits, changed: _terms(logits, changed, 0).sum(),
+            lambda logits, changed: _terms(logits, changed, 0).mean(),
+            lambda logits, changed: output_divergence(logits.flatten()[None], changed.flatten()[None]),
+        ),
+        variants(
+            "Sum over the classes of each image first, axis 1, and then take the mean over the images.",
+            lambda logits, changed: _terms(logits, changed, 1).sum(0).mean(),
+        ),
+        variants(
+            "Each difference log p - log q counts with the weight p, the probability of that class in the unchanged "
+            "model.",
+            *(
+                lambda logits, changed, weigh=weigh: (
+                    (weigh(logits, changed) * (logits.log_softmax(1) - changed.log_softmax(1))).sum(1).mean()
+                )
+                for weigh in (
+                    lambda p, q: 1,
+                    lambda p, q: q.softmax(1),
+                    lambda p, q: p.log_softmax(1),
+                    lambda p, q: p,
+                    lambda p, q: 1 / p.shape[1],
+                )
+            ),
+            lambda logits, changed: (logits.log_softmax(1) - changed.log_softmax(1)).abs().sum(1).mean(),
+        ),
+        variants(
+            "KL(p || q) is not symmetric, and must not be made so: only p, of the unchanged model, weighs.",
+            lambda logits, changed: (output_divergence(logits, changed) + output_divergence(changed, logits)) / 2,
+            lambda logits, changed: output_divergence(logits, changed) + output_divergence(changed, logits),
+        ),
+        variants(
+            "That measures a distance, squared or absolute. A divergence weighs log p - log q by p.",
+            *(
+                lambda logits, changed, size=size, add=add: add(size(logits.softmax(1) - changed.softmax(1)))
+                for size in (torch.square, torch.abs)
+                for add in (lambda d: d.sum(1).mean(), torch.mean)
+            ),
+            lambda logits, changed: (logits - changed).square().mean(),
+            lambda logits, changed: (logits - changed).abs().sum(1).mean(),
+            lambda logits, changed: (logits - changed).abs().mean(),
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                len(got) == len(given["logits"]) and math.isclose(sum(got) / len(got), expected, abs_tol=1e-5)
+            ),
+            "Those are the divergences of the images, one for each. Take their mean.",
+            [lambda logits, changed: _terms(logits, changed, 1).sum(1)],
+        ),
+    ),
     also_correct=(_divergence_of_torch, _divergence_by_hand),
     forbidden=(mixed.kl_divergence,),
-)
-
-# 4.5 ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class TimesHessian:
-    """v -> H v, and nothing else: a network gives no more of its Hessian than that."""
-
-    rows: Tensor
-
-    def __call__(self, vector: Tensor) -> Tensor:
-        return self.rows @ vector.to(self.rows.dtype)
-
-    def __repr__(self) -> str:
-        return f"v -> {self.rows.tolist()} @ v" if len(self.rows) < 4 else f"v -> H @ v, H of {len(self.rows)} rows"
-
-
-def trace_estimate(times_hessian: TimesHessian, probes: Tensor) -> Tensor:
-    """The mean of v . (H v) over the probes v, the rows of `probes`."""
-    return torch.stack([probe @ times_hessian(probe) for probe in probes]).mean()
-
-
-def _trace_by_columns(times_hessian: TimesHessian, probes: Tensor) -> float:
-    products = times_hessian(probes.T)
-    return float((products * probes.T).sum()) / len(probes)
-
-
-def _trace_by_hand(times_hessian: TimesHessian, probes: Tensor) -> float:
-    found = [sum(a * b for a, b in zip(probe.tolist(), times_hessian(probe).tolist())) for probe in probes]
-    return sum(found) / len(found)
-
-
-def _hessian_case(generator: torch.Generator) -> Case:
-    # Whole numbers: all sums are exact. Not positive definite, so that a sign is seen.
-    size, count = random_whole(generator, 3, 6), random_whole(generator, 2, 4)
-    half = torch.randint(-4, 5, (size, size), generator=generator).float()
-    probes = 2.0 * torch.randint(0, 2, (count, size), generator=generator) - 1
-    return Case(TimesHessian(half + half.T + 2 * torch.eye(size)), probes)
-
-
-def _on_all(times_hessian: TimesHessian, probes: Tensor) -> Tensor:
-    return torch.stack([times_hessian(probe) for probe in probes])
-
-
-TRACE_ESTIMATE = Exercise(
-    id="4.5",
-    title="The trace of a matrix that nobody has",
-    reference=trace_estimate,
-    cases=(
-        Case(TimesHessian(tensor([[2.0, 1.0], [1.0, 3.0]])), tensor([[1.0, -1.0]])),
-        Case(TimesHessian(tensor([[2.0, 1.0], [1.0, 3.0]])), tensor([[1.0, -1.0], [1.0, 1.0]])),
-        Case(TimesHessian(tensor([[1.0, 2.0], [2.0, -4.0]])), tensor([[1.0, 1.0], [1.0, -1.0]])),
-        *random_cases(8, seed=45, make=_hessian_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda times_hessian, probes: trace_estimate(times_hessian, probes) * len(probes),
-            "That adds up the probes. Each of them estimates the whole trace: take their mean.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: trace_estimate(times_hessian, probes) / probes.shape[1],
-            "That divides by v . v, the number of weights. It estimates the *mean* of the diagonal; the trace is its "
-            "sum.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: _on_all(times_hessian, probes).sum(1).mean(),
-            "That adds up H v. Multiply it by v once more: only then does each diagonal element meet v * v = 1.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: _on_all(times_hessian, probes).norm(dim=1).mean(),
-            "That is the length of H v. The trace needs its product with v.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: _on_all(times_hessian, probes).square().sum(1).mean(),
-            "The square of H v estimates the trace of H times H, and so loses every sign.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).abs().mean(),
-            "One probe may well come out negative. With absolute values the errors no longer cancel.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: trace_estimate(times_hessian, probes[:1]),
-            "That uses the first probe only. One probe is off by the elements beside the diagonal; the mean over "
-            "several is better.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: probes.mean(0) @ times_hessian(probes.mean(0)),
-            "You averaged the probes first, and there they cancel. Average the results.",
-        ),
-        Mistake(
-            lambda times_hessian, probes: sum(times_hessian(unit) @ unit for unit in torch.eye(probes.shape[1])),
-            "That is the trace itself, at one product per weight: 36,864 for conv4. Estimate it from the given probes.",
-        ),
-    ),
-    also_correct=(_trace_by_columns, _trace_by_hand),
 )

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 Layers = dict[str, Tensor]
 NORM = ("gamma", "beta", "mean", "variance")
@@ -104,6 +105,36 @@ REMOVE_CHANNELS = Exercise(
             _zeroed,
             "Zeros are stored and multiplied like any other number. To be smaller and faster, the channels must "
             "be cut out.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: isinstance(got, dict) and set(got) < set(expected),
+            "A tensor is missing. The two convolutions and all four of the batch norm come back, under their names.",
+            [lambda layers, keep: {"conv1": layers["conv1"][keep], "conv2": layers["conv2"][:, keep]}],
+        ),
+        variants(
+            "Those are not the channels that `keep` lists: use it as the index.",
+            lambda layers, keep: remove_channels(layers, list(range(len(keep)))),
+            lambda layers, keep: remove_channels(layers, list(range(keep[0], keep[-1] + 1))),
+            lambda layers, keep: remove_channels(layers, keep[::-1]),
+            lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][: len(keep)]),
+        ),
+        Symptom(
+            lambda got, expected, given: got["conv1"].shape == given["layers"]["conv1"].shape,
+            "`conv1` still makes the channels that are gone. What it makes is axis 0 of its weight: cut that.",
+            [lambda layers, keep: _with(layers, keep, conv1=layers["conv1"])],
+        ),
+        Symptom(
+            lambda got, expected, given: got["conv1"].shape[1:] != expected["conv1"].shape[1:],
+            "What `conv1` reads stays as it is. Cut axis 0 of its weight, and nothing else.",
+            [lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][keep][:, keep])],
+        ),
+        Symptom(
+            lambda got, expected, given: len(got["conv2"]) != len(expected["conv2"]),
+            "What `conv2` makes stays as it is. The channels that it reads are axis 1 of its weight: cut that, and "
+            "nothing else.",
+            [lambda layers, keep: _with(layers, keep, conv2=layers["conv2"][keep][:, keep])],
         ),
     ),
     also_correct=(_remove_one_by_one, _remove_by_mask),

@@ -1,12 +1,12 @@
-"""Lesson 05, exercises 5.1, 5.2 and 5.8: what a weight is worth, and which weights stay."""
+"""Lesson 05, exercises 5.1 and 5.2: what a weight is worth, and which weights stay."""
 
 import numpy as np
 import torch
 from torch import Tensor, tensor
 
 from mini_lib import prune
-from mini_lib.prune import second_order
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 
 def _few_values(*shape: int, generator: torch.Generator) -> Tensor:
@@ -53,6 +53,12 @@ def _scores_case(generator: torch.Generator) -> Case:
     return Case(scores, random_whole(generator, 1, 14))
 
 
+def _differ_at_the_threshold(got: Tensor, expected: Tensor, given: dict) -> bool:
+    """Whether the two differ only in scores that equal the smallest one that stays."""
+    found = given["scores"][got != expected]
+    return bool((found == given["scores"][expected].min()).all())
+
+
 KEEP_BEST = Exercise(
     id="5.1",
     title="Keep exactly so many",
@@ -95,6 +101,83 @@ KEEP_BEST = Exercise(
         Mistake(
             lambda scores, count: torch.where(keep_best(scores, count), scores, 0),
             "Those are the scores that stay. A mask says only whether: True or False.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: got.shape != expected.shape and torch.equal(got.flatten(), expected.flatten()),
+            "The right places, but flat: give the mask the shape of `scores`.",
+            [lambda scores, count: keep_best(scores.flatten(), count)],
+        ),
+        Symptom(
+            lambda got, expected, given: got.dtype != torch.bool and got.numel() == given["count"] != expected.numel(),
+            "Those are the places or the scores that stay. A mask has an entry for every score: True or False.",
+            [
+                lambda scores, count: scores.flatten().argsort(descending=True)[:count],
+                lambda scores, count: scores.flatten().sort(descending=True).values[:count],
+            ],
+        ),
+        variants(
+            "Those are the lowest scores. The highest ones stay.",
+            lambda scores, count: scores <= scores.flatten().sort().values[count - 1],
+            lambda scores, count: _last_of_equals(-scores, count),
+        ),
+        variants(
+            "`count` is how many scores stay, not how many go.",
+            lambda scores, count: keep_best(scores, scores.numel() - count),
+            lambda scores, count: scores > scores.flatten().sort().values[count - 1],
+        ),
+        variants(
+            "`argsort` gives the place of the highest score, then that of the second, and so on: these are not ranks. "
+            "Set the mask to True at the first `count` of these places.",
+            *(
+                lambda scores, count, falling=falling: (
+                    scores.flatten().argsort(descending=falling, stable=True) < count
+                ).reshape(scores.shape)
+                for falling in (True, False)
+            ),
+        ),
+        variants(
+            "A negative score is low, however large its magnitude: rank the scores as they are.",
+            lambda scores, count: scores.abs() >= _smallest_kept(scores.abs(), count),
+            lambda scores, count: _last_of_equals(scores.abs(), count),
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                not torch.equal(got, expected)
+                and int(got.sum()) == int(expected.sum())
+                and torch.equal(given["scores"][got].sort().values, given["scores"][expected].sort().values)
+            ),
+            "As many as there should be, but among equal scores yours are not the first ones: sort falling and stable.",
+            [
+                lambda scores, count: keep_best(
+                    scores + 1e-6 * torch.sin(9.0 * torch.arange(scores.numel())).reshape(scores.shape), count
+                )
+            ],
+        ),
+        Symptom(
+            lambda got, expected, given: abs(int(got.sum()) - given["count"]) == 1,
+            "That is one too many or one too few: exactly `count` scores stay.",
+            [lambda scores, count: keep_best(scores, count + 1), lambda scores, count: keep_best(scores, count - 1)],
+        ),
+        Symptom(
+            lambda got, expected, given: _differ_at_the_threshold(got, expected, given) and got.sum() < expected.sum(),
+            "Fewer stay than `count`: a threshold drops equals together. Rank the scores, and take the first `count`.",
+            [lambda scores, count: scores > scores.flatten().sort(descending=True).values[count]],
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                (
+                    not torch.equal(got, expected)
+                    and torch.equal(got.flatten(), torch.arange(got.numel()) < given["count"])
+                )
+                or (
+                    not torch.equal(got, expected)
+                    and torch.equal(got.flatten(), torch.arange(got.numel()) >= got.numel() - given["count"])
+                )
+            ),
+            "That takes the first or the last places, whatever stands there. Sort the scores to find the highest.",
+            [lambda scores, count: (torch.arange(scores.numel()) < count).reshape(scores.shape)],
         ),
     ),
     also_correct=(_keep_best_by_hand, _keep_best_in_numpy),
@@ -157,89 +240,61 @@ REMOVAL_COSTS = Exercise(
             "Half of w squared goes with the second derivative. To first order the change is g times w.",
         ),
     ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: torch.as_tensor(got).ndim == 2,
+            "Those are numbers for each image. Take the mean of the gradients over the images, axis 0: one cost for "
+            "each weight.",
+            [lambda weight, gradients: (gradients * weight).abs()],
+        ),
+        Symptom(
+            lambda got, expected, given: torch.as_tensor(got).ndim == 0,
+            "That is one number. Return a cost for each weight.",
+            [lambda weight, gradients: (gradients.mean(0) * weight).abs().sum()],
+        ),
+        variants(
+            "Images that pull in opposite directions cancel in the mean loss: take the mean of the gradients before "
+            "you take magnitudes or squares.",
+            lambda weight, gradients: (gradients * weight).abs().sum(0),
+            lambda weight, gradients: gradients.norm(dim=0) * weight.abs(),
+            lambda weight, gradients: gradients.square().mean(0).sqrt() * weight.abs(),
+            lambda weight, gradients: gradients.abs().mean(0),
+        ),
+        variants(
+            "Squares belong to the second order. To first order the change is |g * w|, with g and w once each.",
+            lambda weight, gradients: gradients.mean(0).abs() * weight.square(),
+            lambda weight, gradients: gradients.square().mean(0) * weight.square() / 2,
+            lambda weight, gradients: gradients.square().mean(0) * weight.square(),
+            lambda weight, gradients: (gradients * weight).square().sum(0),
+            lambda weight, gradients: (gradients.mean(0) * weight).square() / 2,
+        ),
+        variants(
+            "Each weight has a gradient of its own. Take the mean over the images, axis 0, and not over the weights.",
+            lambda weight, gradients: (gradients.mean() * weight).abs(),
+            lambda weight, gradients: (gradients.sum() * weight).abs(),
+        ),
+        variants(
+            "That uses one image only. The mean loss is that of all images.",
+            lambda weight, gradients: (gradients[0] * weight).abs(),
+            lambda weight, gradients: (gradients[-1] * weight).abs(),
+        ),
+        variants(
+            "A change downwards counts as much as one upwards: take the magnitude, not what is above zero.",
+            lambda weight, gradients: (gradients.mean(0) * weight).clamp(min=0),
+            lambda weight, gradients: (-gradients.mean(0) * weight).clamp(min=0),
+        ),
+        variants(
+            "A gradient is the change per step of 1, and the step to zero has the length |w|: multiply the two.",
+            lambda weight, gradients: (gradients.mean(0) / weight).abs(),
+            lambda weight, gradients: (weight / gradients.mean(0)).abs(),
+            lambda weight, gradients: gradients.mean(0).abs() + weight.abs(),
+            lambda weight, gradients: (gradients.mean(0) + weight).abs(),
+            lambda weight, gradients: gradients.mean(0),
+        ),
+    ),
     also_correct=(
         _removal_costs_by_hand,
         lambda weight, gradients: np.abs(gradients.numpy().astype(np.float64).mean(0)) * np.abs(weight.numpy()),
     ),
     forbidden=(prune.gradient_times_weight,),
-)
-
-# 5.8 ------------------------------------------------------------------------------------------------
-
-
-def wanda_mask(weight: Tensor, inputs: Tensor, kept: int) -> Tensor:
-    """True for the `kept` weights of each row with the largest |w| * norm of the input; equals in their order."""
-    return _best_of_rows(weight.abs() * inputs.norm(dim=0), kept)
-
-
-def _best_of_rows(scores: Tensor, kept: int) -> Tensor:
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order[:, :kept], True)
-
-
-def _wanda_by_hand(weight: Tensor, inputs: Tensor, kept: int) -> list[list[bool]]:
-    strengths = [sum(value**2 for value in column) ** 0.5 for column in zip(*inputs.tolist())]
-    rows = []
-    for row in weight.tolist():
-        scores = [abs(w) * strength for w, strength in zip(row, strengths)]
-        best = sorted(range(len(row)), key=lambda at: (-scores[at], at))[:kept]
-        rows.append([at in best for at in range(len(row))])
-    return rows
-
-
-def _inputs_case(generator: torch.Generator) -> Case:
-    # As many rows, inputs and examples: a wrong axis still broadcasts. Inputs of both signs, of very different size.
-    size = random_whole(generator, 4, 6)
-    inputs = torch.randn(size, size, generator=generator) * torch.logspace(-1, 1, size)
-    inputs = inputs[:, torch.randperm(size, generator=generator)]
-    return Case(torch.randn(size, size, generator=generator), inputs, random_whole(generator, 2, size - 2))
-
-
-WANDA_MASK = Exercise(
-    id="5.8",
-    title="Row by row, with what comes in",
-    reference=wanda_mask,
-    cases=(
-        Case(tensor([[3.0, -2.0]]), tensor([[1.0, 4.0]]), 1),
-        Case(tensor([[5.0, 4.0], [1.0, 2.0]]), tensor([[1.0, -1.0], [1.0, 1.0]]), 1),
-        Case(tensor([[1.0, 3.0], [2.0, 1.0]]), tensor([[3.0, -2.0], [3.0, 2.0]]), 1),
-        *random_cases(10, seed=58, make=_inputs_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda weight, inputs, kept: keep_best(weight.abs() * inputs.norm(dim=0), kept * len(weight)),
-            "That ranks the whole layer, and a row of small weights loses everything. Here each row keeps `kept` "
-            "of its own.",
-        ),
-        Mistake(
-            lambda weight, inputs, kept: _best_of_rows((weight.abs() * inputs.norm(dim=0)).T, kept).T,
-            "Those compete by columns, for one input each. The weights of one output, a row, are what is compared.",
-        ),
-        Mistake(
-            lambda weight, inputs, kept: _best_of_rows(weight.abs(), kept),
-            "That is the magnitude alone. A small weight on a strong input may matter more than a large one on a "
-            "weak input.",
-        ),
-        Mistake(
-            lambda weight, inputs, kept: _best_of_rows(weight.abs() * inputs.mean(dim=0).abs(), kept),
-            "In a mean, inputs of both signs cancel. The norm squares them first.",
-        ),
-        Mistake(
-            lambda weight, inputs, kept: _best_of_rows(weight.abs() * inputs.square().sum(dim=0), kept),
-            "A norm ends with a square root. Without it strong inputs count twice as much as they should.",
-        ),
-        Mistake(
-            lambda weight, inputs, kept: _best_of_rows(weight * inputs.norm(dim=0), kept),
-            "A weight of -2 matters as much as one of 2: take its magnitude.",
-        ),
-        Mistake(
-            lambda weight, inputs, kept: _best_of_rows(weight.abs() * inputs.norm(dim=1), kept),
-            "That is a norm for each example. There is to be one for each input: along axis 0 of `inputs`.",
-        ),
-    ),
-    also_correct=(
-        _wanda_by_hand,
-        lambda weight, inputs, kept: _best_of_rows(weight.square() * inputs.square().mean(dim=0), kept),
-    ),
-    forbidden=(prune.keep_top, second_order.activation_weighted),
 )

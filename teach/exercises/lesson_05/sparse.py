@@ -1,4 +1,4 @@
-"""Lesson 05, exercises 5.6 and 5.7: what zeros save in bytes, and from which density on they save time."""
+"""Lesson 05, exercise 5.6: what zeros save in bytes."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mini_lib.prune import sparse
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 # 5.6 ------------------------------------------------------------------------------------------------
 
@@ -42,6 +42,22 @@ def _with(rows: int, columns: int, kept: int, **changed: float) -> dict[str, flo
 def _matrix_case(generator: torch.Generator) -> Case:
     rows, columns = random_whole(generator, 1, 40), 4 * random_whole(generator, 1, 40)
     return Case(rows, columns, random_whole(generator, 1, rows * columns // 2))
+
+
+def _entry(name: str, says: str, *wrong) -> Symptom:
+    """The symptom that one of the three numbers is what one of `wrong` gives."""
+
+    def shows(got, expected, given):
+        return got[name] != expected[name] and got[name] in [one(**given) for one in wrong]
+
+    return Symptom(
+        shows,
+        says,
+        [
+            lambda rows, columns, kept, one=one: sparse_bytes(rows, columns, kept) | {name: one(rows, columns, kept)}
+            for one in wrong
+        ],
+    )
 
 
 SPARSE_BYTES = Exercise(
@@ -93,103 +109,82 @@ SPARSE_BYTES = Exercise(
             "2:4 stores two values of every four, zeros too where fewer are left: its bytes do not depend on `kept`.",
         ),
     ),
+    symptoms=(
+        _entry(
+            "CSR",
+            "CSR has a row pointer of 4 bytes for each row and one more, then for each value a column of 2 bytes and "
+            "the value itself, 4 bytes.",
+            lambda rows, columns, kept: 2 * (rows + 1) + 6 * kept,
+            lambda rows, columns, kept: 2 * (rows + 1) + 8 * kept,
+            lambda rows, columns, kept: 2 * rows + 6 * kept,
+            lambda rows, columns, kept: 4 * rows + 8 * kept,
+            lambda rows, columns, kept: 4 * rows + 4 * kept,
+            lambda rows, columns, kept: 8 * (rows + 1) + 6 * kept,
+            lambda rows, columns, kept: 8 * (rows + 1) + 12 * kept,
+            lambda rows, columns, kept: 4 * (rows + 1) + 5 * kept,
+            lambda rows, columns, kept: 4 * (rows + 1) + 2 * kept,
+            lambda rows, columns, kept: 4 * (rows + 1),
+            lambda rows, columns, kept: 4 * (columns + 1) + 6 * kept,
+            lambda rows, columns, kept: 4 * (rows + 1) + 2 * columns + 4 * kept,
+            lambda rows, columns, kept: 4 * (rows + 2) + 6 * kept,
+            lambda rows, columns, kept: 4 * rows + 5 * kept,
+        ),
+        _entry(
+            "CSR",
+            "That stores a row and a column with each value. CSR stores the columns and, once per row, where the row "
+            "begins.",
+            lambda rows, columns, kept: 8 * kept,
+            lambda rows, columns, kept: 12 * kept,
+            lambda rows, columns, kept: 10 * kept,
+        ),
+        _entry(
+            "bitmap",
+            "A bitmap is two things: one bit for every weight of the matrix, and the `kept` values of 4 bytes each.",
+            lambda rows, columns, kept: math.ceil(rows * columns / 8),
+            lambda rows, columns, kept: math.ceil(rows * columns / 8) + 4 * rows * columns,
+            lambda rows, columns, kept: math.ceil(rows * columns / 8) + kept,
+            lambda rows, columns, kept: rows * columns + kept,
+            lambda rows, columns, kept: math.ceil(rows * columns / 8) + 2 * kept,
+            lambda rows, columns, kept: 4 * rows * columns + 4 * kept,
+            lambda rows, columns, kept: math.ceil(4 * kept / 8) + 4 * kept,
+            lambda rows, columns, kept: 8 * rows * columns + 4 * kept,
+        ),
+        _entry(
+            "bitmap",
+            "The bits of all rows are stored one after the other, and rounded up to whole bytes once, at the end.",
+            lambda rows, columns, kept: rows * math.ceil(columns / 8) + 4 * kept,
+            lambda rows, columns, kept: rows * columns // 8 + 1 + 4 * kept,
+            lambda rows, columns, kept: rows * (columns // 8) + 4 * kept,
+            lambda rows, columns, kept: round(rows * columns / 8) + 4 * kept,
+        ),
+        _entry(
+            "2:4",
+            "2:4 stores half of the values, 4 bytes each, and 2 bits for each of these: its place among the four.",
+            lambda rows, columns, kept: 2 * rows * columns + math.ceil(2 * rows * columns / 8),
+            lambda rows, columns, kept: 2 * rows * columns + rows * columns // 2,
+            lambda rows, columns, kept: 2 * rows * columns + rows * columns,
+            lambda rows, columns, kept: 2 * rows * columns + math.ceil(rows * columns / 2 / 8),
+            lambda rows, columns, kept: 2 * rows * columns + math.ceil(4 * rows * columns / 2 / 8),
+            lambda rows, columns, kept: 2 * rows * columns + math.ceil(rows * columns / 4 / 8),
+            lambda rows, columns, kept: 2 * rows * columns + 2 * (rows * columns // 4),
+            lambda rows, columns, kept: 4 * rows * columns + math.ceil(rows * columns / 8),
+            lambda rows, columns, kept: math.ceil(rows * columns / 2) + math.ceil(rows * columns / 8),
+        ),
+        _entry(
+            "2:4",
+            "2:4 stores two values of every four, whatever `kept` is.",
+            lambda rows, columns, kept: 4 * kept,
+            lambda rows, columns, kept: 2 * kept + math.ceil(kept / 8),
+            lambda rows, columns, kept: 4 * kept + math.ceil(rows * columns / 8),
+            lambda rows, columns, kept: 4 * kept + math.ceil(kept / 8),
+        ),
+        _entry(
+            "2:4",
+            "The places of 2:4 may not fill their last byte, and a file has whole bytes: round up.",
+            lambda rows, columns, kept: 2 * rows * columns + rows * columns // 8,
+            lambda rows, columns, kept: 2 * rows * columns + rows * columns / 8,
+        ),
+    ),
     also_correct=(_sparse_bytes_by_storing,),
     forbidden=(sparse.to_bitmap, sparse.to_csr, sparse.to_n_of_m),
-)
-
-# 5.7 ------------------------------------------------------------------------------------------------
-
-Times = list[tuple[float, float]]  # at each density, the low and the high end of the measured times
-
-
-def crossover(densities: list[float], dense: Times, sparse: Times) -> float | None:
-    """The highest density at which, and at all below which, the sparse kernel is faster beyond the spread."""
-    found = None
-    for density, (dense_low, _), (_, sparse_high) in sorted(zip(densities, dense, sparse)):
-        if sparse_high >= dense_low:
-            break
-        found = density
-    return found
-
-
-def _crossover_in_numpy(densities: list[float], dense: Times, sparse: Times) -> np.float64 | None:
-    order = np.argsort(densities)
-    faster = np.array(sparse)[order, 1] < np.array(dense)[order, 0]
-    count = int(np.logical_and.accumulate(faster).sum())
-    return np.array(densities)[order][count - 1] if count else None
-
-
-def _crossover_from_above(densities: list[float], dense: Times, sparse: Times) -> float | None:
-    slower = [d for d, (low, _), (_, high) in zip(densities, dense, sparse) if not high < low]
-    left = [d for d in densities if all(d < other for other in slower)]
-    return max(left) if left else None
-
-
-def _swept(densities: list[float], dense: Times, sparse: Times, wins) -> float | None:
-    """The crossover where `wins((low, high) of dense, (low, high) of sparse)` says who is faster."""
-    found = None
-    for density, one, other in sorted(zip(densities, dense, sparse)):
-        if not wins(one, other):
-            break
-        found = density
-    return found
-
-
-def _race_case(generator: torch.Generator) -> Case:
-    densities = [0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.05]
-    cost = random_whole(generator, 12, 40) / 10  # of a weight in the sparse kernel, in those of the dense one
-    dense, sparse_times = [], []
-    for density in densities:
-        one, other = (0.7 + 0.6 * torch.rand(2, generator=generator)).tolist()  # a noisy machine
-        middle = cost * density * other + 0.1
-        dense.append((round(0.9 * one, 2), round(1.1 * one, 2)))
-        sparse_times.append((round(0.85 * middle, 2), round(1.25 * middle, 2)))
-    return Case(densities, dense, sparse_times)
-
-
-CROSSOVER = Exercise(
-    id="5.7",
-    title="From which density on is it faster?",
-    reference=crossover,
-    cases=(
-        Case([0.5, 0.1], [(1.0, 1.1), (1.0, 1.1)], [(1.4, 1.5), (0.4, 0.5)]),
-        Case([0.5, 0.1], [(1.0, 1.1), (1.0, 1.1)], [(0.7, 1.3), (0.4, 0.5)]),
-        Case([0.5, 0.2, 0.1], [(1.0, 1.1), (1.0, 1.1), (1.0, 1.1)], [(0.8, 0.9), (1.2, 1.3), (0.4, 0.5)]),
-        Case([0.5, 0.1], [(1.0, 1.1), (1.0, 1.1)], [(1.4, 1.5), (1.0, 1.2)]),
-        *random_cases(10, seed=57, make=_race_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda densities, dense, sparse: max(densities),
-            "Fewer multiplications are not yet less time. Look at the times.",
-        ),
-        Mistake(
-            lambda densities, dense, sparse: _swept(densities, dense, sparse, lambda d, s: sum(s) < sum(d)),
-            "The two ranges overlap there, so the difference may be chance. Faster means: the high end lies below "
-            "the other's low end.",
-        ),
-        Mistake(
-            lambda densities, dense, sparse: _swept(densities, dense, sparse, lambda d, s: s[0] < d[1]),
-            "That compares the best run of one with the worst of the other. Ask for the reverse: high end below "
-            "low end.",
-        ),
-        Mistake(
-            lambda densities, dense, sparse: max(
-                (d for d, one, other in zip(densities, dense, sparse) if other[1] < one[0]), default=None
-            ),
-            "Further down it is slower again, so that one win was luck. It must be faster at every density below "
-            "as well.",
-        ),
-        Mistake(
-            lambda densities, dense, sparse: min(
-                (d for d, one, other in zip(densities, dense, sparse) if other[1] < one[0]), default=None
-            ),
-            "That is the lowest density. Asked for is the highest from which on, downwards, it is always faster.",
-        ),
-        Mistake(
-            lambda densities, dense, sparse: crossover(densities, dense, sparse) or 0.0,
-            "Where it is never faster there is no such density: return None. Zero would be a density.",
-        ),
-    ),
-    also_correct=(_crossover_in_numpy, _crossover_from_above),
 )

@@ -1,15 +1,14 @@
-"""Lesson 05, exercises 5.3 and 5.4: training with a mask, and how fast the density falls."""
+"""Lesson 05, exercise 5.3: training with a mask."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
-import numpy as np
 import torch
 from torch import Tensor, tensor
 
 from mini_lib import prune
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 5.3 ------------------------------------------------------------------------------------------------
 
@@ -79,6 +78,12 @@ def _mask_by_value(weight, mask, gradient, learning_rate, steps):
     return weight
 
 
+def _not_at_the_start(weight, mask, gradient, learning_rate, steps):
+    for _ in range(steps):
+        weight = (weight - learning_rate * gradient(weight)) * mask
+    return weight
+
+
 def _descent_case(generator: torch.Generator) -> Case:
     size = random_whole(generator, 3, 5)
     root = torch.randn(size, size, generator=generator)
@@ -135,77 +140,74 @@ TRAIN_PRUNED = Exercise(
             "That keeps what is to go: True in a mask means that the weight stays.",
         ),
     ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: len(got) == int(given["mask"].sum()) != len(given["mask"]),
+            "The pruned weights are left out. They stay in their places, as zeros: multiply by the mask.",
+            [lambda weight, mask, *others: train_pruned(weight, mask, *others)[mask]],
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                not torch.as_tensor(got)[given["mask"]].any() and bool(torch.as_tensor(got)[~given["mask"]].any())
+            ),
+            "The mask is the wrong way round: True means that a weight stays.",
+            [
+                lambda weight, mask, gradient, learning_rate, steps: _train(
+                    weight, ~mask, gradient, learning_rate, steps, last=True
+                )
+            ],
+        ),
+        variants(
+            "The number of steps is not right: with `steps` 0 the weights are only masked, and each step after that "
+            "moves them once.",
+            *(
+                lambda weight, mask, gradient, learning_rate, steps, made=made: train_pruned(
+                    weight, mask, gradient, learning_rate, made(steps)
+                )
+                for made in (lambda n: 1, lambda n: n - 1, lambda n: n + 1, lambda n: n + 2, lambda n: 0)
+            ),
+        ),
+        variants(
+            "A step goes *against* the gradient: subtract it.",
+            lambda weight, mask, gradient, learning_rate, steps: train_pruned(
+                weight, mask, gradient, -learning_rate, steps
+            ),
+            lambda weight, mask, gradient, learning_rate, steps: _train(weight, mask, gradient, -learning_rate, steps),
+        ),
+        variants(
+            "A step is learning_rate times the gradient.",
+            *(
+                lambda weight, mask, gradient, learning_rate, steps, rate=rate: train_pruned(
+                    weight, mask, gradient, rate(learning_rate, steps), steps
+                )
+                for rate in (lambda r, n: 1.0, lambda r, n: 1 / r, lambda r, n: r * n)
+            ),
+        ),
+        variants(
+            "Mask the weights before the first step too: its gradient is that at the pruned weights.", _not_at_the_start
+        ),
+        variants(
+            "The gradient changes as the weights move. Ask for it in each step, at the weights as they are then: "
+            "pruned ones at zero.",
+            lambda weight, mask, gradient, learning_rate, steps: (
+                (weight - steps * learning_rate * gradient(weight)) * mask
+            ),
+            lambda weight, mask, gradient, learning_rate, steps: (
+                (weight - steps * learning_rate * gradient(weight * mask)) * mask
+            ),
+            lambda weight, mask, gradient, learning_rate, steps: _train(
+                weight, mask, gradient, learning_rate, steps, first=False, of_gradient=True, last=True
+            ),
+        ),
+        Symptom(
+            lambda got, expected, given: bool(torch.as_tensor(got)[~given["mask"]].any()),
+            "A pruned weight is not zero. Mask the weights before the first step, and after every step.",
+            [
+                lambda weight, mask, *others: _train(weight, mask, *others, first=False),
+                lambda weight, mask, *others: _train(weight, ~mask, *others, first=False, of_gradient=True),
+            ],
+        ),
+    ),
     also_correct=(_train_pruned_by_gradient, _train_pruned_by_hand),
     forbidden=(prune.masked, prune.apply_mask),
-)
-
-# 5.4 ------------------------------------------------------------------------------------------------
-
-
-def falling_densities(target: float, rounds: int) -> list[float]:
-    """Densities after each round: fast at first, slowly at the end, along a cubic curve from 1 to `target`."""
-    return [target + (1 - target) * (1 - done / rounds) ** 3 for done in range(1, rounds + 1)]
-
-
-def _falling_exactly(target: float, rounds: int) -> list[Fraction]:
-    sparsity = 1 - Fraction(target)
-    return [1 - sparsity * (1 - Fraction(rounds - done, rounds) ** 3) for done in range(1, rounds + 1)]
-
-
-def _compounded(target: float, rounds: int) -> list[float]:
-    density, densities = 1.0, []
-    for done in range(1, rounds + 1):
-        density = target + (density - target) * (1 - done / rounds) ** 3
-        densities.append(density)
-    return densities
-
-
-FALLING_DENSITIES = Exercise(
-    id="5.4",
-    title="Fast at first",
-    reference=falling_densities,
-    cases=(
-        Case(0.5, 1),
-        Case(0.2, 2),
-        Case(0.1, 4),
-        *random_cases(8, seed=54, make=lambda g: Case(random_whole(g, 1, 18) / 20, random_whole(g, 3, 7))),
-    ),
-    mistakes=(
-        Mistake(
-            lambda target, rounds: [1 - (1 - target) * done / rounds for done in range(1, rounds + 1)],
-            "That falls by the same amount each round. Early on there is much that nobody needs: let it fall fast "
-            "at first.",
-        ),
-        Mistake(
-            lambda target, rounds: [1 - (1 - target) * (done / rounds) ** 3 for done in range(1, rounds + 1)],
-            "That falls slowly at first and fast at the end, when what is left is needed most. The cube is of the "
-            "share left.",
-        ),
-        Mistake(
-            lambda target, rounds: [target + (1 - target) * (1 - done / rounds) ** 2 for done in range(1, rounds + 1)],
-            "That is the square of what is left of the way. It is to be the cube.",
-        ),
-        Mistake(
-            lambda target, rounds: [target + (1 - target) * (1 - done / rounds) ** 3 for done in range(rounds)],
-            "That starts with a round that prunes nothing, and never comes to the target. Count rounds that are "
-            "done: 1 to `rounds`.",
-        ),
-        Mistake(
-            lambda target, rounds: [1 - density for density in falling_densities(target, rounds)],
-            "Those are sparsities, the shares that are gone. A density is the share that stays.",
-        ),
-        Mistake(
-            lambda target, rounds: [target ** (done / rounds) for done in range(1, rounds + 1)],
-            "That takes the same share of what remains in each round. It is another schedule: see `iterative`.",
-        ),
-        Mistake(
-            _compounded,
-            "The way is measured from the start, density 1, in every round; not from where the last round ended.",
-        ),
-    ),
-    also_correct=(
-        _falling_exactly,
-        lambda target, rounds: target + (1 - target) * np.linspace(1, 0, rounds + 1)[1:] ** 3,
-    ),
-    forbidden=(prune.cubic,),
 )

@@ -1,13 +1,10 @@
-"""Lesson 06, exercises 6.5 and 6.6: what a ticket is compared with, and when a difference is one."""
-
-import math
-import statistics
+"""Lesson 06, exercise 6.5: what a ticket is compared with."""
 
 import numpy as np
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 Tensors = dict[str, Tensor]
 
@@ -94,6 +91,35 @@ def _layers_case(generator: torch.Generator) -> Case:
     return Case(mask, initial, other, chance)
 
 
+def _control(at: int, says: str, wrong) -> Symptom:
+    """The symptom that control number `at` is what one of `wrong` gives, whatever the other one is."""
+
+    def shows(got, expected, given):
+        right = expected[at]
+        if all(torch.equal(got[at][name], right[name]) for name in right):
+            return False
+        found = [one(**given) for one in wrong]
+        return any(all(torch.allclose(got[at][name], one[name].float()) for name in right) for one in found)
+
+    def example(one):
+        def answer(mask, initial, other, chance):
+            both = list(controls(mask, initial, other, chance))
+            both[at] = one(mask, initial, other, chance)
+            return tuple(both)
+
+        return answer
+
+    return Symptom(shows, says, [example(one) for one in wrong])
+
+
+def _first_control(says: str, *wrong) -> Symptom:
+    return _control(0, says, wrong)
+
+
+def _second_control(says: str, *wrong) -> Symptom:
+    return _control(1, says, wrong)
+
+
 CONTROLS = Exercise(
     id="6.5",
     title="Two controls",
@@ -149,114 +175,88 @@ CONTROLS = Exercise(
             "places.",
         ),
     ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: isinstance(got, dict),
+            "That is one of the two controls. Return both: (reinit, shuffled).",
+            [
+                lambda mask, initial, other, chance: controls(mask, initial, other, chance)[0],
+                lambda mask, initial, other, chance: controls(mask, initial, other, chance)[1],
+            ],
+        ),
+        Symptom(
+            lambda got, expected, given: all(one.dtype == torch.bool for one in got[1].values()),
+            "Those are masks. The controls are weights: multiply by the mask.",
+            [
+                lambda mask, initial, other, chance: (
+                    mask,
+                    {name: one != 0 for name, one in controls(mask, initial, other, chance)[1].items()},
+                )
+            ],
+        ),
+        _first_control(
+            "The first control has the weights of `other`. Yours are the ticket's own, so it is the ticket.",
+            lambda mask, initial, other, chance: {name: initial[name] * keep for name, keep in mask.items()},
+            lambda mask, initial, other, chance: {name: one.clone() for name, one in initial.items()},
+        ),
+        _first_control(
+            "The mask of the first control is the wrong way round: True is kept.",
+            lambda mask, initial, other, chance: {name: other[name] * ~keep for name, keep in mask.items()},
+        ),
+        _second_control(
+            "The second control keeps the places with the *highest* chances, in each layer as many as the ticket keeps "
+            "there.",
+            *(
+                lambda mask, initial, other, chance, pick=pick: {
+                    name: initial[name] * pick(chance[name], keep) for name, keep in mask.items()
+                }
+                for pick in (
+                    lambda drawn, keep: _best(-drawn, int(keep.sum())),
+                    lambda drawn, keep: _best(drawn, int(keep.sum()) + 1),
+                    lambda drawn, keep: _best(drawn, int(keep.sum()) - 1),
+                    lambda drawn, keep: _best(drawn, keep.numel() - int(keep.sum())),
+                    lambda drawn, keep: drawn < keep.float().mean(),
+                    lambda drawn, keep: drawn > 1 - keep.float().mean(),
+                    lambda drawn, keep: drawn >= 1 - keep.float().mean(),
+                    lambda drawn, keep: drawn > keep.float().mean(),
+                    lambda drawn, keep: drawn > 0.5,
+                    lambda drawn, keep: drawn.flatten().argsort(descending=True).reshape(drawn.shape) < keep.sum(),
+                    lambda drawn, keep: drawn.flatten().argsort().reshape(drawn.shape) < keep.sum(),
+                    lambda drawn, keep: keep.flatten()[drawn.flatten().argsort()].reshape(drawn.shape),
+                    lambda drawn, keep: keep.flatten()[drawn.flatten().argsort(descending=True)].reshape(drawn.shape),
+                )
+            ),
+        ),
+        _second_control(
+            "The second control is not pruned at all. It has the ticket's weights at the drawn places, and zeros "
+            "elsewhere.",
+            lambda mask, initial, other, chance: {name: one.clone() for name, one in initial.items()},
+        ),
+        _second_control(
+            "In the second control the places change, and each weight stays at its own place: the initial weight that "
+            "is there.",
+            *(
+                lambda mask, initial, other, chance, falling=falling: {
+                    name: (initial[name] * keep)
+                    .flatten()[chance[name].flatten().argsort(descending=falling)]
+                    .reshape(keep.shape)
+                    for name, keep in mask.items()
+                }
+                for falling in (True, False)
+            ),
+        ),
+        _second_control(
+            "The chances only say which places are kept. The weights there are the initial ones.",
+            lambda mask, initial, other, chance: {name: chance[name] * keep for name, keep in mask.items()},
+            lambda mask, initial, other, chance: {
+                name: chance[name] * _best(chance[name], int(keep.sum())) for name, keep in mask.items()
+            },
+        ),
+        _second_control(
+            "Both controls have the weights of `other`. The second one has the ticket's initial weights, at other "
+            "places.",
+            lambda mask, initial, other, chance: {name: other[name] * keep for name, keep in mask.items()},
+        ),
+    ),
     also_correct=(_controls_in_numpy, _controls_by_hand),
-)
-
-# 6.6 ------------------------------------------------------------------------------------------------
-
-
-def paired_difference(ticket: dict[int, float], control: dict[int, float]) -> tuple[float, float]:
-    """Mean and sample standard deviation of ticket minus control, seed by seed."""
-    differences = [ticket[seed] - control[seed] for seed in ticket]
-    return statistics.fmean(differences), statistics.stdev(differences)
-
-
-def _paired_in_torch(ticket: dict[int, float], control: dict[int, float]) -> tuple[Tensor, Tensor]:
-    seeds = sorted(ticket)
-    differences = tensor([ticket[seed] for seed in seeds], dtype=torch.float64)
-    differences -= tensor([control[seed] for seed in seeds], dtype=torch.float64)
-    return differences.mean(), differences.std()
-
-
-def _paired_by_hand(ticket: dict[int, float], control: dict[int, float]) -> list[float]:
-    differences = [ticket[seed] - control[seed] for seed in ticket]
-    mean = sum(differences) / len(differences)
-    return [mean, math.sqrt(sum((one - mean) ** 2 for one in differences) / (len(differences) - 1))]
-
-
-def _differences(ticket: dict[int, float], control: dict[int, float]) -> list[float]:
-    return [ticket[seed] - control[seed] for seed in ticket]
-
-
-def _of(differences: list[float]) -> tuple[float, float]:
-    return statistics.fmean(differences), statistics.stdev(differences)
-
-
-def _with_std(std):
-    """A wrong answer whose mean is right: `std(ticket's values, control's values)` is its spread."""
-
-    def wrong(ticket: dict[int, float], control: dict[int, float]) -> tuple[float, float]:
-        return paired_difference(ticket, control)[0], std(list(ticket.values()), list(control.values()))
-
-    return wrong
-
-
-def _best_seeds(ticket: dict[int, float], control: dict[int, float]) -> tuple[float, float]:
-    return max(ticket.values()) - max(control.values()), paired_difference(ticket, control)[1]
-
-
-def _seeds_case(generator: torch.Generator) -> Case:
-    """The seed matters more than the arm, as it does in the study; the control lists its seeds in another order."""
-    count = random_whole(generator, 3, 6)
-    level, gap, noise = torch.rand(3, count, generator=generator).mul(100).round().int().tolist()
-    ticket = {seed: (8000 + 10 * level[seed] + noise[seed]) / 10000 for seed in range(count)}
-    order = torch.randperm(count, generator=generator).tolist()
-    return Case(ticket, {seed: ticket[seed] - (gap[seed] - 30) / 10000 for seed in order})
-
-
-PAIRED_DIFFERENCE = Exercise(
-    id="6.6",
-    title="A difference, seed by seed",
-    reference=paired_difference,
-    cases=(
-        Case({0: 0.75, 1: 0.5}, {0: 0.5, 1: 0.25}),
-        Case({0: 0.75, 1: 0.5}, {1: 0.25, 0: 0.25}),
-        Case({0: 0.75, 1: 0.5}, {1: 0.5, 0: 0.5}),
-        Case({0: 0.875, 1: 0.625, 2: 0.75}, {2: 0.625, 0: 0.875, 1: 0.25}),
-        *random_cases(8, seed=66, make=_seeds_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda ticket, control: (
-                statistics.fmean(_differences(ticket, control)),
-                statistics.pstdev(_differences(ticket, control)),
-            ),
-            "That divides by n, as if these seeds were all there are. They are a sample: divide by n - 1.",
-        ),
-        Mistake(
-            _with_std(lambda a, b: math.sqrt(statistics.variance(a) + statistics.variance(b))),
-            "That treats the two as unrelated. With the same seed they share initial weights and the order of the "
-            "pictures: subtract first, seed by seed.",
-        ),
-        Mistake(
-            _with_std(lambda a, b: statistics.stdev(a) - statistics.stdev(b)),
-            "A difference of two spreads says nothing. Take the spread of the differences.",
-        ),
-        Mistake(
-            lambda ticket, control: _of([a - b for a, b in zip(ticket.values(), control.values())]),
-            "The two list their seeds in different orders. Look the control up by the seed: control[seed].",
-        ),
-        Mistake(
-            _best_seeds,
-            "That compares the best seed of one with the best seed of the other. The more seeds one tries, the better "
-            "the best: take the mean.",
-        ),
-        Mistake(
-            lambda ticket, control: _of([abs(one) for one in _differences(ticket, control)]),
-            "A seed in which the control wins counts against the ticket: keep the sign.",
-        ),
-        Mistake(
-            lambda ticket, control: (
-                _of(_differences(ticket, control))[0],
-                _of(_differences(ticket, control))[1] / math.sqrt(len(ticket)),
-            ),
-            "That is the error of the mean, which shrinks with the "
-            "number of seeds. Asked is how much the seeds differ.",
-        ),
-        Mistake(
-            lambda ticket, control: _of([control[seed] - ticket[seed] for seed in ticket]),
-            "The sign is turned: positive means that the ticket is better.",
-        ),
-    ),
-    also_correct=(_paired_in_torch, _paired_by_hand),
 )

@@ -1,10 +1,10 @@
-"""Lesson 06, exercises 6.7 and 6.8: rewinding to a later step, and what it all costs."""
+"""Lesson 06, exercise 6.7: rewinding to a later step."""
 
 import numpy as np
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 # 6.7 ------------------------------------------------------------------------------------------------
 
@@ -30,6 +30,26 @@ def _history_case(generator: torch.Generator) -> Case:
     mask = torch.zeros(4, dtype=torch.bool)
     mask[torch.randperm(4, generator=generator)[:2]] = True
     return Case(history, rates, mask, random_whole(generator, 1, steps - 1))
+
+
+def _half(at: int, says: str, *wrong) -> Symptom:
+    """The symptom that one of the two values is what one of `wrong` gives, whatever the other one is."""
+
+    def same(one, other):
+        return torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+
+    def shows(got, expected, given):
+        return not same(got[at], expected[at]) and any(same(got[at], one(**given)) for one in wrong)
+
+    def example(one):
+        def answer(history, rates, mask, k):
+            both = list(rewind(history, rates, mask, k))
+            both[at] = one(history, rates, mask, k)
+            return tuple(both)
+
+        return answer
+
+    return Symptom(shows, says, [example(one) for one in wrong])
 
 
 _HISTORY = [tensor([0.5, 0.25]), tensor([0.75, 0.5]), tensor([1.0, 0.125]), tensor([1.5, 0.0625])]
@@ -83,70 +103,53 @@ REWIND = Exercise(
             "The mask is forgotten: the weights that were pruned came back.",
         ),
     ),
+    symptoms=(
+        _half(
+            1,
+            "The steps that are left use the learning rates from place k to the end: rates[k:].",
+            lambda history, rates, mask, k: rates[:k],
+            lambda history, rates, mask, k: rates[-k:],
+            lambda history, rates, mask, k: rates[k + 1 :],
+            lambda history, rates, mask, k: rates[max(k - 1, 0) :],
+            lambda history, rates, mask, k: rates[k:-1],
+            lambda history, rates, mask, k: rates[::-1][k:],
+            lambda history, rates, mask, k: rates[k - 1 :],
+            lambda history, rates, mask, k: rates[: k + 1],
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                isinstance(got, tuple) and (not hasattr(got[1], "__len__") or getattr(got[1], "ndim", 1) == 0)
+            ),
+            "The second value is a list: the learning rates of all steps that are left.",
+            [
+                lambda history, rates, mask, k: (history[k] * mask, rates[k]),
+                lambda history, rates, mask, k: (history[k] * mask, len(rates) - k),
+            ],
+        ),
+        Symptom(
+            lambda got, expected, given: isinstance(got[0][0], (list, Tensor)) and len(got[0][0]) > 1,
+            "Those are the weights at several steps. The net starts from those of step k alone.",
+            [lambda history, rates, mask, k: ([one * mask for one in history[k:]], rates[k:])],
+        ),
+        Symptom(
+            lambda got, expected, given: got[0].shape == (int(given["mask"].sum()),) != expected[0].shape,
+            "The pruned weights are left out. They stay in their places, as zeros: multiply by the mask.",
+            [lambda history, rates, mask, k: (history[k][mask], rates[k:])],
+        ),
+        _half(0, "The mask is the wrong way round: True is kept.", lambda history, rates, mask, k: history[k] * ~mask),
+        Symptom(
+            lambda got, expected, given: bool(got[0][~given["mask"]].any()),
+            "A pruned weight is not zero. It starts as 0, and not as what stood there at some step.",
+            [
+                lambda history, rates, mask, k: (torch.where(mask, history[k], history[0]), rates[k:]),
+                lambda history, rates, mask, k: (torch.where(mask, history[k], history[-1]), rates[k:]),
+            ],
+        ),
+        _half(
+            0,
+            "Those are the weights of another step: `history[k]` holds the weights after k steps.",
+            lambda history, rates, mask, k: history[-k] * mask,
+        ),
+    ),
     also_correct=(_rewind_with_loops, _rewind_in_numpy),
-)
-
-# 6.8 ------------------------------------------------------------------------------------------------
-
-
-def search_steps(rounds: int, steps: int, rewind_to: int) -> int:
-    """All steps of training from the dense net to the trained ticket of the last round."""
-    return steps + rounds * (steps - rewind_to)
-
-
-def _steps_round_by_round(rounds: int, steps: int, rewind_to: int) -> np.int64:
-    made = np.int64(0)
-    for done in range(rounds + 1):
-        made += steps - (rewind_to if done else 0)
-    return made
-
-
-def _cheaper_when_sparse(rounds: int, steps: int, rewind_to: int) -> float:
-    return steps + sum(0.8**done * (steps - rewind_to) for done in range(1, rounds + 1))
-
-
-def _cost_case(generator: torch.Generator) -> Case:
-    steps = 100 * random_whole(generator, 2, 9)
-    return Case(random_whole(generator, 2, 12), steps, 10 * random_whole(generator, 0, 9))
-
-
-SEARCH_STEPS = Exercise(
-    id="6.8",
-    title="What the search costs",
-    reference=search_steps,
-    cases=(
-        Case(1, 100, 0),
-        Case(1, 100, 40),
-        Case(3, 100, 0),
-        Case(2, 100, 10),
-        *random_cases(6, seed=68, make=_cost_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda rounds, steps, rewind_to: steps - rewind_to,
-            "That is the last training alone. Its mask had to be found first, by all the trainings before it.",
-        ),
-        Mistake(
-            lambda rounds, steps, rewind_to: rounds * (steps - rewind_to),
-            "The training of the dense net is missing: the first mask is made from it.",
-        ),
-        Mistake(
-            lambda rounds, steps, rewind_to: steps + (rounds - 1) * (steps - rewind_to),
-            "That finds the last mask. The ticket under it is still to be trained.",
-        ),
-        Mistake(
-            lambda rounds, steps, rewind_to: (rounds + 1) * steps,
-            "After rewinding to a later step only the rest of the steps is made again.",
-        ),
-        Mistake(
-            lambda rounds, steps, rewind_to: (rounds + 1) * (steps - rewind_to),
-            "The dense net makes all of its steps: there is nothing yet to be rewound to.",
-        ),
-        Mistake(
-            _cheaper_when_sparse,
-            "A step with zeros in it takes as long as one without: the kernels here multiply by zero too. Count steps, "
-            "not weights.",
-        ),
-    ),
-    also_correct=(_steps_round_by_round,),
 )

@@ -1,11 +1,11 @@
-"""Lesson 06, exercises 6.3 and 6.4: from where a ticket starts, and how it keeps its zeros while it learns."""
+"""Lesson 06, exercise 6.3: from where a ticket starts."""
 
 import numpy as np
 import torch
 from torch import Tensor, tensor
 
 from mini_lib import prune
-from teach.exercise import Case, Exercise, Mistake, random_cases
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases
 
 Weights = dict[str, Tensor]
 
@@ -48,6 +48,19 @@ def _net_case(generator: torch.Generator) -> Case:
         for name, value in initial.items()
     }
     return Case(initial, trained, mask)
+
+
+def _values_of(places: str, source: str, says: str, *examples) -> Symptom:
+    """The symptom that a tensor with a mask has values of `source` where the mask keeps or prunes."""
+
+    def shows(got, expected, given):
+        found = []
+        for name, keep in given["mask"].items():
+            at = keep if places == "kept" else ~keep
+            found.append(torch.equal(got[name][at], given[source][name][at]) or not at.any())
+        return all(found) and any(not torch.equal(got[name], value) for name, value in expected.items())
+
+    return Symptom(shows, says, examples)
 
 
 RESET = Exercise(
@@ -106,110 +119,71 @@ RESET = Exercise(
             "round, and every control, still needs them: work on a copy.",
         ),
     ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: isinstance(got, dict) and not set(expected) <= set(got),
+            "Parameters are missing. Those that are not in the mask come back too, as they were drawn: go through "
+            "`initial`.",
+            [lambda initial, trained, mask: {name: initial[name].clone() for name in mask}],
+        ),
+        Symptom(
+            lambda got, expected, given: any(got[name] is None for name in expected),
+            "A parameter without a mask is not pruned: it comes back as it was drawn.",
+            [
+                lambda initial, trained, mask: {
+                    name: initial[name] * mask[name] if name in mask else None for name in initial
+                }
+            ],
+        ),
+        Symptom(
+            lambda got, expected, given: any(
+                got[name].shape == (int(keep.sum()),) != expected[name].shape for name, keep in given["mask"].items()
+            ),
+            "The pruned weights are left out, and the shape is lost. They stay in their places, as zeros: multiply by "
+            "the mask.",
+            [
+                lambda initial, trained, mask: {
+                    name: value[mask[name]] if name in mask else value.clone() for name, value in initial.items()
+                }
+            ],
+        ),
+        Symptom(
+            lambda got, expected, given: all(not got[name][keep].any() for name, keep in given["mask"].items()),
+            "The mask is the wrong way round: True is what stays.",
+            [lambda initial, trained, mask: {name: initial[name] * ~keep for name, keep in mask.items()}],
+        ),
+        _values_of(
+            "kept",
+            "trained",
+            "A ticket starts from the weights as they were drawn, `initial`. Yours has trained ones.",
+            lambda initial, trained, mask: {name: trained[name] * mask.get(name, tensor(False)) for name in initial},
+            lambda initial, trained, mask: {
+                name: torch.where(mask[name], trained[name], value) if name in mask else value.clone()
+                for name, value in initial.items()
+            },
+        ),
+        _values_of(
+            "pruned",
+            "trained",
+            "A pruned weight is zero in a ticket, and not what training left there.",
+            lambda initial, trained, mask: {
+                name: torch.where(mask[name], value, trained[name]) if name in mask else trained[name].clone()
+                for name, value in initial.items()
+            },
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                all(not got[name].any() for name in expected if name not in given["mask"])
+                and len(expected) > len(given["mask"])
+            ),
+            "A parameter without a mask is not pruned: it comes back as it was drawn, and not as zeros.",
+            [
+                lambda initial, trained, mask: {
+                    name: value * mask.get(name, tensor(False)) for name, value in initial.items()
+                }
+            ],
+        ),
+    ),
     also_correct=(_reset_with_where, _reset_in_numpy),
     forbidden=(prune.apply_mask,),
-)
-
-# 6.4 ------------------------------------------------------------------------------------------------
-
-
-def masked_step(
-    weight: Tensor, gradient: Tensor, velocity: Tensor, mask: Tensor, learning_rate: float, momentum: float
-) -> tuple[Tensor, Tensor]:
-    """One step of SGD with momentum that leaves the pruned weights, and their velocity, at zero."""
-    velocity = (momentum * velocity + gradient) * mask
-    return (weight - learning_rate * velocity) * mask, velocity
-
-
-def _step_by_hand(weight, gradient, velocity, mask, learning_rate, momentum):
-    weights, velocities = [], []
-    for w, g, v, keep in zip(weight.tolist(), gradient.tolist(), velocity.tolist(), mask.tolist()):
-        velocities.append(momentum * v + g if keep else 0.0)
-        weights.append(w - learning_rate * velocities[-1] if keep else 0.0)
-    return weights, velocities
-
-
-def _step_in_numpy(weight, gradient, velocity, mask, learning_rate, momentum):
-    faster = np.where(mask, momentum * velocity.numpy() + gradient.numpy(), 0)
-    return np.where(mask, weight.numpy() - learning_rate * faster, 0), faster
-
-
-def _mask_before(weight, gradient, velocity, mask, learning_rate, momentum):
-    velocity = momentum * velocity + gradient
-    return weight * mask - learning_rate * velocity, velocity
-
-
-def _mask_on_gradient(weight, gradient, velocity, mask, learning_rate, momentum):
-    velocity = momentum * velocity + gradient * mask
-    return weight * mask - learning_rate * velocity, velocity
-
-
-def _velocity_free(weight, gradient, velocity, mask, learning_rate, momentum):
-    velocity = momentum * velocity + gradient
-    return (weight - learning_rate * velocity) * mask, velocity
-
-
-def _decaying_velocity(weight, gradient, velocity, mask, learning_rate, momentum):
-    velocity = momentum * velocity + gradient * mask
-    return (weight - learning_rate * velocity) * mask, velocity
-
-
-def _frozen(weight, gradient, velocity, mask, learning_rate, momentum):
-    velocity = (momentum * velocity + gradient) * mask
-    return weight - learning_rate * velocity, velocity
-
-
-def _forgets_momentum(weight, gradient, velocity, mask, learning_rate, momentum):
-    velocity = gradient * mask
-    return (weight - learning_rate * velocity) * mask, velocity
-
-
-def _no_mask(weight, gradient, velocity, mask, learning_rate, momentum):
-    velocity = momentum * velocity + gradient
-    return weight - learning_rate * velocity, velocity
-
-
-def _step_case(generator: torch.Generator) -> Case:
-    weight, gradient, velocity = torch.randn(3, 6, generator=generator).round(decimals=2)
-    mask = torch.rand(6, generator=generator) < 0.5
-    return Case(weight, gradient, velocity, mask, learning_rate=0.5, momentum=0.9)
-
-
-MASKED_STEP = Exercise(
-    id="6.4",
-    title="A step that keeps the zeros",
-    reference=masked_step,
-    cases=(
-        Case(tensor([1.0, 0.0]), tensor([2.0, 2.0]), tensor([0.0, 0.0]), tensor([True, False]), 0.5, 0.0),
-        Case(tensor([1.0, 0.0]), tensor([2.0, 2.0]), tensor([4.0, 4.0]), tensor([True, False]), 0.25, 0.5),
-        Case(tensor([1.0, 3.0]), tensor([2.0, 0.0]), tensor([0.0, 0.0]), tensor([True, False]), 0.5, 0.5),
-        *random_cases(8, seed=64, make=_step_case),
-    ),
-    mistakes=(
-        Mistake(_no_mask, "The mask is not used at all: the pruned weights train on as if nothing had happened."),
-        Mistake(
-            _mask_before,
-            "The mask goes stale: it is applied before the step, and the step moves the pruned weights away from zero "
-            "again.",
-        ),
-        Mistake(
-            _mask_on_gradient,
-            "Masking the gradient is not enough. The velocity still remembers "
-            "earlier gradients, and goes on moving the pruned weights.",
-        ),
-        Mistake(
-            _velocity_free, "The weights are right. But the velocity of the pruned ones goes on growing: mask it too."
-        ),
-        Mistake(
-            _decaying_velocity,
-            "The weights are right. But the pruned ones keep the velocity of the time before they were pruned: mask "
-            "all of it, not only the gradient.",
-        ),
-        Mistake(_frozen, "The pruned weights are frozen where they were. They must be zero: mask the weights as well."),
-        Mistake(
-            _forgets_momentum,
-            "The old velocity is lost. What stays keeps its momentum: velocity = momentum * velocity + gradient.",
-        ),
-    ),
-    also_correct=(_step_by_hand, _step_in_numpy),
 )

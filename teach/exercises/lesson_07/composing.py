@@ -6,7 +6,8 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from mini_lib.factorize import low_rank, separable
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 
 def composed_kernel(spatial: Tensor, mixing: Tensor, multiplier: int) -> Tensor:
@@ -78,16 +79,23 @@ def _pair_case(generator: torch.Generator) -> Case:
     return _pair_of(generator, inputs, outputs, random_whole(generator, 2, 3), (3, 3))
 
 
+def _weighted(spatial: Tensor, mixing: Tensor, multiplier: int) -> Tensor:
+    """The kernels with their weights, not yet added up: [N, M, r, h, w]."""
+    return (mixing * spatial[:, 0]).unflatten(1, (-1, multiplier))
+
+
+_TWO_KERNELS = tensor([[[[1.0, 2.0], [3.0, 4.0]]], [[[5.0, 6.0], [7.0, 8.0]]]])
+
 COMPOSED_KERNEL = Exercise(
     id="7.4",
     title="The convolution that a pair is",
     reference=composed_kernel,
     cases=(
-        Case(tensor([[[[1.0, 2.0]]]]), tensor([[[[10.0]]]]), 1),
-        Case(tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]]), tensor([[[[10.0]], [[1.0]]]]), 1),
-        Case(tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]]), tensor([[[[10.0]], [[1.0]]]]), 2),
+        Case(tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), tensor([[[[10.0]]]]), 1),
+        Case(_TWO_KERNELS, tensor([[[[10.0]], [[1.0]]]]), 1),
+        Case(_TWO_KERNELS, tensor([[[[10.0]], [[1.0]]]]), 2),
         *random_cases(1, seed=740, make=lambda g: _pair_of(g, 2, 3, 1, (3, 3))),
-        *random_cases(1, seed=741, make=lambda g: _pair_of(g, 2, 2, 2, (1, 3))),
+        *random_cases(1, seed=741, make=lambda g: _pair_of(g, 2, 2, 2, (2, 2))),
         *random_cases(6, seed=74, make=_pair_case),
     ),
     mistakes=(
@@ -128,6 +136,64 @@ COMPOSED_KERNEL = Exercise(
         Mistake(
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).transpose(0, 1),
             "Inputs and outputs are exchanged. A weight is [outputs, inputs, h, w].",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: got.ndim == 5,
+            "That has five axes. The kernels of one input channel, weighted, are added up: [N, M, K, K].",
+            [lambda spatial, mixing, multiplier: _weighted(spatial, mixing, multiplier)],
+        ),
+        Symptom(
+            lambda got, expected, given: got.ndim == 3 or (got.shape[1] == 1 and expected.shape[1] > 1),
+            "The input channels are added up. Each of them needs its own plane: [N, M, K, K].",
+            [
+                lambda spatial, mixing, multiplier: (mixing * spatial[:, 0]).sum(dim=1),
+                lambda spatial, mixing, multiplier: (mixing * spatial[:, 0]).sum(dim=1, keepdim=True),
+            ],
+        ),
+        variants(
+            "The weights and the kernels are read in different orders: in both, number i * multiplier + j belongs to "
+            "input channel i.",
+            lambda spatial, mixing, multiplier: torch.einsum(
+                "nmr,rmhw->nmhw",
+                mixing.flatten(1).unflatten(1, (-1, multiplier)),
+                spatial.squeeze(1).unflatten(0, (multiplier, -1)),
+            ),
+            lambda spatial, mixing, multiplier: torch.einsum(
+                "nrm,mrhw->nmhw",
+                mixing.flatten(1).unflatten(1, (multiplier, -1)),
+                spatial.squeeze(1).unflatten(0, (-1, multiplier)),
+            ),
+            lambda spatial, mixing, multiplier: (mixing * spatial[:, 0])[:, : len(spatial) // multiplier],
+        ),
+        variants(
+            "Only one kernel of each input channel is left. Add up all `multiplier` of them, each with its own weight.",
+            lambda spatial, mixing, multiplier: _weighted(spatial, mixing, multiplier)[:, :, -1],
+            lambda spatial, mixing, multiplier: _weighted(spatial, mixing, multiplier).amax(2),
+            lambda spatial, mixing, multiplier: _weighted(spatial, mixing, multiplier).prod(2),
+        ),
+        variants(
+            "Each kernel has its own weight in the mixture: multiply by it before you add the kernels up.",
+            lambda spatial, mixing, multiplier: (
+                mixing[:, ::multiplier] * spatial[:, 0].unflatten(0, (-1, multiplier)).sum(1)
+            ),
+            lambda spatial, mixing, multiplier: (
+                spatial[:, 0].unflatten(0, (-1, multiplier)).sum(1).expand(len(mixing), -1, -1, -1)
+            ),
+            lambda spatial, mixing, multiplier: mixing.unflatten(1, (-1, multiplier)).sum(2) * spatial[::multiplier, 0],
+            lambda spatial, mixing, multiplier: (
+                mixing.unflatten(1, (-1, multiplier)).mean(2) * spatial[:, 0].unflatten(0, (-1, multiplier)).sum(1)
+            ),
+        ),
+        variants(
+            "Height and width are exchanged: the pair leaves the two axes of a kernel as they are.",
+            lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).transpose(2, 3),
+        ),
+        variants(
+            "The kernel is turned round along one axis. Nothing has to be flipped.",
+            lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).flip(2),
+            lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).flip(3),
         ),
     ),
     also_correct=(_composed_with_loops, _composed_in_numpy, _composed_by_asking),

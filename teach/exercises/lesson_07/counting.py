@@ -1,4 +1,4 @@
-"""Lesson 07, exercises 7.1 and 7.2: what a convolution costs, and what the pair costs."""
+"""Lesson 07, exercise 7.1: what a convolution costs."""
 
 import numpy as np
 import torch
@@ -7,12 +7,13 @@ from torch import nn
 from mini_lib import costs
 from mini_lib.factorize import cost
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 # 7.1 ------------------------------------------------------------------------------------------------
 
 
 def macs_of_convolution(inputs: int, outputs: int, kernel: int, size: int, stride: int, groups: int) -> int:
-    """MACs of a convolution on one square image of `size` pixels a side, with half of the odd kernel as padding."""
+    """MACs of a convolution on one square image of `size` pixels per side, with half of the odd kernel as padding."""
     side = (size - 1) // stride + 1
     return side**2 * outputs * (inputs // groups) * kernel**2
 
@@ -49,6 +50,31 @@ def _convolution_case(generator: torch.Generator) -> Case:
     inputs, outputs = groups * random_whole(generator, 2, 4), groups * random_whole(generator, 2, 4)
     kernel, size = 2 * random_whole(generator, 1, 2) + 1, random_whole(generator, 6, 11)
     return Case(inputs, outputs, kernel, size, stride=random_whole(generator, 1, 3), groups=groups)
+
+
+_SIDES = (  # what is taken for the side of the output
+    lambda size, stride, kernel: size / stride,
+    lambda size, stride, kernel: round(size / stride),
+    lambda size, stride, kernel: size // stride + 1,
+    lambda size, stride, kernel: (size - 1) // stride,
+    lambda size, stride, kernel: (size - 1) / stride + 1,
+    lambda size, stride, kernel: size * stride,
+    lambda size, stride, kernel: (size - kernel) // stride,
+    lambda size, stride, kernel: (size - kernel + 1) // stride,
+    lambda size, stride, kernel: size - kernel + 1,
+    lambda size, stride, kernel: (size + kernel // 2 * 2 - kernel) // stride,
+    lambda size, stride, kernel: (size + 2 * kernel - kernel) // stride + 1,
+)
+_LISTED_SIDES = (  # and those that a mistake names where nothing else is wrong
+    lambda size, stride, kernel: size,
+    lambda size, stride, kernel: size // stride,
+    lambda size, stride, kernel: (size - kernel) // stride + 1,
+    lambda size, stride, kernel: (size + kernel // 2 - kernel) // stride + 1,
+)
+
+
+def _with_places(places, inputs, outputs, kernel, groups):
+    return places * outputs * (inputs // groups) * kernel**2
 
 
 MACS_OF_CONVOLUTION = Exercise(
@@ -96,114 +122,74 @@ MACS_OF_CONVOLUTION = Exercise(
             lambda inputs, outputs, kernel, size, stride, groups: (
                 2 * macs_of_convolution(inputs, outputs, kernel, size, stride, groups)
             ),
-            "Those are FLOPs. A multiplication and the addition behind it are one MAC.",
+            "Those are FLOPs. A multiplication and the addition after it are one MAC.",
         ),
         Mistake(
             _convolution(axes=0), "Those are the weights. Each of them is used once for every place of the output."
         ),
     ),
+    symptoms=(
+        variants(
+            "Count the places on one side of the output: with half a kernel of padding the first lies on the first "
+            "pixel, and there is one on every stride-th pixel after it.",
+            *(_convolution(side=side) for side in _SIDES),
+        ),
+        variants(
+            "The stride makes both sides of the output shorter, the height and the width.",
+            lambda inputs, outputs, kernel, size, stride, groups: _with_places(
+                size * ((size - 1) // stride + 1), inputs, outputs, kernel, groups
+            ),
+            lambda inputs, outputs, kernel, size, stride, groups: _with_places(
+                size * (size // stride), inputs, outputs, kernel, groups
+            ),
+            lambda inputs, outputs, kernel, size, stride, groups: _with_places(
+                size * size // stride, inputs, outputs, kernel, groups
+            ),
+            lambda inputs, outputs, kernel, size, stride, groups: _with_places(
+                size * size / stride, inputs, outputs, kernel, groups
+            ),
+            lambda inputs, outputs, kernel, size, stride, groups: _with_places(
+                size * size // stride, inputs * groups, outputs, kernel, groups
+            ),
+        ),
+        variants(
+            "Groups: each output channel sees inputs // groups of the input channels, and all output channels are "
+            "computed. The number of places is not right either.",
+            *(_convolution(side=side, seen=lambda i, g: i) for side in (*_SIDES, *_LISTED_SIDES)),
+        ),
+        variants(
+            "Each output channel sees inputs // groups of the input channels: divide by the groups once.",
+            _convolution(seen=lambda i, g: i * g),
+            _convolution(seen=lambda i, g: g),
+        ),
+        variants(
+            "The kernel is a square, with kernel * kernel weights for each channel that it sees.",
+            *(_convolution(side=side, power=1) for side in (*_SIDES, *_LISTED_SIDES)),
+            _convolution(power=0),
+            _convolution(power=3),
+            _convolution(power=1, seen=lambda i, g: i),
+        ),
+        variants(
+            "At each place, each of the `outputs` channels takes kernel * kernel products from each channel that it "
+            "sees.",
+            _convolution(seen=lambda i, g: 1),
+            _convolution(made=lambda o, g: 1),
+            _convolution(seen=lambda i, g: 1, made=lambda o, g: 1),
+            lambda inputs, outputs, kernel, size, stride, groups: ((size - 1) // stride + 1) ** 2 * inputs * kernel**2,
+            lambda inputs, outputs, kernel, size, stride, groups: (
+                ((size - 1) // stride + 1) ** 2 * (inputs + outputs) * kernel**2
+            ),
+        ),
+        variants(
+            "A bias is an addition, and no multiplication: leave it out.",
+            lambda inputs, outputs, kernel, size, stride, groups: (
+                ((size - 1) // stride + 1) ** 2 * outputs * (inputs // groups * kernel**2 + 1)
+            ),
+            lambda inputs, outputs, kernel, size, stride, groups: (
+                macs_of_convolution(inputs, outputs, kernel, size, stride, groups) + outputs
+            ),
+        ),
+    ),
     also_correct=(_macs_by_running, _macs_by_visiting),
     forbidden=(cost.convolution_macs, cost.convolution_cost, costs.layer_costs),
-)
-
-# 7.2 ------------------------------------------------------------------------------------------------
-
-
-def macs_of_pair(inputs: int, outputs: int, kernel: int, places: int, multiplier: int) -> int:
-    """MACs of a depthwise convolution with `multiplier` kernels a channel, and of the 1x1 convolution behind it."""
-    middle = inputs * multiplier
-    return places * (middle * kernel**2 + middle * outputs)
-
-
-def _pair_by_weights(inputs, outputs, kernel, places, multiplier):
-    depthwise = nn.Conv2d(inputs, inputs * multiplier, kernel, groups=inputs, bias=False)
-    pointwise = nn.Conv2d(inputs * multiplier, outputs, 1, bias=False)
-    return sum(places * layer.weight.numel() for layer in (depthwise, pointwise))
-
-
-def _pair_in_numpy(inputs, outputs, kernel, places, multiplier):
-    return np.prod([places, inputs, multiplier, kernel * kernel + outputs], dtype=np.int64)
-
-
-def _pair(spatial, mixing):
-    """A wrong answer: places times what `spatial` and `mixing` take for the two parts, of (M, N, K, r)."""
-    return lambda inputs, outputs, kernel, places, multiplier: (
-        places * (spatial(inputs, outputs, kernel, multiplier) + mixing(inputs, outputs, kernel, multiplier))
-    )
-
-
-def _spatial(m, n, k, r):
-    return m * r * k * k
-
-
-def _mixing(m, n, k, r):
-    return m * r * n
-
-
-def _nothing(m, n, k, r):
-    return 0
-
-
-def _pair_case(generator: torch.Generator) -> Case:
-    inputs, outputs = random_whole(generator, 2, 9), random_whole(generator, 2, 20)
-    kernel, places = random_whole(generator, 2, 5), random_whole(generator, 4, 100)
-    return Case(inputs, outputs, kernel, places, multiplier=random_whole(generator, 1, 4))
-
-
-MACS_OF_PAIR = Exercise(
-    id="7.2",
-    title="What the pair costs",
-    reference=macs_of_pair,
-    cases=(
-        Case(1, 4, 3, 1, multiplier=1),
-        Case(3, 8, 3, 64, multiplier=1),
-        Case(3, 8, 3, 64, multiplier=2),
-        *random_cases(8, seed=72, make=_pair_case),
-    ),
-    mistakes=(
-        Mistake(
-            _pair(_spatial, _nothing),
-            "That is the depthwise part alone. It leaves the channels apart: the 1x1 convolution that mixes them is "
-            "the other part, and often the dearer one.",
-        ),
-        Mistake(
-            _pair(_nothing, _mixing),
-            "That is the pointwise part alone. Before it each channel goes through its own kernels.",
-        ),
-        Mistake(
-            _pair(_spatial, lambda m, n, k, r: m * n),
-            "The depthwise part gives inputs * multiplier channels, and the pointwise part has to read all of them.",
-        ),
-        Mistake(
-            _pair(lambda m, n, k, r: m * k * k, _mixing),
-            "With a multiplier each channel goes through that many kernels, and each of them has its products.",
-        ),
-        Mistake(
-            _pair(lambda m, n, k, r: m * k * k, lambda m, n, k, r: m * n),
-            "The multiplier is forgotten: it multiplies the channels between the two parts.",
-        ),
-        Mistake(
-            _pair(lambda m, n, k, r: m * r * k, _mixing),
-            "The kernel is a square: kernel * kernel products for each channel.",
-        ),
-        Mistake(
-            _pair(lambda m, n, k, r: m * m * r * k * k, _mixing),
-            "That first part looks at all channels. A depthwise kernel sees one: inputs // groups is 1.",
-        ),
-        Mistake(
-            _pair(_spatial, lambda m, n, k, r: m * r * n * k * k),
-            "That second part has a window. A pointwise kernel is 1x1: one product for each channel that it reads.",
-        ),
-        Mistake(
-            _pair(_nothing, lambda m, n, k, r: m * r * k * k * n),
-            "Each output reads what the depthwise part has made ready. The kernels are not done again for every "
-            "output: add the two parts, do not multiply them.",
-        ),
-        Mistake(
-            _pair(lambda m, n, k, r: 2 * m * r * k * k, lambda m, n, k, r: 2 * m * r * n),
-            "Those are FLOPs: a MAC is two of them.",
-        ),
-    ),
-    also_correct=(_pair_by_weights, _pair_in_numpy),
-    forbidden=(cost.depthwise_separable_macs, cost.depthwise_separable_cost, cost.convolution_macs, costs.layer_costs),
 )

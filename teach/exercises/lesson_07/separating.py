@@ -1,6 +1,4 @@
-"""Lesson 07, exercises 7.5 and 7.6: the nearest kernel that a pair can have, and how near it is."""
-
-import math
+"""Lesson 07, exercise 7.5: the nearest kernel that a pair can have."""
 
 import numpy as np
 import torch
@@ -8,6 +6,7 @@ from torch import Tensor, tensor
 
 from mini_lib.factorize import low_rank, separable
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 # 7.5 ------------------------------------------------------------------------------------------------
 
@@ -89,13 +88,22 @@ def _kernel_case(generator: torch.Generator) -> Case:
     return Case(_kernel(generator, inputs, outputs, window), random_whole(generator, 1, 3))
 
 
+def _to_rank(weight: Tensor, rank: int) -> Tensor:
+    """Every slice cut to a rank."""
+    return _cut(weight.transpose(0, 1).flatten(2), rank).unflatten(2, weight.shape[2:]).transpose(0, 1)
+
+
 NEAREST_KERNEL = Exercise(
     id="7.5",
     title="The nearest kernel that a pair can have",
     reference=nearest_kernel,
     cases=(
-        Case(tensor([[[[4.0, 0.0]]], [[[0.0, 3.0]]]]), 1),
-        Case(tensor([[[[0.0, 0.0]]], [[[3.0, 4.0]]]]), 1),
+        Case(tensor([[[[4.0, 0.0], [0.0, 0.0]]], [[[0.0, 0.0], [0.0, 3.0]]]]), 1),
+        Case(tensor([[[[0.0, 0.0], [0.0, 0.0]]], [[[3.0, 0.0], [0.0, 4.0]]]]), 1),
+        Case(
+            tensor([[[[2.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]], [[[0.0] * 3, [0.0, 5.0, 0.0], [0.0] * 3]]]),
+            1,
+        ),
         *random_cases(1, seed=750, make=lambda g: Case(_kernel(g, 1, 4, (2, 2)), 2)),
         *random_cases(1, seed=751, make=lambda g: Case(_kernel(g, 3, 4, (2, 2)), 1)),
         *random_cases(8, seed=75, make=_kernel_case),
@@ -147,109 +155,52 @@ NEAREST_KERNEL = Exercise(
             "The values may be right, but they are still in slices: [M, N, h * w]. Bring them back to [N, M, h, w].",
         ),
     ),
+    symptoms=(
+        variants(
+            "Each slice keeps `multiplier` of its singular values, the largest ones, and no more and no fewer.",
+            *(
+                lambda weight, multiplier, kept=kept: _to_rank(weight, kept(multiplier))
+                for kept in (lambda r: r + 1, lambda r: r - 1, lambda r: 1, lambda r: 2 * r)
+            ),
+        ),
+        variants(
+            "Nothing is cut off. A pair with this multiplier cannot have every kernel: each slice keeps only its first "
+            "`multiplier` singular values.",
+            lambda weight, multiplier: weight.clone(),
+        ),
+        variants(
+            "Each direction is multiplied by its own singular value, once.",
+            _with_parts(lambda u, s, vt, r: u[:, :, :r] * s[:, None, :r] ** 2 @ vt[:, :r]),
+            _with_parts(lambda u, s, vt, r: u[:, :, :r] * s[:, None, :r].sqrt() @ vt[:, :r]),
+            _with_parts(lambda u, s, vt, r: u[:, :, :r] @ vt[:, :r] * s[:, :1, None]),
+            _with_parts(lambda u, s, vt, r: u[:, :, :r] @ vt[:, :r] * s[:, :r].sum(1)[:, None, None]),
+            _with_parts(lambda u, s, vt, r: u[:, :, :r] @ vt[:, :r] / s[:, :1, None]),
+        ),
+        variants(
+            "A kernel of the pair is cut channel by channel: the slice of input channel i is weight[:, i], one row "
+            "for each output.",
+            lambda weight, multiplier: _cut(weight.flatten(1), multiplier * weight.shape[1]).reshape(weight.shape),
+            lambda weight, multiplier: _cut(weight.reshape(weight.shape[1], len(weight), -1), multiplier).reshape(
+                weight.shape
+            ),
+            lambda weight, multiplier: (
+                _cut(weight.transpose(0, 1).flatten(1), multiplier)
+                .reshape(weight.transpose(0, 1).shape)
+                .transpose(0, 1)
+            ),
+            lambda weight, multiplier: weight.mean(0, keepdim=True).expand_as(weight),
+            lambda weight, multiplier: _cut(weight.flatten(0, 1).flatten(1), multiplier).reshape(weight.shape),
+        ),
+        variants(
+            "The slices are right, but they come back in the wrong order. Exchange the two axes again, [M, N] to [N, "
+            "M], and do not reshape them.",
+            lambda weight, multiplier: _to_rank(weight, multiplier).transpose(0, 1).reshape(weight.shape),
+            lambda weight, multiplier: _to_rank(weight, multiplier).transpose(0, 1),
+        ),
+    ),
     also_correct=(_nearest_slice_by_slice, _nearest_by_projection),
     forbidden=(separable.separate, low_rank.truncated_svd),
     # Float32 rounds a slice of size 4 by 4 * 2**-24 a value, and its directions by that over the distance between the
     # singular values at the cut: 4 / .5 = 8 times more at rank 3. With some ten roundings a value that is 2e-5.
     atol=2e-4,
-)
-
-# 7.6 ------------------------------------------------------------------------------------------------
-
-
-def error_beforehand(values: Tensor, multiplier: int) -> Tensor:
-    """The relative error of the whole kernel; `values` [M, n] are the singular values of its slices, largest first."""
-    return (values[:, multiplier:].square().sum() / values.square().sum()).sqrt()
-
-
-def _error_with_loops(values, multiplier):
-    lost = sum(value**2 for row in values.tolist() for value in row[multiplier:])
-    return math.sqrt(lost / sum(value**2 for row in values.tolist() for value in row))
-
-
-def _error_by_norms(values, multiplier):
-    return np.linalg.norm(values.numpy()[:, multiplier:]) / np.linalg.norm(values.numpy())
-
-
-def _error_by_what_is_kept(values, multiplier):
-    squares = values.double() ** 2
-    return torch.sqrt(1 - squares[:, :multiplier].sum() / squares.sum())
-
-
-def _each(values: Tensor, multiplier: int) -> Tensor:
-    return values[:, multiplier:].norm(dim=1) / values.norm(dim=1)
-
-
-def _pooled_error(values, multiplier):
-    ranked = values.flatten().sort(descending=True).values
-    return ranked[multiplier * len(values) :].norm() / ranked.norm()
-
-
-def _values_case(generator: torch.Generator) -> Case:
-    """Whole numbers, so that sums of squares are exact; the channels differ in size."""
-    rows = []
-    for _ in range(random_whole(generator, 2, 4)):
-        size = random_whole(generator, 1, 4)
-        rows.append(torch.randint(1, 12, (4,), generator=generator).sort(descending=True).values * size)
-    return Case(torch.stack(rows).float(), random_whole(generator, 1, 3))
-
-
-ERROR_BEFOREHAND = Exercise(
-    id="7.6",
-    title="The error, known beforehand",
-    reference=error_beforehand,
-    cases=(
-        Case(tensor([[4.0, 3.0]]), 1),
-        Case(tensor([[6.0, 3.0, 2.0]]), 2),
-        Case(tensor([[12.0, 0.0], [4.0, 3.0]]), 1),
-        Case(tensor([[4.0, 3.0], [4.0, 3.0]]), 2),
-        *random_cases(8, seed=76, make=_values_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda values, multiplier: _each(values, multiplier).mean(),
-            "That is the mean of the slices' errors, and a faint slice counts as much as a strong one. Errors do not "
-            "average: add up their squares, then take the root.",
-        ),
-        Mistake(
-            lambda values, multiplier: _each(values, multiplier).square().mean().sqrt(),
-            "Each slice was made relative to itself. The error is relative to the whole kernel: add up all that is "
-            "lost, and divide by all that there was.",
-        ),
-        Mistake(
-            lambda values, multiplier: values[:, multiplier:].sum() / values.sum(),
-            "Singular values add up like the sides of a right triangle: by their squares, with a root at the end.",
-        ),
-        Mistake(
-            lambda values, multiplier: values[:, multiplier:].square().sum() / values.square().sum(),
-            "That is the share of the squares that is lost. The error is its root.",
-        ),
-        Mistake(
-            lambda values, multiplier: values[:, :multiplier].norm() / values.norm(),
-            "That is what is kept. Lost are the singular values behind the first `multiplier`.",
-        ),
-        Mistake(
-            lambda values, multiplier: 1 - values[:, :multiplier].norm() / values.norm(),
-            "The kept and the lost part are at right angles: their squares add up to 1, they themselves do not.",
-        ),
-        Mistake(
-            lambda values, multiplier: values[:, multiplier - 1 :].norm() / values.norm(),
-            "That begins one too early: Python counts from 0, and values[:, multiplier] is the first that is lost.",
-        ),
-        Mistake(
-            lambda values, multiplier: values[:, multiplier : multiplier + 1].norm() / values.norm(),
-            "That is the first of those that are lost. All of them are lost, from there to the end.",
-        ),
-        Mistake(
-            lambda values, multiplier: values[:, multiplier:].norm(),
-            "That is how much is lost, in the unit of the weights. Relative means: divided by the size of the kernel.",
-        ),
-        Mistake(
-            _pooled_error,
-            "That keeps the largest values of all channels together. Each channel has `multiplier` kernels of its own, "
-            "and cannot lend them.",
-        ),
-    ),
-    also_correct=(_error_with_loops, _error_by_norms, _error_by_what_is_kept),
-    forbidden=(separable.separable_errors, low_rank.rank_errors),
 )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mini_lib.factorize import cost
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 
 def share_and_limit(outputs: int, kernel: int, multiplier: int) -> tuple[Fraction, int]:
@@ -46,6 +46,31 @@ def _share_case(generator: torch.Generator) -> Case:
     return Case(random_whole(generator, 2, 60), random_whole(generator, 2, 5), random_whole(generator, 2, 4))
 
 
+def _below(value: Fraction) -> int:
+    """The largest whole number below."""
+    return math.ceil(value) - 1
+
+
+def _half(at: int, says: str, *wrong) -> Symptom:
+    """The symptom that one of the two numbers is what one of `wrong` gives, whatever the other one is."""
+
+    def shows(got, expected, given):
+        n, k, r = given["outputs"], given["kernel"], given["multiplier"]
+        if math.isclose(got[at], expected[at], rel_tol=1e-5, abs_tol=1e-9):
+            return False
+        return any(math.isclose(got[at], one(n, k, r), rel_tol=1e-5, abs_tol=1e-9) for one in wrong)
+
+    def example(one):
+        def answer(outputs, kernel, multiplier):
+            both = list(share_and_limit(outputs, kernel, multiplier))
+            both[at] = one(outputs, kernel, multiplier)
+            return tuple(both)
+
+        return answer
+
+    return Symptom(shows, says, [example(one) for one in wrong])
+
+
 SHARE_AND_LIMIT = Exercise(
     id="7.3",
     title="What is saved, and until when",
@@ -56,6 +81,9 @@ SHARE_AND_LIMIT = Exercise(
         Case(16, 3, 4),
         Case(18, 3, 2),
         Case(1, 3, 1),
+        Case(32, 3, 1),
+        Case(1, 1, 1),
+        Case(1, 2, 2),
         *random_cases(8, seed=73, make=_share_case),
     ),
     mistakes=(
@@ -109,6 +137,54 @@ SHARE_AND_LIMIT = Exercise(
             _limit(lambda n, k: min(n, k**2)),
             "At that multiplier the pair can be any convolution, and costs more than it. Ask at which one the share is "
             "still below 1.",
+        ),
+    ),
+    symptoms=(
+        _half(
+            0,
+            "The share has two parts, multiplier / kernel**2 for the depthwise and multiplier / outputs for the "
+            "pointwise convolution: add both.",
+            lambda n, k, r: Fraction(r, k**2),
+            lambda n, k, r: Fraction(r, n),
+            lambda n, k, r: Fraction(r, n) + Fraction(1, k**2),
+            lambda n, k, r: Fraction(1, n),
+            lambda n, k, r: r * Fraction(1, n + k**2),
+            lambda n, k, r: Fraction(1, n * r) + Fraction(1, k**2 * r),
+            lambda n, k, r: Fraction(1, n * r) + Fraction(1, k**2),
+            lambda n, k, r: Fraction(1, n) + Fraction(1, k**2 * r),
+        ),
+        _half(
+            1,
+            "The limit is a multiplier that the question looks for. It does not depend on the `multiplier` that is "
+            "given.",
+            lambda n, k, r: _below(Fraction(n * k**2, r * (n + k**2))),
+            lambda n, k, r: n * k**2 // (r * (n + k**2)),
+            lambda n, k, r: round(n * k**2 / (r * (n + k**2))),
+            lambda n, k, r: r,
+        ),
+        _half(
+            1,
+            "A multiplier is a whole number: the last one at which the share is still below 1.",
+            lambda n, k, r: n * k**2 / (n + k**2),
+        ),
+        _half(
+            1,
+            "Where no multiplier saves anything the limit is 0.",
+            lambda n, k, r: max(1, _below(Fraction(n * k**2, n + k**2))),
+        ),
+        _half(
+            1,
+            "At the limit the share, with both of its parts, is still below 1, and one further it is not.",
+            lambda n, k, r: k**2,
+            lambda n, k, r: k**2 - 1,
+            lambda n, k, r: n,
+            lambda n, k, r: n - 1,
+            lambda n, k, r: k,
+            lambda n, k, r: n * k**2 // (n + k**2) - 1,
+            lambda n, k, r: n * k**2 // (n + k**2) + 1,
+            lambda n, k, r: _below(Fraction(n * k, n + k)),
+            lambda n, k, r: n * k // (n + k),
+            lambda n, k, r: min(n, k**2) - 1,
         ),
     ),
     also_correct=(_share_by_counting, _share_in_numpy),

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 Layers = list[tuple[int, int]]
 
@@ -55,6 +56,19 @@ def _layers_case(generator: torch.Generator) -> Case:
     light, heavy = macs // random_whole(generator, 30, 60), macs // random_whole(generator, 4, 10)
     pair = [(light, moved * random_whole(generator, 5, 20) // 10), (heavy, moved * random_whole(generator, 5, 9) // 10)]
     return Case([(macs, moved)], pair, peak, bandwidth)
+
+
+def _of_times(compute, together, upside):
+    """A wrong answer: `compute(macs, peak)` seconds of arithmetic, `together` with those of moving."""
+
+    def seconds(layers, peak, bandwidth):
+        return sum(together(compute(macs, peak), moved / bandwidth) for macs, moved in layers)
+
+    def wrong(before, after, peak, bandwidth):
+        ratio = seconds(before, peak, bandwidth) / seconds(after, peak, bandwidth)
+        return 1 / ratio if upside else ratio
+
+    return wrong
 
 
 TIMES_FASTER = Exercise(
@@ -116,6 +130,82 @@ TIMES_FASTER = Exercise(
         Mistake(
             lambda before, after, peak, bandwidth: _seconds(before, peak, bandwidth) - _seconds(after, peak, bandwidth),
             "Those are the seconds that are saved. How many times faster is a ratio.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, given: len(got) == 2,
+            "Those are two numbers. Divide the old time by the new one.",
+            [lambda before, after, peak, bandwidth: tuple(_seconds(one, peak, bandwidth) for one in (before, after))],
+        ),
+        variants(
+            "That compares in another way. How many times faster is the old time divided by the new one, and nothing "
+            "more.",
+            *(
+                lambda before, after, peak, bandwidth, of=of: of(
+                    _seconds(before, peak, bandwidth), _seconds(after, peak, bandwidth)
+                )
+                for of in (
+                    lambda old, new: old / new - 1,
+                    lambda old, new: 100 * (old / new - 1),
+                    lambda old, new: 1 - new / old,
+                    lambda old, new: 100 * (1 - new / old),
+                    lambda old, new: (old - new) / new,
+                    lambda old, new: new,
+                    lambda old, new: old,
+                )
+            ),
+        ),
+        variants(
+            "The peak counts FLOPs, of which a MAC is two: 2 * macs / peak. It is not the only slip; mend it first.",
+            *(
+                _of_times(lambda m, p, flops=flops: flops * m / p, together, upside)
+                for flops in (1, 1 / 2)
+                for together in (max, min, lambda a, b: a + b)
+                for upside in (False, True)
+                if (flops, together, upside) != (1, max, False)
+            ),
+            _with_seconds(lambda layers, peak, bandwidth: max(_macs(layers) / peak, _bytes(layers) / bandwidth)),
+        ),
+        variants(
+            "A time is an amount divided by its own rate: FLOPs by `peak`, bytes by `bandwidth`.",
+            *(
+                _with_seconds(
+                    lambda layers, peak, bandwidth, of=of: sum(
+                        max(*of(2 * m, moved, peak, bandwidth)) for m, moved in layers
+                    )
+                )
+                for of in (
+                    lambda f, x, p, b: (f / b, x / p),
+                    lambda f, x, p, b: (f * p, x * b),
+                    lambda f, x, p, b: (p / f, b / x),
+                    lambda f, x, p, b: (f / p, 8 * x / b),
+                    lambda f, x, p, b: (f / p, x / 8 / b),
+                )
+            ),
+        ),
+        variants(
+            "Those are rates, and rates do not add up. Take the seconds of each layer, and add these.",
+            *(
+                lambda before, after, peak, bandwidth, turn=turn, pick=pick: turn(
+                    *(sum(pick(peak, 2 * m / x * bandwidth) for m, x in layers) for layers in (before, after))
+                )
+                for pick in (min, max)
+                for turn in (lambda old, new: old / new, lambda old, new: new / old)
+            ),
+        ),
+        variants(
+            "All layers count, each with its own time: add the times of `before`, add those of `after`, then divide.",
+            _with_seconds(lambda layers, peak, bandwidth: _seconds(layers[:1], peak, bandwidth)),
+            _with_seconds(lambda layers, peak, bandwidth: _seconds(layers[-1:], peak, bandwidth)),
+            _with_seconds(lambda layers, peak, bandwidth: _seconds(layers, peak, bandwidth) / len(layers)),
+            lambda before, after, peak, bandwidth: sum(
+                _seconds([one], peak, bandwidth) / _seconds([other], peak, bandwidth)
+                for one, other in zip(before, after)
+            ),
+            lambda before, after, peak, bandwidth: sum(
+                _seconds(before, peak, bandwidth) / _seconds([other], peak, bandwidth) for other in after
+            ),
         ),
     ),
     also_correct=(_faster_in_numpy, _faster_by_intensity),

@@ -9,7 +9,7 @@ from torch import Tensor, tensor
 from mini_lib.factorize.rank import rank_by_energy
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.lesson_08.ranks import spread_values
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def rank_holding(values: Tensor, energy: float) -> int:

@@ -8,7 +8,7 @@ import torch
 from mini_lib.factorize import low_rank
 from mini_lib.factorize.rank import break_even_rank
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def paying_rank(rows: int, columns: int) -> int:

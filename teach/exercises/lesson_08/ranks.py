@@ -9,7 +9,7 @@ from torch import Tensor, tensor
 
 from mini_lib.factorize import low_rank
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def errors_by_rank(values: Tensor) -> Tensor:

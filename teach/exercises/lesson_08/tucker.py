@@ -6,7 +6,7 @@ from torch import nn
 from mini_lib import costs
 from mini_lib.factorize import low_rank
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def tucker_macs(inputs: int, outputs: int, kernel: int, size: int, stride: int, rank_in: int, rank_out: int) -> int:

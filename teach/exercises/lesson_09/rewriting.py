@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 9.3 ------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def largest_tile(cache_bytes: int, element_bytes: int, line_bytes: int) -> int:

@@ -5,7 +5,7 @@ import torch
 
 from mini_lib import loops
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def layer_energy(macs: int, cache_bytes: int, dram_bytes: int, pj: dict[str, float]) -> float:

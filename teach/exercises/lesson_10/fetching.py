@@ -4,7 +4,7 @@ import torch
 
 from mini_lib import loops
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 Times = list[int]
 

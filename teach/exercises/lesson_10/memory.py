@@ -7,7 +7,7 @@ import torch
 
 from mini_lib import loops
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 Range = tuple[int, int, int]  # bytes, first step, last step
 

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def padded(size: int, block: int) -> int:
+    """The size rounded up to whole blocks."""
     return math.ceil(size / block) * block
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def lines_of_walk(count: int, stride: int, element_bytes: int = 4, line_bytes: int = 64) -> int:

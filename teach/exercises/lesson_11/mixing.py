@@ -1,12 +1,13 @@
-"""Lesson 11, exercises 11.6 and 11.7: two pictures become one, and what their label is then."""
+"""Lesson 11, exercise 11.6: two pictures become one, and what their label is then."""
 
 import numpy as np
 import torch
 from torch import Tensor, tensor
 from torch.nn import functional as F
 
-from mini_lib.augment import CutMix, Mixup
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from mini_lib.augment import Mixup
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 11.6 -----------------------------------------------------------------------------------------------
 
@@ -70,6 +71,51 @@ def _pairs_case(generator: torch.Generator) -> Case:
 
 _PAIR = (tensor([[[0.0, 8.0]], [[4.0, 4.0]]]), tensor([0, 2]), tensor([1, 0]))
 
+
+def _parts(mixed, label):
+    """A wrong answer: how a picture, and how its label, is mixed from (own, partner's, own share)."""
+
+    def wrong(pictures, labels, partner, shares, classes):
+        own, hot = shares[:, None, None], torch.eye(classes)[labels]
+        return mixed(pictures, pictures[partner], own), label(hot, hot[partner], own[:, 0])
+
+    return wrong
+
+
+def _by_share(own, other, share):
+    return share * own + (1 - share) * other
+
+
+def _exchanged(own, other, share):
+    return (1 - share) * own + share * other
+
+
+def _half(own, other, share):
+    return (own + other) / 2
+
+
+def _one_share(of):
+    return lambda pictures, labels, partner, shares, classes: mix_pairs(
+        pictures, labels, partner, of(shares).expand_as(shares), classes
+    )
+
+
+def _already_mixed(pictures, labels, partner, shares, classes):
+    pictures, hot = pictures.clone(), torch.eye(classes)[labels]
+    for at, (other, share) in enumerate(zip(partner.tolist(), shares.tolist())):
+        pictures[at] = share * pictures[at] + (1 - share) * pictures[other]
+        hot[at] = share * hot[at] + (1 - share) * hot[other]
+    return pictures, hot
+
+
+def _own_overwrites(pictures, labels, partner, shares, classes):
+    mixed, mixed_labels = mix_pairs(pictures, labels, partner, shares, classes)
+    rows, mixed_labels = torch.arange(len(labels)), torch.zeros_like(mixed_labels)
+    mixed_labels[rows, labels[partner]] = 1 - shares
+    mixed_labels[rows, labels] = shares
+    return mixed, mixed_labels
+
+
 MIX_PAIRS = Exercise(
     id="11.6",
     title="Mix the labels as you mix the pictures",
@@ -78,9 +124,31 @@ MIX_PAIRS = Exercise(
         Case(*_PAIR, tensor([0.75, 0.625]), 3),
         Case(*_PAIR, tensor([1.0, 0.25]), 3),
         Case(_PAIR[0], tensor([1, 1]), tensor([1, 0]), tensor([0.25, 0.75]), 2),
+        Case(
+            tensor([[[0.0, 8.0]], [[4.0, 4.0]], [[8.0, 0.0]]]),
+            tensor([0, 1, 1]),
+            tensor([1, 2, 0]),
+            tensor([0.625, 0.25, 0.75]),
+            2,
+        ),
         *random_cases(8, seed=116, make=_pairs_case),
     ),
     mistakes=(
+        Mistake(
+            _parts(_exchanged, _by_share),
+            "The shares of the pictures are exchanged: shares[i] is for picture i itself, and the rest for its "
+            "partner.",
+        ),
+        Mistake(
+            _parts(_exchanged, _exchanged),
+            "Both shares are exchanged: shares[i] is how much of picture i itself stays, and the rest is its "
+            "partner's.",
+        ),
+        Mistake(
+            lambda pictures, labels, partner, shares, classes: (pictures, torch.eye(classes)[labels]),
+            "Each picture is mixed with itself, so nothing changes. Its partner is `pictures[partner]`, with the label "
+            "`labels[partner]`.",
+        ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: (
                 mix_pairs(pictures, labels, partner, shares, classes)[0],
@@ -126,91 +194,87 @@ MIX_PAIRS = Exercise(
             "Rounded, the label forgets the smaller part again. Leave the shares as they are.",
         ),
     ),
+    symptoms=(
+        variants(
+            "Half of each, for every pair. Picture i keeps its own share, shares[i], and so does its label.",
+            _parts(_half, _half),
+            _parts(_by_share, _half),
+        ),
+        variants(
+            "The two parts add up to more or less than 1. Picture i has shares[i], and its partner the rest: "
+            "1 - shares[i].",
+            _parts(lambda own, other, share: share * own + other, lambda own, other, share: share * own + other),
+            lambda pictures, labels, partner, shares, classes: (
+                shares[:, None, None] * pictures + (shares[:, None, None] * pictures)[partner],
+                shares[:, None] * torch.eye(classes)[labels] + (shares[:, None] * torch.eye(classes)[labels])[partner],
+            ),
+            _parts(lambda own, other, share: own + (1 - share) * other, _by_share),
+            _parts(lambda own, other, share: share * own + other, _by_share),
+        ),
+        variants(
+            "`partner` is not used: the batch is mixed with itself back to front. Picture i's partner is "
+            "`pictures[partner[i]]`.",
+            lambda pictures, labels, partner, shares, classes: mix_pairs(
+                pictures, labels, torch.arange(len(labels)).flip(0), shares, classes
+            ),
+        ),
+        variants(
+            "One share for the whole batch, their mean. Picture i has its own, shares[i].", _one_share(Tensor.mean)
+        ),
+        variants(
+            "Each picture is one of the two, and not a mixture: add up shares[i] of it and 1 - shares[i] of its "
+            "partner.",
+            _parts(lambda own, other, share: torch.where(share > 0.5, own, other), _by_share),
+            _parts(lambda own, other, share: torch.where(share >= 0.5, own, other), _by_share),
+        ),
+        variants(
+            "Where both pictures are of one class, the own share overwrites the partner's. Add them up: that class has "
+            "1.",
+            _own_overwrites,
+        ),
+        variants(
+            "That is the label of the partner alone. Mix both, in the proportion of the pictures.",
+            _parts(_by_share, lambda own, other, share: other),
+        ),
+        variants(
+            "Both classes get a whole 1, so a label adds up to 2. Its parts are shares[i] and 1 - shares[i].",
+            _parts(_by_share, lambda own, other, share: own + other),
+        ),
+        variants(
+            "`partner` is taken for a class. It is the number of a picture, and the class is `labels[partner]`.",
+            lambda pictures, labels, partner, shares, classes: (
+                mix_pairs(pictures, labels, partner, shares, classes)[0],
+                shares[:, None] * torch.eye(9)[labels][:, :classes]
+                + (1 - shares[:, None]) * torch.eye(9)[partner][:, :classes],
+            ),
+        ),
+        variants(
+            "Some partners were already mixed when they were used. Mix from the pictures as they came: write into a "
+            "new "
+            "tensor.",
+            _already_mixed,
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got[1].shape == expected[1].T.shape
+                and not torch.equal(got[1], expected[1])
+                and torch.allclose(got[1].double(), expected[1].double().T)
+            ),
+            "The labels are [classes, N]. Return one row per picture: [N, classes].",
+            (_parts(_by_share, lambda own, other, share: _by_share(own, other, share).T),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got[1].ndim == 1,
+            "The labels are one number per picture, but a class number cannot be a mixture. Return a row of shares per "
+            "picture, [N, classes].",
+            (
+                _parts(_by_share, lambda own, other, share: own.argmax(dim=1)),
+                _parts(
+                    _by_share, lambda own, other, share: _by_share(own.argmax(dim=1), other.argmax(dim=1), share[:, 0])
+                ),
+            ),
+        ),
+    ),
     also_correct=(_mix_by_loop, _mix_in_numpy),
     forbidden=(Mixup.__call__,),
-)
-
-# 11.7 -----------------------------------------------------------------------------------------------
-
-Pair = tuple[int, int]
-
-
-def pasted_share(picture: Pair, box: Pair, centre: Pair) -> float:
-    """The share of the picture that a box covers whose part beyond the border is cut off."""
-    area = 1
-    for size, side, middle in zip(picture, box, centre):
-        first = middle - side // 2
-        area *= min(first + side, size) - max(first, 0)
-    return area / (picture[0] * picture[1])
-
-
-def _pasted_by_mask(picture, box, centre):
-    top, left = (middle - side // 2 for middle, side in zip(centre, box))
-    mask = torch.zeros(picture)
-    mask[max(top, 0) : top + box[0], max(left, 0) : left + box[1]] = 1
-    return mask.mean().item()
-
-
-def _pasted_by_count(picture, box, centre):
-    count = 0
-    for row in range(centre[0] - box[0] // 2, centre[0] - box[0] // 2 + box[0]):
-        for column in range(centre[1] - box[1] // 2, centre[1] - box[1] // 2 + box[1]):
-            count += 0 <= row < picture[0] and 0 <= column < picture[1]
-    return np.float64(count / (picture[0] * picture[1]))
-
-
-def _clipped(picture, box, centre, *, low=True, high=True, whole=True):
-    area = 1
-    for size, side, middle in zip(picture, box, centre):
-        first = middle - side // 2
-        end = first + side if whole else middle + side // 2
-        area *= (min(end, size) if high else end) - (max(first, 0) if low else first)
-    return area / (picture[0] * picture[1])
-
-
-def _box_case(generator: torch.Generator) -> Case:
-    picture = (random_whole(generator, 6, 9), random_whole(generator, 6, 9))
-    box = (random_whole(generator, 1, 2) * 2 + 1, random_whole(generator, 3, 5))
-    return Case(picture, box, tuple(random_whole(generator, 0, size - 1) for size in picture))
-
-
-PASTED_SHARE = Exercise(
-    id="11.7",
-    title="What was really pasted",
-    reference=pasted_share,
-    cases=(
-        Case((4, 4), (2, 2), (2, 2)),
-        Case((4, 4), (2, 2), (0, 0)),
-        Case((5, 5), (3, 3), (4, 2)),
-        *random_cases(12, seed=117, make=_box_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda picture, box, centre: box[0] * box[1] / (picture[0] * picture[1]),
-            "That is the whole box. What lies beyond the border is not pasted: count the pixels inside the picture.",
-        ),
-        Mistake(
-            lambda picture, box, centre: _clipped(picture, box, centre, low=False),
-            "Cut off on one side only: near the top and the left the box begins before pixel 0.",
-        ),
-        Mistake(
-            lambda picture, box, centre: _clipped(picture, box, centre, high=False),
-            "Cut off on one side only: near the bottom and the right the box ends beyond the last pixel.",
-        ),
-        Mistake(
-            lambda picture, box, centre: _clipped(picture, box, centre, whole=False),
-            "Half of an odd side is no whole number: from `centre - side // 2` on there are `side` pixels, not "
-            "2 * (side // 2).",
-        ),
-        Mistake(
-            lambda picture, box, centre: 1 - pasted_share(picture, box, centre),
-            "That is what is left of the picture itself. The answer is the share of the other one, which is pasted.",
-        ),
-        Mistake(
-            lambda picture, box, centre: pasted_share(picture, box, centre) * picture[0] * picture[1],
-            "Those are pixels. A share divides them by all pixels of the picture.",
-        ),
-    ),
-    also_correct=(_pasted_by_mask, _pasted_by_count),
-    forbidden=(CutMix.__call__,),
 )

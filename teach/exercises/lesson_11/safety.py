@@ -1,11 +1,15 @@
 """Lesson 11, exercise 11.4: how strong an operation may be before it changes what a picture is."""
 
+import itertools
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, tensor
 
 from mini_lib.augment import LabelSafety
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 
 def safe_strengths(strengths: list[float], kept: Tensor, at_least: float) -> list[float | None]:
@@ -66,6 +70,29 @@ def _table_case(generator: torch.Generator) -> Case:
     return Case([15.0 * (at + 1) for at in range(count)], kept, 0.85)
 
 
+def _per_class(limit):
+    """A wrong answer: `limit(strengths, the class's shares, at_least)` for each class."""
+    return lambda strengths, kept, at_least: [limit(strengths, shares, at_least) for shares in kept.T.tolist()]
+
+
+def _count(strengths, shares, at_least):
+    return len(list(itertools.takewhile(lambda share: share >= at_least, shares)))
+
+
+def _some(limit, none):
+    """A limit that is `none` where no strength is safe."""
+    return _per_class(lambda *given: limit(*given) if _count(*given) else none(*given))
+
+
+def _limit(strengths, shares, at_least):
+    return strengths[_count(strengths, shares, at_least) - 1]
+
+
+def _lost_at_the_end(strengths, shares, at_least):
+    count = _count(strengths, shares, at_least)
+    return strengths[count - 1] if 0 < count < len(strengths) else None
+
+
 SAFE_STRENGTHS = Exercise(
     id="11.4",
     title="The strongest that is safe",
@@ -78,6 +105,10 @@ SAFE_STRENGTHS = Exercise(
         *random_cases(8, seed=114, make=_table_case),
     ),
     mistakes=(
+        Mistake(
+            _some(lambda strengths, *_: strengths[0], lambda *given: None),
+            "That is the weakest safe strength. Go on while the next one is safe too, and remember the last.",
+        ),
         Mistake(
             _strongest_safe,
             "A 1 turned by 180 degrees is a 1 again, but on the way it is not. All weaker strengths must be safe too: "
@@ -114,6 +145,70 @@ SAFE_STRENGTHS = Exercise(
             ],
             "Where not even the weakest strength is safe, say None. A limit of 0 would still apply the operation, and "
             "for some (invert) there is no harmless strength.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Where not even the weakest strength is safe, there is no limit: say None, not a strength.",
+            _some(_limit, lambda strengths, shares, at_least: strengths[0]),
+            _some(_limit, lambda strengths, shares, at_least: math.nan),
+        ),
+        variants(
+            "That is a number of strengths or a place in the list. Return the strength itself, `strengths[...]`.",
+            _some(lambda *given: _count(*given) - 1, lambda *given: None),
+            _per_class(_count),
+        ),
+        variants(
+            "Where all strengths are safe, the answer is None. There the limit is the last one: remember it before the "
+            "next one is looked at.",
+            _per_class(_lost_at_the_end),
+        ),
+        variants(
+            "That is the share that kept its label. Return the strength that belongs to it.",
+            _some(
+                lambda strengths, shares, at_least: shares[_count(strengths, shares, at_least) - 1], lambda *given: None
+            ),
+        ),
+        variants(
+            "`kept` is the share that *kept* its label, so a high one is safe: compare it with `at_least`, not with "
+            "1 - at_least.",
+            lambda strengths, kept, at_least: safe_strengths(strengths, kept, 1 - at_least),
+        ),
+        variants(
+            "The rows were taken for classes. A row is a strength; a class is a column, `kept[:, label]`.",
+            lambda strengths, kept, at_least: safe_strengths(strengths, kept.T, at_least),
+        ),
+        Symptom(
+            lambda got, expected, arguments: not isinstance(got, (list, tuple, Tensor)),
+            "That is one limit for all classes together. Return a list with one limit per class: column by column.",
+            (
+                lambda strengths, kept, at_least: safe_strengths(strengths, kept.mean(dim=1, keepdim=True), at_least)[
+                    0
+                ],
+                lambda strengths, kept, at_least: safe_strengths(strengths, kept.amin(dim=1, keepdim=True), at_least)[
+                    0
+                ],
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: any(isinstance(one, (list, tuple)) for one in got),
+            "Each class has a list. Return one number per class: the last strength before the first unsafe one.",
+            (
+                lambda strengths, kept, at_least: [
+                    [s for s, k in zip(strengths, shares) if k >= at_least] for shares in kept.T.tolist()
+                ],
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                None in expected and list(got) == [one for one in expected if one is not None]
+            ),
+            "A class without a safe strength is left out, and those after it move up. It has an entry, too: None.",
+            (
+                lambda strengths, kept, at_least: [
+                    one for one in safe_strengths(strengths, kept, at_least) if one is not None
+                ],
+            ),
         ),
     ),
     also_correct=(_by_running_product, _in_numpy),

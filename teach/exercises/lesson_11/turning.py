@@ -1,13 +1,12 @@
-"""Lesson 11, exercises 11.1 and 11.2: turning about the centre, and from a magnitude to a strength with a sign."""
+"""Lesson 11, exercise 11.1: turning about the centre."""
 
 import math
 
 import numpy as np
 import torch
-from torch import Tensor, tensor
+from torch import tensor
 
-from mini_lib.augment.operations import Operation
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 
 # 11.1 -----------------------------------------------------------------------------------------------
 
@@ -44,6 +43,38 @@ def _turn_case(generator: torch.Generator) -> Case:
     return Case(15 * random_whole(generator, 1, 23) + 5, width, height)
 
 
+def _turn(rows):
+    """a, b, d and e of [[a, b, c], [d, e, f]], rounded: how it turns, wherever the centre is."""
+    return [round(float(rows[row][column]), 3) for row in (0, 1) for column in (0, 1)]
+
+
+def _turned_by(signs, exchanged=False):
+    """Whether cos and sin are where they belong but for their signs, or stand in each other's place."""
+
+    def shows(got, expected, arguments):
+        cos, sin = math.cos(math.radians(arguments["degrees"])), math.sin(math.radians(arguments["degrees"]))
+        one, other = (sin, cos) if exchanged else (cos, sin)
+        turned = [one * signs[0], other * signs[1], other * signs[2], one * signs[3]]
+        wrong = any(abs(float(got[row][2]) - expected[row][2]) > 0.001 for row in (0, 1)) or _turn(got) != _turn(
+            expected
+        )
+        return wrong and len(got) == 2 and _turn(got) == [round(part, 3) for part in turned]
+
+    return shows
+
+
+def _turning(signs, x=0.5, y=0.5, minus=0):
+    """A wrong answer: signs of cos, sin, sin, cos, and another centre as shares of width and height."""
+
+    def wrong(degrees, width, height):
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        a, b, d, e = cos * signs[0], sin * signs[1], sin * signs[2], cos * signs[3]
+        at_x, at_y = x * width - minus, y * height - minus
+        return [[a, b, at_x - a * at_x - b * at_y], [d, e, at_y - d * at_x - e * at_y]]
+
+    return wrong
+
+
 TURN_MATRIX = Exercise(
     id="11.1",
     title="About the centre",
@@ -69,8 +100,8 @@ TURN_MATRIX = Exercise(
         ),
         Mistake(
             lambda degrees, width, height: turn_matrix(-degrees, width, height),
-            "That turns clockwise. y points down, and the matrix says where a pixel *comes from*: each of the two "
-            "turns the sign round.",
+            "That turns clockwise. y points down, and the matrix says where a pixel *comes from*: each of these two "
+            "facts reverses the sign.",
         ),
         Mistake(
             lambda degrees, width, height: turn_matrix(degrees, height, width),
@@ -81,91 +112,55 @@ TURN_MATRIX = Exercise(
                 [*row[:2], centre]
                 for row, centre in zip(turn_matrix(degrees, 1, 1), ((width - 1) / 2, (height - 1) / 2))
             ],
-            "The centre is added back, but was not taken off first. Turn the way from the centre to the pixel, "
-            "and not the way from the corner.",
+            "The centre is added back, but was not taken off first. Turn the vector from the centre to the "
+            "pixel, not the one from the corner.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: (
+                got[0][2] == got[1][2] == 0 and _turned_by((1, 1, -1, 1))(got, expected, arguments)
+            ),
+            "Without a third column it turns about the corner (0, 0). Add what brings the centre back to itself, and "
+            "check the signs of the two `sin`.",
+            (_turning((1, 1, -1, 1), 0, 0),),
+        ),
+        Symptom(
+            _turned_by((1, -1, 1, 1)),
+            "The turn is right: a, b, d and e are as they should be. c and f are not: they must bring the centre, "
+            "((width - 1) / 2, (height - 1) / 2), back to itself.",
+            (
+                _turning((1, -1, 1, 1), 1, 1, minus=1),
+                lambda degrees, width, height: [[*row[:2], -row[2]] for row in turn_matrix(degrees, width, height)],
+            ),
+        ),
+        Symptom(
+            _turned_by((1, 1, -1, 1)),
+            "It turns clockwise, and it does not keep the centre where it is. Exchange the signs of the two `sin`, "
+            "then "
+            "look at c and f.",
+            (_turning((1, 1, -1, 1)), _turning((1, 1, -1, 1), 1, 1)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                _turned_by((1, 1, 1, 1))(got, expected, arguments)
+                or _turned_by((1, -1, -1, 1))(got, expected, arguments)
+            ),
+            "Both `sin` have the same sign, which is no turn: one of them is -sin.",
+            (_turning((1, 1, 1, 1), minus=0.5), _turning((1, -1, -1, 1), minus=0.5)),
+        ),
+        Symptom(
+            _turned_by((1, -1, 1, 1), exchanged=True),
+            "`cos` and `sin` are exchanged. Without a turn, at 0 degrees, each pixel must stay: `cos` belongs to a and "
+            "e.",
+            (
+                lambda degrees, width, height: [
+                    [math.sin(math.radians(degrees)), -math.cos(math.radians(degrees)), 0],
+                    [math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), 0],
+                ],
+            ),
         ),
     ),
     also_correct=(_three_matrices, _centre_stays),
     atol=1e-4,  # of a pixel: float32 keeps 2**-24 of 12 or 28, and a mistake is off by a tenth of a pixel and more
-)
-
-# 11.2 -----------------------------------------------------------------------------------------------
-
-
-def strengths(magnitudes: Tensor, negative: Tensor, weakest: float, strongest: float, signed: bool) -> Tensor:
-    """Strengths in an operation's own unit, one per picture; the sign of a signed operation is the picture's own."""
-    strength = weakest + (strongest - weakest) * magnitudes / 9
-    return torch.where(negative & signed, -strength, strength)
-
-
-def _strengths_by_hand(magnitudes, negative, weakest, strongest, signed):
-    found = []
-    for magnitude, backwards in zip(magnitudes.tolist(), negative.tolist()):
-        strength = weakest * (9 - magnitude) / 9 + strongest * magnitude / 9
-        found.append(-strength if signed and backwards else strength)
-    return found
-
-
-def _strengths_in_numpy(magnitudes, negative, weakest, strongest, signed):
-    strength = np.interp(magnitudes.numpy(), [0, 9], [weakest, strongest])
-    return strength * np.where(negative.numpy() & signed, -1, 1)
-
-
-_TURN, _GREY, _BITS = (0.0, 30.0, True), (255.0, 0.0, False), (8.0, 4.0, False)  # rotate, solarize, posterize
-
-
-def _strengths_case(generator: torch.Generator) -> Case:
-    scale = (_TURN, _GREY, _BITS, (0.0, 0.9, True))[random_whole(generator, 0, 3)]
-    negative = torch.rand(6, generator=generator) < 0.5
-    negative[0] = torch.rand((), generator=generator) < 0.5
-    negative[1] = ~negative[0]  # both occur
-    return Case(torch.randint(1, 10, (6,), generator=generator), negative, *scale)
-
-
-STRENGTHS = Exercise(
-    id="11.2",
-    title="From a magnitude to degrees",
-    reference=strengths,
-    cases=(
-        Case(tensor([9]), tensor([False]), *_TURN),
-        Case(tensor([3, 3]), tensor([False, True]), *_TURN),
-        Case(tensor([3, 6]), tensor([True, False]), *_TURN),
-        Case(tensor([9, 0]), tensor([False, True]), *_BITS),
-        *random_cases(8, seed=112, make=_strengths_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda magnitudes, negative, weakest, strongest, signed: weakest + (strongest - weakest) * magnitudes / 9,
-            "The sign is never negative: all pictures turn the same way, and the model never sees the other half. "
-            "Where `negative` is True, turn it round.",
-        ),
-        Mistake(
-            lambda magnitudes, negative, weakest, strongest, signed: strengths(
-                magnitudes, negative, weakest, strongest, True
-            ),
-            "This operation has no direction, and gets a negative strength: minus 4 bits mean nothing. Turn the sign "
-            "round only where it is `signed`.",
-        ),
-        Mistake(
-            lambda magnitudes, negative, weakest, strongest, signed: strengths(
-                magnitudes, negative[0].expand(len(negative)), weakest, strongest, signed
-            ),
-            "One sign for the whole batch. Each picture has its own: negative[i] belongs to picture i.",
-        ),
-        Mistake(
-            lambda magnitudes, negative, weakest, strongest, signed: strengths(
-                magnitudes * 0.9, negative, weakest, strongest, signed
-            ),
-            "Divide by 9, not by 10: 0 to 9 are ten magnitudes, and the highest must give `strongest`.",
-        ),
-        Mistake(
-            lambda magnitudes, negative, weakest, strongest, signed: strengths(
-                magnitudes, negative, 0.0, strongest, signed
-            ),
-            "A scale does not have to begin at 0, nor to rise. It runs from `weakest`: posterize keeps 8 bits at "
-            "magnitude 0, and 4 at 9.",
-        ),
-    ),
-    also_correct=(_strengths_by_hand, _strengths_in_numpy),
-    forbidden=(Operation.strength,),
 )

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 12.5 -----------------------------------------------------------------------------------------------
 
@@ -48,6 +49,23 @@ def _logs(*probabilities: float) -> Tensor:
     return tensor(probabilities).log()
 
 
+def _smaller(ratio_of=_ratio, low=lambda clip: 1 - clip, high=lambda clip: 1 + clip):
+    """A wrong answer: the mean smaller product with another ratio, or with other ends."""
+
+    def wrong(new, old, advantage, clip):
+        ratio = ratio_of(new, old)
+        return torch.minimum(ratio * advantage, ratio.clamp(low(clip), high(clip)) * advantage).mean()
+
+    return wrong
+
+
+def _products(pick):
+    """A wrong answer: `pick(ratio, clipped ratio, advantage)`."""
+    return lambda new, old, advantage, clip: pick(
+        _ratio(new, old), _ratio(new, old).clamp(1 - clip, 1 + clip), advantage
+    )
+
+
 CLIPPED_OBJECTIVE = Exercise(
     id="12.5",
     title="PPO clips what has moved enough",
@@ -58,6 +76,7 @@ CLIPPED_OBJECTIVE = Exercise(
         Case(_logs(0.5), _logs(0.25), tensor([-1.0]), 0.25),
         Case(_logs(0.25), _logs(0.5), tensor([-1.0]), 0.25),
         Case(_logs(0.5, 0.25), _logs(0.25, 0.5), tensor([1.0, -1.0]), 0.25),
+        Case(_logs(0.5), _logs(0.5), tensor([2.0]), 0.25),
         *random_cases(6, seed=125, make=_trials_case),
     ),
     mistakes=(
@@ -127,6 +146,71 @@ CLIPPED_OBJECTIVE = Exercise(
             ).mean(),
             "That is the difference of the logarithms, which is the logarithm of the ratio. Take its exponential, and "
             "clip that to 1 - clip and 1 + clip.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "`exp` is missing. new - old is the logarithm of the ratio: take its exponential, then clip that.",
+            _smaller(lambda new, old: new - old),
+        ),
+        variants(
+            "That is not the ratio of two probabilities. Both arguments are logarithms: the ratio is exp(new - old).",
+            _smaller(lambda new, old: new.exp() - old.exp()),
+            _smaller(lambda new, old: new.exp() / old),
+            _smaller(lambda new, old: new.exp()),
+            _smaller(lambda new, old: (new.sum() - old.sum()).exp().expand_as(new)),
+        ),
+        variants(
+            "The ratio is clipped to other ends. It may leave 1 by `clip`: from 1 - clip to 1 + clip.",
+            _smaller(low=lambda clip: -clip, high=lambda clip: clip),
+            _smaller(low=lambda clip: 1 / (1 + clip)),
+            _smaller(low=lambda clip: 0.8, high=lambda clip: 1.2),
+            _smaller(low=lambda clip: 1 - clip / 2, high=lambda clip: 1 + clip / 2),
+        ),
+        variants(
+            "The logarithms were clipped, and not the ratio. Take exp(new - old) first.",
+            lambda new, old, advantage, clip: torch.minimum(
+                _ratio(new, old) * advantage, (new - old).clamp(-clip, clip).exp() * advantage
+            ).mean(),
+        ),
+        variants(
+            "The ratio is clipped below only. A good choice that has already become more likely has moved enough, too: "
+            "clip above at 1 + clip as well.",
+            _smaller(high=lambda clip: math.inf),
+        ),
+        variants(
+            "The product was clipped. Clip the *ratio*, and multiply the clipped ratio by the advantage.",
+            lambda new, old, advantage, clip: torch.minimum(
+                _ratio(new, old) * advantage, (_ratio(new, old) * advantage).clamp(1 - clip, 1 + clip)
+            ).mean(),
+        ),
+        variants(
+            "The advantage is missing from one of the two products. Both the ratio and the clipped ratio are "
+            "multiplied "
+            "by it.",
+            _products(lambda ratio, clipped, advantage: torch.minimum(ratio * advantage, clipped).mean()),
+            _products(lambda ratio, clipped, advantage: torch.minimum(ratio, clipped * advantage).mean()),
+            _products(lambda ratio, clipped, advantage: torch.minimum(ratio, clipped).mean()),
+        ),
+        variants(
+            "The larger *ratio* was taken, and then multiplied. Multiply first, then take the smaller product.",
+            _products(lambda ratio, clipped, advantage: (torch.maximum(ratio, clipped) * advantage).mean()),
+        ),
+        variants(
+            "All trials share one advantage here, or the smallest trial is taken. Each trial has its own product; "
+            "their "
+            "mean is the objective.",
+            _products(lambda ratio, clipped, advantage: torch.minimum(ratio * advantage, clipped * advantage).min()),
+            _products(
+                lambda ratio, clipped, advantage: torch.minimum(
+                    ratio * advantage.mean(), clipped * advantage.mean()
+                ).mean()
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (list, Tensor)),
+            "That is one product per trial. Return one number: their mean.",
+            (_products(lambda ratio, clipped, advantage: torch.minimum(ratio * advantage, clipped * advantage)),),
         ),
     ),
     also_correct=(_clipped_in_numpy, _clipped_case_by_case),

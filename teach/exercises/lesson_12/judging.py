@@ -1,13 +1,13 @@
-"""Lesson 12, exercises 12.7 and 12.8: luck and size, the two things that make a searched policy look good."""
+"""Lesson 12, exercise 12.7: luck, the first thing that makes a searched policy look good."""
 
-import itertools
 import statistics
 
 import numpy as np
 import torch
 from torch import tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 12.7 -----------------------------------------------------------------------------------------------
 
@@ -83,6 +83,26 @@ def _noisy_case(generator: torch.Generator) -> Case:
     raise AssertionError("no such case in a thousand draws")
 
 
+def _chosen_by(score, report=statistics.fmean):
+    """A wrong answer: the policy with the highest `score(its accuracies)`, and `report(its test accuracies)`."""
+
+    def wrong(validation, test):
+        best = _argmax([score(row) for row in validation])
+        return best, report(test[best])
+
+    return wrong
+
+
+def _reports(report):
+    """A wrong answer: the right policy, and `report(its validation, its test, all tests)`."""
+
+    def wrong(validation, test):
+        best, _ = choose_and_report(validation, test)
+        return best, report(validation[best], test[best], test)
+
+    return wrong
+
+
 CHOOSE_AND_REPORT = Exercise(
     id="12.7",
     title="Choose with one, report with another",
@@ -93,9 +113,13 @@ CHOOSE_AND_REPORT = Exercise(
         Case(
             [[0.25, 0.75, 0.5], [0.625, 0.5, 0.75], [0.5, 0.5, 0.25]], [[0.5, 0.25, 0.5], [0.5, 0.75, 0.25], [1.0] * 3]
         ),
+        Case([[0.25, 1.0], [0.5, 0.5]], [[0.5, 0.75], [0.25, 0.5]]),
         *random_cases(6, seed=127, make=_noisy_case),
     ),
     mistakes=(
+        Mistake(
+            _chosen_by(min), "The policy whose *worst* seed is best was chosen. Choose by the mean over the seeds."
+        ),
         Mistake(
             _best_test,
             "The policy was chosen with the test accuracies. Then the best of many is reported as if it had been the "
@@ -133,135 +157,71 @@ CHOOSE_AND_REPORT = Exercise(
             "validation accuracies alone.",
         ),
     ),
+    symptoms=(
+        variants(
+            "The choice is right. What is reported is not the mean over the seeds, but one of them or their sum. Take "
+            "the mean.",
+            _reports(lambda validation, test, tests: test[_argmax(validation)]),
+            _reports(lambda validation, test, tests: test[0]),
+            _reports(lambda validation, test, tests: test[-1]),
+            _reports(lambda validation, test, tests: min(test)),
+            _reports(lambda validation, test, tests: sum(test)),
+            _reports(lambda validation, test, tests: statistics.median(test)),
+        ),
+        variants(
+            "The choice is right, but the validation accuracy takes part in the report, and it is high partly by luck. "
+            "Report the test accuracy alone.",
+            _reports(lambda validation, test, tests: (statistics.fmean(validation) + statistics.fmean(test)) / 2),
+            _reports(lambda validation, test, tests: statistics.fmean(validation) - statistics.fmean(test)),
+            _reports(lambda validation, test, tests: max(validation)),
+        ),
+        variants(
+            "The choice is right, but the report is the mean of all policies. Report the one that was chosen.",
+            _reports(lambda validation, test, tests: statistics.fmean(_means(tests))),
+        ),
+        variants(
+            "One seed or the middle one decides. Choose by the mean over the seeds, and report the mean.",
+            _chosen_by(lambda row: row[0], lambda row: row[0]),
+            _chosen_by(lambda row: row[0]),
+            _chosen_by(statistics.median, statistics.median),
+        ),
+        variants(
+            "That is the policy with the *lowest* validation accuracy. Choose the highest.",
+            _chosen_by(lambda row: -statistics.fmean(row)),
+        ),
+        variants(
+            "The means were taken over the policies, and a seed was chosen. Each row is a policy: take the mean of "
+            "a row.",
+            lambda validation, test: (
+                _argmax(_means(zip(*validation))),
+                statistics.fmean(test[min(_argmax(_means(zip(*validation))), len(test) - 1)]),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and isinstance(got[1], (list, tuple, torch.Tensor)),
+            "The second value is a list. Report one number: the mean over the seeds.",
+            (_reports(lambda validation, test, tests: test),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] + 1,
+            "The policies are numbered from 0: the first row is policy 0.",
+            (
+                lambda validation, test: (
+                    choose_and_report(validation, test)[0] + 1,
+                    choose_and_report(validation, test)[1],
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) > 2,
+            "Return two values alone: the number of the policy, and its test accuracy.",
+            (lambda validation, test: (*choose_and_report(validation, test), 0.5),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] and got[1] != expected[1],
+            "The choice is right, and the report is not. Report the mean of the *test* accuracies of that policy.",
+            (_reports(lambda validation, test, tests: 0.125),),
+        ),
+    ),
     also_correct=(_chosen_in_torch, _chosen_in_numpy),
-)
-
-# 12.8 -----------------------------------------------------------------------------------------------
-
-Policies = list[list[str]]
-
-
-def size_matched(searched: Policies, rewards: list[float], drawn: Policies, top: int) -> tuple[list[str], list[str]]:
-    """The best policies of a search joined into one, and as many sub-policies that chance has drawn."""
-    best_first = sorted(range(len(searched)), key=lambda at: -rewards[at])
-    joined = _flat(searched[at] for at in best_first[:top])
-    return joined, _flat(drawn)[: len(joined)]
-
-
-def _flat(policies) -> list[str]:
-    return list(itertools.chain.from_iterable(policies))
-
-
-def _matched_in_loops(searched, rewards, drawn, top):
-    joined, left = [], list(zip(rewards, searched))
-    for _ in range(top):
-        best = max(left, key=lambda pair: pair[0])
-        left.remove(best)
-        for sub_policy in best[1]:
-            joined.append(sub_policy)
-    control = []
-    for policy in drawn:
-        for sub_policy in policy:
-            if len(control) < len(joined):
-                control.append(sub_policy)
-    return joined, control
-
-
-def _matched_in_numpy(searched, rewards, drawn, top):
-    order = np.argsort(-np.array(rewards))[:top]
-    joined = np.concatenate([searched[at] for at in order]).tolist()
-    return joined, np.concatenate(drawn).tolist()[: len(joined)]
-
-
-def _first_ones(searched, rewards, drawn, top):
-    joined = _flat(searched[:top])
-    return joined, _flat(drawn)[: len(joined)]
-
-
-def _worst_ones(searched, rewards, drawn, top):
-    joined = _flat(searched[at] for at in sorted(range(len(searched)), key=lambda at: rewards[at])[:top])
-    return joined, _flat(drawn)[: len(joined)]
-
-
-def _joined(searched, rewards, top):
-    return size_matched(searched, rewards, [], top)[0]
-
-
-def _last_of_the_search(searched, rewards, drawn, top):
-    """The control from the search itself: the policies that it liked least."""
-    joined = _joined(searched, rewards, top)
-    worst = sorted(range(len(searched)), key=lambda at: rewards[at])
-    return joined, _flat(searched[at] for at in worst)[: len(joined)]
-
-
-def _one_drawn(searched, rewards, drawn, top):
-    return _joined(searched, rewards, top), list(drawn[0])
-
-
-def _best_alone(searched, rewards, drawn, top):
-    best = searched[max(range(len(searched)), key=lambda at: rewards[at])]
-    return list(best), _flat(drawn)[: len(best)]
-
-
-def _as_many_policies(searched, rewards, drawn, top):
-    return _joined(searched, rewards, top), _flat(drawn[:top])
-
-
-def _nested(searched, rewards, drawn, top):
-    best_first = sorted(range(len(searched)), key=lambda at: -rewards[at])
-    return [searched[at] for at in best_first[:top]], drawn[:top]
-
-
-def _policies_case(generator: torch.Generator) -> Case:
-    """Searched policies of three sub-policies, drawn ones of two: as many policies are not as many sub-policies."""
-    count, top = random_whole(generator, 4, 6), random_whole(generator, 2, 3)
-    rewards = torch.randperm(count, generator=generator)
-    if int(rewards[0]) == count - 1:
-        rewards = rewards.roll(1)
-    searched = [[f"s{policy}{one}" for one in "abc"] for policy in range(count)]
-    drawn = [[f"d{policy}{one}" for one in "ab"] for policy in range(6)]
-    return Case(searched, [round(0.5 + reward / 50, 2) for reward in rewards.tolist()], drawn, top)
-
-
-SIZE_MATCHED = Exercise(
-    id="12.8",
-    title="A control of the same size",
-    reference=size_matched,
-    cases=(
-        Case([["a", "b"], ["c", "d"], ["e", "f"]], [0.5, 0.75, 0.625], [["u"], ["v"], ["w"], ["x"], ["y"]], 1),
-        Case([["a", "b"], ["c", "d"], ["e", "f"]], [0.5, 0.75, 0.625], [["u"], ["v"], ["w"], ["x"], ["y"]], 2),
-        Case([["a"], ["b", "c"]], [0.25, 0.5], [["u", "v"], ["w", "x"]], 2),
-        *random_cases(6, seed=128, make=_policies_case),
-    ),
-    mistakes=(
-        Mistake(
-            _one_drawn,
-            "The control is a single policy, and the other one is several, joined. Then variety may be all that is "
-            "compared: the control needs as many sub-policies.",
-        ),
-        Mistake(
-            _as_many_policies,
-            "The control has as many *policies*, but they may be of another length. Count sub-policies: those are what "
-            "a picture draws from.",
-        ),
-        Mistake(
-            _last_of_the_search,
-            "The control comes from the search itself, and it is the worst that the search has found. A control is "
-            "drawn by chance, without looking at any reward.",
-        ),
-        Mistake(_best_alone, "That is the best policy alone. Join the `top` best ones into one list of sub-policies."),
-        Mistake(_first_ones, "Those are the policies that were tried first. Sort them by their rewards, best first."),
-        Mistake(_worst_ones, "Those are the worst ones: sort by the rewards in *descending* order."),
-        Mistake(_nested, "Those are lists of policies. A joined policy is one list of sub-policies."),
-        Mistake(
-            lambda searched, rewards, drawn, top: (_joined(searched, rewards, top), _flat(drawn)),
-            "The control has all the sub-policies that were drawn. It must be as large as the joined policy: cut it to "
-            "the same length.",
-        ),
-        Mistake(
-            lambda searched, rewards, drawn, top: size_matched(searched, rewards, drawn, top)[::-1],
-            "The two lists are swapped: first the searched policies, then the control.",
-        ),
-    ),
-    also_correct=(_matched_in_loops, _matched_in_numpy),
 )

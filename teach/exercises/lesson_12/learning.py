@@ -1,13 +1,14 @@
-"""Lesson 12, exercises 12.3 and 12.4: how a controller learns from rewards."""
+"""Lesson 12, exercise 12.3: how much better than usual a reward is."""
 
 import itertools
-import math
+import statistics
 
 import numpy as np
 import torch
-from torch import Tensor, tensor
+from torch import tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 12.3 -----------------------------------------------------------------------------------------------
 
@@ -56,6 +57,36 @@ def _advantages(*, start=lambda rewards: rewards[0], first_update=False, mix=lam
 def _rewards_case(generator: torch.Generator) -> Case:
     rewards = torch.rand(random_whole(generator, 3, 6), generator=generator).mul(100).round().div(100).tolist()
     return Case([round(reward, 2) for reward in rewards], random_whole(generator, 6, 9) / 10)
+
+
+def _from_one(baseline_of):
+    """A wrong answer: every reward minus the same baseline, `baseline_of(rewards, decay)`."""
+    return lambda rewards, decay: [reward - baseline_of(rewards, decay) for reward in rewards]
+
+
+def _last_baseline(rewards, decay):
+    return rewards[-1] - advantages([*rewards, rewards[-1]], decay)[-1]
+
+
+def _of_advantages(rewards, decay):
+    """The baseline is mixed with the advantage in place of the reward."""
+    found, baseline = [], rewards[0]
+    for reward in rewards:
+        found.append(reward - baseline)
+        baseline = decay * baseline + (1 - decay) * found[-1]
+    return found
+
+
+def _one_late(rewards, decay):
+    """Each reward enters the baseline one trial too late."""
+    return [0.0] + [
+        reward - (before - late) for before, reward, late in zip(rewards, rewards[1:], advantages(rewards, decay))
+    ]
+
+
+def _standardized(rewards, decay):
+    spread = statistics.pstdev(rewards)
+    return [(reward - statistics.fmean(rewards)) / spread for reward in rewards]
 
 
 ADVANTAGES = Exercise(
@@ -108,139 +139,72 @@ ADVANTAGES = Exercise(
             "subtract the baseline.",
         ),
     ),
+    symptoms=(
+        variants(
+            "Those are the baselines. Return how much each reward is above its baseline: reward - baseline.",
+            lambda rewards, decay: [reward - one for reward, one in zip(rewards, advantages(rewards, decay))],
+        ),
+        variants(
+            "The baseline has the reward of the same trial in it, and forgets nothing. It is a moving average of the "
+            "trials *before*.",
+            lambda rewards, decay: [reward - sum(rewards[: at + 1]) / (at + 1) for at, reward in enumerate(rewards)],
+        ),
+        variants(
+            "The baseline never moves: it stays at the first reward. Mix each reward in after it was compared.",
+            _from_one(lambda rewards, decay: rewards[0]),
+        ),
+        variants(
+            "Every reward is compared with the same baseline, which already knows those still to come. Compare each "
+            "one "
+            "with the baseline *before* its trial, then update it.",
+            _from_one(_last_baseline),
+        ),
+        variants(
+            "The two shares must add up to 1: the baseline keeps `decay` of itself, and gets 1 - decay of the reward.",
+            _advantages(mix=lambda baseline, reward, decay: decay * baseline + reward),
+            _advantages(mix=lambda baseline, reward, decay: decay * baseline),
+            _advantages(mix=lambda baseline, reward, decay: baseline + (1 - decay) * reward),
+        ),
+        variants(
+            "The advantage is mixed into the baseline. It is a mean of *rewards*: mix in the reward.", _of_advantages
+        ),
+        variants(
+            "The baseline starts at the mean of all rewards, also those still to come. It starts at the first reward.",
+            _advantages(start=lambda rewards: sum(rewards) / len(rewards)),
+        ),
+        variants(
+            "That is the ratio of the two. An advantage is a difference: reward - baseline.",
+            lambda rewards, decay: [
+                reward / (reward - one) for reward, one in zip(rewards, advantages(rewards, decay))
+            ],
+        ),
+        variants(
+            "Two things: the reward is mixed in before it is compared, and the baseline does not start at the first "
+            "reward or keeps the wrong share.",
+            _advantages(first_update=True, start=lambda rewards: 0.0),
+            _advantages(first_update=True, mix=lambda baseline, reward, decay: (1 - decay) * baseline + decay * reward),
+        ),
+        variants(
+            "Each reward enters the baseline one trial too late. After a trial, mix in the reward of that trial.",
+            _one_late,
+        ),
+        variants(
+            "The rewards are standardized by their mean and spread. Subtract the moving average of those before, and "
+            "nothing else.",
+            _standardized,
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (int, float)),
+            "That is one number. Return a list with the advantage of every trial.",
+            (lambda rewards, decay: advantages(rewards, decay)[-1],),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == len(expected) and abs(float(got[0])) > 1e-6,
+            "The first advantage is not 0, but the average starts as the first reward. Subtract the average itself "
+            "from "
+            "each reward.",
+            (lambda rewards, decay: [one + 0.25 for one in advantages(rewards, decay)],),
+        ),
+    ),
     also_correct=(_advantages_in_numpy, _advantages_from_the_sum),
-)
-
-# 12.4 -----------------------------------------------------------------------------------------------
-
-
-def policy_gradient(logits: Tensor, choices: Tensor, advantage: float) -> Tensor:
-    """advantage * d log p(choices) / d logits: for each decision, (1 at the choice, 0 elsewhere) - probabilities."""
-    chosen = torch.nn.functional.one_hot(choices, logits.shape[1])
-    return advantage * (chosen - logits.softmax(dim=1))
-
-
-def _gradient_by_autograd(logits, choices, advantage):
-    logits = logits.clone().requires_grad_()
-    log_probability = logits.log_softmax(dim=1).gather(1, choices[:, None]).sum()
-    (gradient,) = torch.autograd.grad(advantage * log_probability, logits)
-    return gradient
-
-
-def _gradient_in_plain_python(logits, choices, advantage):
-    rows = []
-    for row, choice in zip(logits.tolist(), choices.tolist()):
-        total = sum(math.exp(one) for one in row)
-        rows.append([advantage * ((at == choice) - math.exp(one) / total) for at, one in enumerate(row)])
-    return rows
-
-
-def _gradient_in_numpy(logits, choices, advantage):
-    weights = np.exp(logits.numpy())
-    gradient = -weights / weights.sum(axis=1, keepdims=True)
-    gradient[np.arange(len(choices)), choices.numpy()] += 1
-    return advantage * gradient
-
-
-def _chosen(logits, choices):
-    return torch.nn.functional.one_hot(choices, logits.shape[1]).double()
-
-
-def _decisions_case(generator: torch.Generator) -> Case:
-    decisions, options = random_whole(generator, 2, 4), random_whole(generator, 3, 5)
-    logits = torch.randn(decisions, options, generator=generator).round(decimals=1)
-    choices = torch.randint(options, (decisions,), generator=generator)
-    if torch.equal(choices, logits.argmax(dim=1)):
-        choices = (choices + 1) % options
-    return Case(logits, choices, (random_whole(generator, 0, 1) * 2 - 1) * random_whole(generator, 1, 9) / 10)
-
-
-POLICY_GRADIENT = Exercise(
-    id="12.4",
-    title="The gradient of REINFORCE",
-    reference=policy_gradient,
-    cases=(
-        Case(tensor([[0.0, 0.0]]), tensor([0]), 1.0),
-        Case(tensor([[0.0, 0.0, 0.0, 0.0]]), tensor([2]), -0.5),
-        Case(tensor([[0.0, math.log(3.0)], [0.0, 0.0]]), tensor([0, 1]), 0.5),
-        *random_cases(6, seed=124, make=_decisions_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda logits, choices, advantage: advantage * (logits.softmax(dim=1) - _chosen(logits, choices)),
-            "The sign is reversed. That is the gradient of a loss; the exercise asks for the direction in which the "
-            "choices become *more* likely if the advantage is positive.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: advantage * _chosen(logits, choices),
-            "Only the choice is moved. The logarithm of a softmax also has the sum of all options in it: subtract each "
-            "option's probability. Each row then adds up to 0.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: _chosen(logits, choices) - logits.softmax(dim=1),
-            "The advantage is missing: without it, good and bad choices are made more likely alike.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: (
-                advantage * (_chosen(logits, logits.argmax(dim=1)) - logits.softmax(dim=1))
-            ),
-            "That moves the most likely options. The reward belongs to the choices that were *drawn* and tried.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.softmax(dim=0)),
-            "The probabilities were normalized over the decisions. Each decision is a row: its options add up to 1, "
-            "softmax(dim=1).",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: (
-                advantage
-                * logits.softmax(dim=1).gather(1, choices[:, None])
-                * (_chosen(logits, choices) - logits.softmax(dim=1))
-            ),
-            "That is the gradient of the probability. Rare choices would hardly ever be learned from: take the "
-            "gradient of its *logarithm*.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: (
-                advantage
-                * logits.softmax(dim=1).gather(1, choices[:, None]).prod()
-                * (_chosen(logits, choices) - logits.softmax(dim=1))
-            ),
-            "That is the gradient of the product of the probabilities. With thirty decisions it is practically zero: "
-            "take the gradient of the *logarithm*, which is a sum.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: (
-                advantage * (_chosen(logits, choices) - logits.softmax(dim=1)) / len(choices)
-            ),
-            "That is the mean over the decisions. The probability of a policy is the product of its decisions', so its "
-            "logarithm is their *sum*.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits),
-            "Those are the logits themselves. A logit is no probability: take the softmax of each row first.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: advantage * _chosen(logits, choices) * (1 - logits.softmax(dim=1)),
-            "Only the entries of the choices are filled. The logits of the other options are in the softmax, too: "
-            "their derivative is minus their probability, so that each row adds up to 0.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: advantage * _chosen(logits, choices) - logits.softmax(dim=1),
-            "The advantage multiplies the first part only. It belongs to the whole difference: put that in brackets.",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: (
-                advantage * (_chosen(logits, choices) - logits.flatten().softmax(dim=0).view_as(logits))
-            ),
-            "The probabilities were normalized over all decisions together. Each decision is a row: its options add up "
-            "to 1, softmax(dim=1).",
-        ),
-        Mistake(
-            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.log_softmax(dim=1)),
-            "The *logarithms* of the probabilities were subtracted. The derivative of the logarithm has the "
-            "probabilities themselves in it: softmax, not log_softmax.",
-        ),
-    ),
-    also_correct=(_gradient_by_autograd, _gradient_in_plain_python, _gradient_in_numpy),
 )

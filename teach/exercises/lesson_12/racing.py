@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 12.6 -----------------------------------------------------------------------------------------------
 
@@ -101,6 +102,32 @@ def _place_among_those_left(accuracies, steps):
 
 _RACE = tensor([[0.1, 0.9], [0.3, 0.6], [0.4, 0.5], [0.2, 0.8]])
 
+
+def _billed(bill):
+    """A wrong answer: the right child, and `bill(children, steps)`."""
+    return lambda accuracies, steps: (halving(accuracies, steps)[0], bill(len(accuracies), steps))
+
+
+def _halved_first(count, steps):
+    """The bill where half of them go before each stage but the last."""
+    left = [max(1, count // 2 ** min(stage + 1, len(steps) - 1)) for stage in range(len(steps))]
+    return sum(one * (now - before) for one, before, now in zip(left, [0, *steps], steps))
+
+
+def _first_left(accuracies, steps):
+    """The best of the stage before the last, which no ranking after the last stage has replaced."""
+    alive = list(range(len(accuracies)))
+    for stage in range(len(steps) - 1):
+        alive = sorted(alive, key=lambda child, stage=stage: -float(accuracies[child][stage]))[: len(alive) // 2]
+    return alive[0], halving(accuracies, steps)[1]
+
+
+def _halved_once(accuracies, steps):
+    alive = sorted(range(len(accuracies)), key=lambda child: -float(accuracies[child][0]))[: len(accuracies) // 2]
+    trained = len(accuracies) * steps[0] + len(alive) * (steps[-1] - steps[0])
+    return max(alive, key=lambda child: float(accuracies[child][-1])), trained
+
+
 HALVING = Exercise(
     id="12.6",
     title="Half of the children go",
@@ -110,9 +137,19 @@ HALVING = Exercise(
         Case(tensor([[0.5, 0.6], [0.3, 0.7]]), [10, 20]),
         Case(tensor([[0.2, 0.3, 0.4], [0.3, 0.2, 0.6], [0.1, 0.7, 0.8], [0.4, 0.5, 0.5]]), [10, 20, 40]),
         Case(tensor([[0.6, 0.62, 0.8], [0.4, 0.64, 0.7], [0.1, 0.7, 0.9], [0.2, 0.3, 0.6]]), [10, 20, 30]),
+        Case(tensor([[0.5, 0.6, 0.8], [0.4, 0.9, 0.7], [0.1, 0.7, 0.9], [0.2, 0.3, 0.6]]), [10, 20, 30]),
         *random_cases(6, seed=126, make=_race_case),
     ),
     mistakes=(
+        Mistake(
+            _first_left,
+            "The steps are right. The child is the best of those left after an earlier stage: rank them once more, by "
+            "the accuracies of the last one.",
+        ),
+        Mistake(
+            _halved(lambda accuracies, child, stage: float(accuracies[child][0])),
+            "Every stage ranks by the accuracies of the first one. After a stage, rank by the accuracy of that stage.",
+        ),
         Mistake(
             _everyone_to_the_end,
             "That is the bill without halving. Those who go are not trained any further: after each stage only half as "
@@ -155,6 +192,76 @@ HALVING = Exercise(
         Mistake(
             lambda accuracies, steps: halving(accuracies, steps)[::-1],
             "The two values are swapped: first the number of the child, then the steps.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The child is right. The steps are those of one child: each child that is trained in a stage pays for it.",
+            _billed(lambda count, steps: steps[-1]),
+            _billed(lambda count, steps: sum(steps)),
+            _billed(lambda count, steps: steps[-1] - steps[0]),
+        ),
+        variants(
+            "The child is right, but the bill begins with half of the children. All train in the first stage; half of "
+            "them go after it.",
+            _billed(_halved_first),
+        ),
+        variants(
+            "The child is right, but the last stage is not paid for. Those who are left train in it too.",
+            _billed(
+                lambda count, steps: sum(
+                    count // 2**stage * (now - before)
+                    for stage, (before, now) in enumerate(zip([0, *steps], steps[:-1]))
+                )
+            ),
+        ),
+        variants(
+            "The child is right, but all stages are billed as long as the first. A stage has steps[i] - steps[i - 1] "
+            "new steps.",
+            _billed(lambda count, steps: sum(count // 2**stage * steps[0] for stage in range(len(steps)))),
+        ),
+        variants(
+            "Half of the children go only after the first stage. It happens after each stage but the last.",
+            _halved_once,
+        ),
+        variants("Only one child goes after each stage. Half of those who are left go.", _halved(keep=lambda n: n - 1)),
+        Symptom(
+            lambda got, expected, arguments: got[0] == expected[0] + 1 and got[1] == expected[1],
+            "The children are numbered from 0: the first row is child 0.",
+            (lambda accuracies, steps: (halving(accuracies, steps)[0] + 1, halving(accuracies, steps)[1]),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got[0], float) and got[0] % 1 and got[1] == expected[1],
+            "The first value is an accuracy. Return the number of the child.",
+            (
+                lambda accuracies, steps: (
+                    float(accuracies[halving(accuracies, steps)[0]][-1]),
+                    halving(accuracies, steps)[1],
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got[0] is None or len(got) != 2,
+            "Half of them go after the last stage as well, and nobody may be left. Then the best of those who are left "
+            "is chosen.",
+            (lambda accuracies, steps: (None, halving(accuracies, steps)[1]),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] and got[1] != expected[1],
+            "The child is right, and the steps are not. Each stage costs its new steps, for every child that is still "
+            "there.",
+            (lambda accuracies, steps: (halving(accuracies, steps)[0], 3 * halving(accuracies, steps)[1]),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[1] == expected[1] and got[0] != expected[0],
+            "The steps are right, and the child is not. After a stage the better half stays, by the accuracies of that "
+            "stage; at the end the best of those left wins.",
+            (
+                lambda accuracies, steps: (
+                    (halving(accuracies, steps)[0] + 2) % len(accuracies),
+                    halving(accuracies, steps)[1],
+                ),
+            ),
         ),
     ),
     also_correct=(_halving_in_numpy, _halving_in_torch),

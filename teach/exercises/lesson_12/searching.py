@@ -1,12 +1,12 @@
-"""Lesson 12, exercises 12.1 and 12.2: how much there is to search, and what a trial is worth."""
+"""Lesson 12, exercise 12.1: how much there is to search."""
 
 import math
 
-import numpy as np
 import torch
-from torch import Tensor, tensor
+from torch import tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 12.1 -----------------------------------------------------------------------------------------------
 
@@ -34,6 +34,22 @@ def _sizes_case(generator: torch.Generator) -> Case:
     return Case(operations, probabilities, magnitudes, random_whole(generator, 2, 3), random_whole(generator, 2, 5))
 
 
+def _counted(formula):
+    """A wrong answer: `formula(options of a step, steps, sub-policies)`."""
+    return lambda operations, probabilities, magnitudes, steps, sub_policies: formula(
+        operations * probabilities * magnitudes, steps, sub_policies
+    )
+
+
+def _overflowed(got, expected, arguments):
+    """Whether 64 bits of the right number came back."""
+    return got != expected and got == (expected + 2**63) % 2**64 - 2**63
+
+
+def _in_64_bits(operations, probabilities, magnitudes, steps, sub_policies):
+    return tensor(operations * probabilities * magnitudes) ** (steps * sub_policies)
+
+
 SPACE_SIZE = Exercise(
     id="12.1",
     title="The size of the search space",
@@ -44,6 +60,8 @@ SPACE_SIZE = Exercise(
         Case(3, 2, 5, steps=1, sub_policies=2),
         Case(3, 2, 5, steps=3, sub_policies=2),
         Case(16, 11, 10, steps=2, sub_policies=5),
+        Case(9, 8, 7, steps=3, sub_policies=4),
+        Case(10, 10, 10, steps=2, sub_policies=4),
         *random_cases(6, seed=121, make=_sizes_case),
     ),
     mistakes=(
@@ -101,150 +119,67 @@ SPACE_SIZE = Exercise(
             "together multiply.",
         ),
     ),
+    symptoms=(
+        variants(
+            "The magnitude is missing. It is a choice of its own, next to the operation and the probability.",
+            lambda operations, probabilities, magnitudes, steps, sub_policies: (
+                (operations * probabilities) ** (steps * sub_policies)
+            ),
+        ),
+        variants(
+            "The steps are missing from the exponent. A sub-policy has several steps, and each of them makes its own "
+            "three choices.",
+            _counted(lambda options, steps, sub_policies: options**sub_policies),
+            _counted(lambda options, steps, sub_policies: steps * options**sub_policies),
+        ),
+        variants(
+            "That is the number of options of a single step. A policy makes such a choice steps * sub_policies times: "
+            "that is the exponent.",
+            _counted(lambda options, steps, sub_policies: options),
+        ),
+        variants(
+            "Look at the order of operations: `**` comes before `*`. Put the product of the three options in brackets, "
+            "and the product in the exponent too.",
+            lambda operations, probabilities, magnitudes, steps, sub_policies: (
+                operations * probabilities * magnitudes ** (steps * sub_policies)
+            ),
+            _counted(lambda options, steps, sub_policies: options**steps**sub_policies),
+        ),
+        variants(
+            "Each step chooses its own probability and magnitude. Here those of a sub-policy are chosen only once.",
+            lambda operations, probabilities, magnitudes, steps, sub_policies: (
+                (operations**steps * probabilities * magnitudes) ** sub_policies
+            ),
+        ),
+        variants(
+            "Policies are counted with their order here: the same sub-policies in another order are another policy. "
+            "Nothing is divided.",
+            _counted(lambda options, steps, sub_policies: math.comb(options**steps + sub_policies - 1, sub_policies)),
+            _counted(lambda options, steps, sub_policies: math.comb(options**steps, sub_policies)),
+            _counted(
+                lambda options, steps, sub_policies: options ** (steps * sub_policies) // math.factorial(sub_policies)
+            ),
+        ),
+        variants(
+            "A choice may be made again: each step has all options, whatever the others chose. That is a power, not a "
+            "number of arrangements.",
+            _counted(lambda options, steps, sub_policies: math.perm(options, steps * sub_policies)),
+        ),
+        variants(
+            "Base and exponent are exchanged: the options are the base, and the number of steps is the exponent.",
+            _counted(lambda options, steps, sub_policies: (steps * sub_policies) ** options),
+        ),
+        variants(
+            "That is the logarithm of the number. Return the number itself.",
+            _counted(lambda options, steps, sub_policies: math.log10(options) * steps * sub_policies),
+            _counted(lambda options, steps, sub_policies: math.log(options) * steps * sub_policies),
+        ),
+        Symptom(
+            _overflowed,
+            "The formula is right, but a tensor or an array keeps whole numbers in 64 bits, and this one does not fit. "
+            "Use Python's own numbers.",
+            (_in_64_bits,),
+        ),
+    ),
     also_correct=(_by_multiplying, _with_prod),
-)
-
-# 12.2 -----------------------------------------------------------------------------------------------
-
-Pictures = tuple[Tensor, Tensor]
-
-
-def reward(child, augment, splits: dict[str, Pictures]) -> Tensor:
-    """The child's accuracy on the validation pictures as they are."""
-    pictures, labels = splits["validation"]
-    return (child(pictures).argmax(dim=1) == labels).float().mean()
-
-
-def _reward_in_numpy(child, augment, splits):
-    pictures, labels = splits["validation"]
-    return np.mean(child(pictures).numpy().argmax(axis=1) == labels.numpy())
-
-
-def _reward_in_a_loop(child, augment, splits):
-    right = 0
-    for picture, label in zip(*splits["validation"]):
-        scores = child(picture[None])[0].tolist()
-        right += scores.index(max(scores)) == int(label)
-    return right / len(splits["validation"][1])
-
-
-def _accuracy(child, pictures, labels):
-    return (child(pictures).argmax(dim=1) == labels).double().mean()
-
-
-def _on(part: str, augmented: bool = False):
-    """The accuracy on one split, augmented or not."""
-
-    def measured(child, augment, splits):
-        pictures, labels = splits[part]
-        return _accuracy(child, augment(pictures) if augmented else pictures, labels)
-
-    return measured
-
-
-def _with_test_too(child, augment, splits):
-    pictures, labels = (torch.cat([splits[part][at] for part in ("validation", "test")]) for at in (0, 1))
-    return _accuracy(child, pictures, labels)
-
-
-def _count(child, augment, splits):
-    pictures, labels = splits["validation"]
-    return (child(pictures).argmax(dim=1) == labels).sum()
-
-
-def _minus_loss(child, augment, splits):
-    pictures, labels = splits["validation"]
-    return -torch.nn.functional.cross_entropy(child(pictures), labels)
-
-
-def brightest_side(pictures: Tensor) -> Tensor:
-    """A child that looks where the picture is brightest: the logits of "left" and "right" of pictures [N, width]."""
-    left, right = pictures.chunk(2, dim=1)
-    return torch.stack([left.sum(dim=1), right.sum(dim=1)], dim=1)
-
-
-def moved(pictures: Tensor) -> Tensor:
-    """An augmentation that moves pictures by one pixel: what leaves on the right comes back on the left."""
-    return pictures.roll(1, dims=1)
-
-
-def _with_errors(places: Tensor, wrong: int) -> Pictures:
-    """Pictures [N, 4] with one bright pixel each, of which the child gets the last `wrong` ones wrong."""
-    pictures = torch.nn.functional.one_hot(places, 4).float()
-    labels = (places >= 2).long()
-    labels[len(labels) - wrong :] = 1 - labels[len(labels) - wrong :]
-    return pictures, labels
-
-
-def _children_case(generator: torch.Generator) -> Case:
-    counts, errors = {"train": 12, "validation": 8, "test": 10}, torch.randperm(3, generator=generator).tolist()
-    splits = {
-        part: _with_errors(torch.randint(4, (count,), generator=generator), 1 + error)
-        for (part, count), error in zip(counts.items(), errors)
-    }
-    return Case(brightest_side, moved, splits).called("a child and three splits")
-
-
-def _small_case(train: int, validation: int, test: int) -> Case:
-    """Four pictures in each split, of which the child gets this many right."""
-    right = {"train": train, "validation": validation, "test": test}
-    splits = {part: _with_errors(tensor([0, 1, 2, 0]), 4 - count) for part, count in right.items()}
-    told = ", ".join(f"{count} of 4 {part}" for part, count in right.items())
-    return Case(brightest_side, moved, splits).called(f"a child that is right for {told} pictures")
-
-
-REWARD = Exercise(
-    id="12.2",
-    title="What a policy is worth",
-    reference=reward,
-    cases=(
-        _small_case(train=4, validation=3, test=2),
-        _small_case(train=4, validation=1, test=3),
-        *random_cases(6, seed=122, make=_children_case),
-    ),
-    mistakes=(
-        Mistake(
-            _on("train"),
-            "That is measured on the training pictures. The policy that changes nothing makes them easiest to learn by "
-            "heart, so it would win: measure on validation pictures.",
-        ),
-        Mistake(
-            _on("train", augmented=True),
-            "Those are the training pictures, and augmented as well. The easiest policy would win. Measure on "
-            "validation pictures, as they are.",
-        ),
-        Mistake(
-            _on("test"),
-            "That is measured on the test pictures, and then the search learns from them: no data is left for an "
-            "honest result. Choose with the validation pictures.",
-        ),
-        Mistake(
-            _on("validation", augmented=True),
-            "The validation pictures were augmented. They stand for the pictures of the real world, which nobody "
-            "augments, and each policy would be judged on pictures of its own. Leave them as they are.",
-        ),
-        Mistake(
-            _with_test_too,
-            "The test pictures take part. What chooses cannot also be the report: validation pictures only.",
-        ),
-        Mistake(
-            _count,
-            "That counts the right answers. The reward is their share: divide by the number of validation pictures.",
-        ),
-        Mistake(
-            _minus_loss,
-            "That is the negative loss. It may serve as a reward, but the exercise asks for the accuracy: the share of "
-            "pictures whose largest logit is that of their class.",
-        ),
-        Mistake(
-            lambda child, augment, splits: 1 - reward(child, augment, splits),
-            "That is the share of errors: the search would look for the worst policy. Compare the class with the "
-            "*largest* logit with the label, and take the share that is equal.",
-        ),
-        Mistake(
-            lambda child, augment, splits: 100 * reward(child, augment, splits),
-            "That is the accuracy in percent. The exercise asks for a share, in [0, 1].",
-        ),
-    ),
-    also_correct=(_reward_in_numpy, _reward_in_a_loop),
 )

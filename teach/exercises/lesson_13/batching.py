@@ -1,16 +1,12 @@
-"""Lesson 13, exercises 13.3 and 13.4: how long a step of a batch takes, and how large a batch fits."""
-
-import math
-from fractions import Fraction
+"""Lesson 13, exercise 13.3: how long a step of a batch takes."""
 
 import numpy as np
 import torch
 
 from mini_lib.llm.cost.estimate import estimate
-from mini_lib.llm.cost.memory import largest_batch as library_batch
-from mini_lib.llm.cost.memory import memory
 from mini_lib.llm.cost.step import step
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 13.3 -----------------------------------------------------------------------------------------------
 
@@ -64,6 +60,26 @@ def _step_case(generator: torch.Generator) -> Case:
     return Case(weights, cache, weights * random_whole(generator, 8, 12) / 10, batch, 200e12, 2e12)
 
 
+def _mixed(compute=lambda time, batch: time, memory=lambda weights, caches, batch: weights + caches, mixed=max):
+    """A wrong answer: other compute time, other memory time (from those of weights and caches), or both mixed."""
+
+    def wrong(weight_bytes, kv_bytes_per_sequence, flops_per_token, batch, peak_flops_per_s, bandwidth_bytes_per_s):
+        weights, caches = weight_bytes / bandwidth_bytes_per_s, batch * kv_bytes_per_sequence / bandwidth_bytes_per_s
+        computing = compute(batch * flops_per_token / peak_flops_per_s, batch)
+        return mixed(computing, memory(weights, caches, batch))
+
+    return wrong
+
+
+def _added(compute, memory):
+    return compute + memory
+
+
+def _by_place(formula):
+    """A wrong answer: `formula(weights, cache, flops, batch, peak, bandwidth)`."""
+    return lambda *args, **kwargs: formula(*args, *kwargs.values())
+
+
 DECODE_STEP_SECONDS = Exercise(
     id="13.3",
     title="The time of one decode step",
@@ -73,9 +89,15 @@ DECODE_STEP_SECONDS = Exercise(
         Case(10, 1, 4, batch=8, peak_flops_per_s=4, bandwidth_bytes_per_s=2),
         Case(10, 1, 4, batch=20, peak_flops_per_s=4, bandwidth_bytes_per_s=2),
         Case(10, 1, 40, batch=2, peak_flops_per_s=4, bandwidth_bytes_per_s=2),
+        Case(2, 3, 1, batch=2, peak_flops_per_s=4, bandwidth_bytes_per_s=2),
         *random_cases(10, seed=133, make=_step_case),
     ),
     mistakes=(
+        Mistake(
+            _mixed(memory=lambda weights, caches, batch: max(weights, caches)),
+            "Weights and caches come over the same wires, one after the other: their times add up. Only the arithmetic "
+            "runs at the same time.",
+        ),
         Mistake(
             _slow(lambda compute, memory: compute + memory),
             "That is one after the other. The chip computes while the next bytes come: the slower of the two decides.",
@@ -111,100 +133,89 @@ DECODE_STEP_SECONDS = Exercise(
             "The weights are not all that is read: each sequence needs the keys and values of all its tokens.",
         ),
     ),
+    symptoms=(
+        variants(
+            "The weights are not read there. Each step reads all of them once, and the caches too: add both.",
+            _mixed(memory=lambda weights, caches, batch: caches),
+        ),
+        variants(
+            "`flops_per_token` is in FLOPs already, and a FLOP is half a MAC: no other factor of 2.",
+            _mixed(compute=lambda time, batch: 2 * time),
+        ),
+        variants(
+            "Bytes are divided by bytes per second. The factor of 8 would turn them into bits.",
+            _mixed(memory=lambda weights, caches, batch: 8 * (weights + caches)),
+            _mixed(memory=lambda weights, caches, batch: (weights + caches) / 8),
+        ),
+        variants(
+            "The two limits are exchanged: FLOPs are divided by peak_flops_per_s, bytes by bandwidth_bytes_per_s.",
+            _by_place(
+                lambda weights, cache, flops, batch, peak, bandwidth: max(
+                    batch * flops / bandwidth, (weights + batch * cache) / peak
+                )
+            ),
+        ),
+        variants(
+            "The times are upside down: a time is the amount divided by what the device does per second.",
+            _by_place(
+                lambda weights, cache, flops, batch, peak, bandwidth: max(
+                    peak / (batch * flops), bandwidth / (weights + batch * cache)
+                )
+            ),
+        ),
+        variants(
+            "Two slips: the times are added, although the chip computes while bytes come, and one of them counts the "
+            "batch wrongly. The weights are read once; tokens and caches count `batch` times.",
+            _mixed(compute=lambda time, batch: time / batch, mixed=_added),
+            _mixed(memory=lambda weights, caches, batch: batch * weights + caches, mixed=_added),
+            _mixed(memory=lambda weights, caches, batch: weights + caches / batch, mixed=_added),
+            _mixed(
+                compute=lambda time, batch: time / batch,
+                memory=lambda weights, caches, batch: weights + caches / batch,
+                mixed=_added,
+            ),
+            _mixed(memory=lambda weights, caches, batch: weights, mixed=_added),
+        ),
+        variants(
+            "Reading the caches runs at the same time as the arithmetic, too. Add it to the reading of the weights, "
+            "and "
+            "compare the sum with the arithmetic.",
+            _by_place(
+                lambda weights, cache, flops, batch, peak, bandwidth: (
+                    max(batch * flops / peak, weights / bandwidth) + batch * cache / bandwidth
+                )
+            ),
+        ),
+        variants(
+            "That is the mean of the two times. Both run at the same time, and the step ends with the slower one.",
+            _mixed(mixed=lambda compute, memory: (compute + memory) / 2),
+        ),
+        variants(
+            "The weights are divided among the sequences. That is a share per token; the step reads all of them.",
+            _mixed(memory=lambda weights, caches, batch: (weights + caches) / batch),
+        ),
+        variants(
+            "That is the traffic of a single user alone. Each sequence has a cache, and with a large batch the "
+            "arithmetic "
+            "takes longer.",
+            _mixed(
+                memory=lambda weights, caches, batch: weights + caches / batch, mixed=lambda compute, memory: memory
+            ),
+        ),
+        variants(
+            "Only one of the two amounts is divided by the bandwidth. Put weights and caches in brackets.",
+            _by_place(
+                lambda weights, cache, flops, batch, peak, bandwidth: max(
+                    batch * flops / peak, weights + batch * cache / bandwidth
+                )
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (list, tuple)),
+            "Those are two times. The slower one is the time of the step: return one number.",
+            (_mixed(mixed=lambda compute, memory: (compute, memory)),),
+        ),
+    ),
     also_correct=(_step_by_parts, _step_by_roofline),
     forbidden=(step, estimate),
-)
-
-# 13.4 -----------------------------------------------------------------------------------------------
-
-
-def largest_batch(memory_bytes: int, weight_bytes: int, cache_bytes_per_token: int, prompt: int, output: int) -> int:
-    """The most requests whose caches fit beside the weights, each with its whole answer."""
-    request_bytes = cache_bytes_per_token * (prompt + output)
-    return max(0, (memory_bytes - weight_bytes) // request_bytes)
-
-
-def _batch_by_trying(memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output):
-    batch, used = 0, weight_bytes
-    while used + cache_bytes_per_token * (prompt + output) <= memory_bytes:
-        batch, used = batch + 1, used + cache_bytes_per_token * (prompt + output)
-    return batch
-
-
-def _batch_in_numpy(memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output):
-    return np.floor(max(memory_bytes - weight_bytes, 0) / (cache_bytes_per_token * (prompt + output)))
-
-
-def _requests(memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output) -> Fraction:
-    """How many requests fit, not yet whole and perhaps negative."""
-    return Fraction(memory_bytes - weight_bytes, cache_bytes_per_token * (prompt + output))
-
-
-def _fit_case(generator: torch.Generator) -> Case:
-    """One real card in eight cases is too small for the weights; a batch is never whole by itself."""
-    gigabytes = (24, 40, 80, 141)[random_whole(generator, 0, 3)]
-    weights, cache = random_whole(generator, 2, 16) * 10**9, random_whole(generator, 30, 500) * 1024
-    return Case(gigabytes * 10**9, weights, cache, *(random_whole(generator, 100, 4000) for _ in range(2)))
-
-
-LARGEST_BATCH = Exercise(
-    id="13.4",
-    title="The largest batch that fits",
-    reference=largest_batch,
-    cases=(
-        Case(100, 60, 1, prompt=8, output=2),
-        Case(100, 60, 1, prompt=8, output=3),
-        Case(100, 60, 1, prompt=4, output=3),
-        Case(100, 60, 2, prompt=20, output=5),
-        Case(100, 120, 1, prompt=8, output=2),
-        Case(80 * 10**9, 13_476_839_424, 524_288, 2048, 2048).called(
-            "Llama-2-7B on a card of 80 GB, 2048 tokens in and out"
-        ),
-        Case(80 * 10**9, 140 * 10**9, 200_000, 2000, 1000).called("weights of 140 GB on a card of 80 GB"),
-        *random_cases(8, seed=134, make=_fit_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: largest_batch(
-                memory_bytes, weight_bytes, cache_bytes_per_token, prompt, 0
-            ),
-            "The answers are forgotten. Each written token stays in the cache as well, and no room is left for it.",
-        ),
-        Mistake(
-            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: largest_batch(
-                memory_bytes, weight_bytes, cache_bytes_per_token, 0, output
-            ),
-            "The prompts are forgotten. What was read stays in the cache until the answer is complete.",
-        ),
-        Mistake(
-            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: largest_batch(
-                memory_bytes, 0, cache_bytes_per_token, prompt, output
-            ),
-            "The weights are forgotten. They lie in the same memory, and the caches get what they leave.",
-        ),
-        Mistake(
-            lambda *args, **kwargs: max(0, math.ceil(_requests(*args, **kwargs))),
-            "That is rounded up, and the last request does not fit. Only whole requests count: round down.",
-        ),
-        Mistake(
-            lambda *args, **kwargs: max(0, round(_requests(*args, **kwargs))),
-            "Rounding to the nearest goes up from a half on, and then the last request does not fit. Round down.",
-        ),
-        Mistake(
-            lambda *args, **kwargs: math.floor(_requests(*args, **kwargs)),
-            "A batch cannot be negative. Where not even the weights fit, it is 0.",
-        ),
-        Mistake(
-            lambda *args, **kwargs: max(0.0, float(_requests(*args, **kwargs))),
-            "A part of a request is of no use to anybody: return a whole number, rounded down.",
-        ),
-        Mistake(
-            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: max(
-                0, (memory_bytes - weight_bytes) // cache_bytes_per_token
-            ),
-            "That is how many tokens fit. A request has prompt + output of them.",
-        ),
-    ),
-    also_correct=(_batch_by_trying, _batch_in_numpy),
-    forbidden=(library_batch, memory),
 )

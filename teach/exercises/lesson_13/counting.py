@@ -1,4 +1,4 @@
-"""Lesson 13, exercises 13.1 and 13.2: what one token leaves in memory, and how much work it is."""
+"""Lesson 13, exercise 13.1: what one token leaves in memory."""
 
 import numpy as np
 import torch
@@ -6,11 +6,8 @@ import torch
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.kv_cache import kv_bytes_per_token as kv_bytes_of
 from mini_lib.llm.cost.kv_cache import kv_cache_bytes, kv_numbers_per_token
-from mini_lib.llm.cost.matrices import matrices
-from mini_lib.llm.cost.operators import operators
-from mini_lib.llm.cost.parameters import count_parameters
-from mini_lib.llm.cost.step import step
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 # 13.1 -----------------------------------------------------------------------------------------------
 
@@ -33,7 +30,7 @@ def _kv_in_numpy(layers, hidden, heads, kv_heads, head_dim, bits):
     return np.array([2, layers, kv_heads, head_dim, bits / 8]).prod()
 
 
-def _shape(generator: torch.Generator) -> tuple[int, int, int, int, int]:
+def shape(generator: torch.Generator) -> tuple[int, int, int, int, int]:
     """Layers, hidden, heads, KV heads, head_dim: the heads together are seldom as wide as the model."""
     kv_heads = random_whole(generator, 1, 4)
     heads = kv_heads * random_whole(generator, 2, 4)
@@ -47,7 +44,7 @@ def _shape(generator: torch.Generator) -> tuple[int, int, int, int, int]:
 
 
 def _shape_case(generator: torch.Generator) -> Case:
-    return Case(*_shape(generator), (4, 8, 16)[random_whole(generator, 0, 2)])
+    return Case(*shape(generator), (4, 8, 16)[random_whole(generator, 0, 2)])
 
 
 KV_BYTES_PER_TOKEN = Exercise(
@@ -60,6 +57,7 @@ KV_BYTES_PER_TOKEN = Exercise(
         Case(3, 12, 4, 2, 5, bits=16),
         Case(32, 4096, 32, 32, 128, bits=16).called("Llama-2-7B in 16 bits"),
         Case(32, 4096, 32, 8, 128, bits=16).called("Llama-3-8B in 16 bits"),
+        Case(1, 8, 2, 1, 4, bits=4),
         *random_cases(8, seed=131, make=_shape_case),
     ),
     mistakes=(
@@ -87,155 +85,73 @@ KV_BYTES_PER_TOKEN = Exercise(
         ),
         Mistake(
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * 2,
-            "That is always 2 bytes a number. A cache in 8 or 4 bits is smaller: a number takes bits / 8 bytes.",
+            "That is always 2 bytes per number. A cache in 8 or 4 bits is smaller: a number takes bits / 8 bytes.",
         ),
         Mistake(
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * bits / 8,
             "A head's key is not one number but `head_dim` of them.",
         ),
     ),
+    symptoms=(
+        variants(
+            "`hidden` is the width between the layers, and not part of the cache. What is kept is as wide as the KV "
+            "heads "
+            "together: kv_heads * head_dim.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * hidden * kv_heads * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                2 * layers * hidden * kv_heads * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * hidden * heads * head_dim * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * hidden * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * hidden / heads * bits / 8,
+        ),
+        variants(
+            "Two things: keys *and* values are kept, which makes it twice as much, and only those of the KV heads, "
+            "not of "
+            "the query heads.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * heads * head_dim * bits / 8,
+        ),
+        variants(
+            "Two things: keys *and* values are kept, and memory is counted in bytes of 8 bits.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * kv_heads * head_dim * bits,
+        ),
+        variants(
+            "Queries are used at once and forgotten. A token leaves two things per layer, its keys and its values.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                layers * (heads + 2 * kv_heads) * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 3 * layers * kv_heads * head_dim * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                2 * layers * (heads + kv_heads) * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 3 * layers * heads * head_dim * bits / 8,
+        ),
+        variants(
+            "`heads // kv_heads` is how many query heads share one KV head. What is kept are the KV heads: kv_heads * "
+            "head_dim numbers.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                2 * layers * (heads // kv_heads) * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * heads * kv_heads * head_dim * bits / 8,
+        ),
+        variants(
+            "The KV heads are not multiplied in. Each of them keeps a key and a value of `head_dim` numbers.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * head_dim * bits / 8,
+        ),
+        variants(
+            "Half a byte is rounded away. Count all the bits first, and divide by 8 at the end.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * (bits // 8),
+        ),
+        variants(
+            "Those are numbers, not bytes. A number takes bits / 8 bytes.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim,
+        ),
+        variants(
+            "Divide the bits by 8: a byte has 8 bits, whatever the width of a number.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * bits / 32,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * bits * 8,
+        ),
+    ),
     also_correct=(_kv_by_layers, _kv_in_numpy),
     forbidden=(kv_bytes_of, kv_cache_bytes, kv_numbers_per_token),
-)
-
-# 13.2 -----------------------------------------------------------------------------------------------
-
-
-def decode_flops(
-    layers: int, hidden: int, heads: int, kv_heads: int, head_dim: int, width: int, vocabulary: int, context: int
-) -> int:
-    """FLOPs of one decoded token that looks at `context` tokens, itself among them."""
-    attention = Attention(heads, kv_heads, head_dim)
-    model = Architecture("model", layers, hidden, vocabulary, attention, FeedForward(width))
-    return int(sum(row.flops for row in operators(model, new_tokens=1, context=context - 1)))
-
-
-def _flops_by_matrices(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context):
-    query, key = (hidden, heads * head_dim), (hidden, kv_heads * head_dim)
-    layer = [query, key, key, query[::-1], (hidden, width), (hidden, width), (width, hidden)]
-    layer += [(head_dim, context), (context, head_dim)] * heads  # scores, then the weighted sum of the values
-    macs = layers * sum(rows * columns for rows, columns in layer) + hidden * vocabulary
-    return 2 * macs
-
-
-def _flops_in_numpy(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context):
-    weights = hidden * head_dim * np.array([heads, kv_heads, kv_heads, heads]).sum() + 3 * hidden * width
-    return np.float64(2.0 * (layers * weights + hidden * vocabulary) + 4.0 * layers * context * heads * head_dim)
-
-
-def _macs(
-    layers,
-    hidden,
-    heads,
-    kv_heads,
-    head_dim,
-    width,
-    vocabulary,
-    context,
-    *,
-    matrices=3,
-    lookups=0,
-    head=1,
-    kv=None,
-    out=1,
-    products=2,
-    attending=None,
-    projected=None,
-):
-    """The MACs of a token, with a slip by each named argument; without one they are right."""
-    inner = heads * head_dim if projected is None else projected
-    projections = hidden * ((1 + out) * inner + 2 * (kv or kv_heads) * head_dim)
-    attention = products * context * (attending or heads) * head_dim
-    return layers * (projections + matrices * hidden * width + attention) + (head + lookups) * vocabulary * hidden
-
-
-def _slip(**slip):
-    """A wrong answer with one slip; a slip given as a name takes the value of that argument."""
-
-    def wrong(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context):
-        given = {"heads": heads, "kv_heads": kv_heads, "hidden": hidden}
-        slips = {name: given.get(value, value) for name, value in slip.items()}
-        return 2 * _macs(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context, **slips)
-
-    return wrong
-
-
-def _model_case(generator: torch.Generator) -> Case:
-    layers, hidden, heads, kv_heads, head_dim = _shape(generator)
-    width, vocabulary = random_whole(generator, 20, 300), random_whole(generator, 50, 500)
-    return Case(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, random_whole(generator, 2, 200))
-
-
-DECODE_FLOPS = Exercise(
-    id="13.2",
-    title="The work of one token",
-    reference=decode_flops,
-    cases=(
-        Case(1, 2, 1, 1, 2, width=4, vocabulary=10, context=1),
-        Case(1, 2, 1, 1, 2, width=4, vocabulary=10, context=5),
-        Case(1, 4, 2, 1, 2, width=6, vocabulary=10, context=3),
-        Case(2, 6, 4, 2, 5, width=7, vocabulary=11, context=3),
-        *random_cases(8, seed=132, make=_model_case),
-        Case(32, 4096, 32, 8, 128, 14336, 128256, 1000).called("Llama-3-8B and a context of 1000"),
-    ),
-    mistakes=(
-        Mistake(
-            lambda layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context: _macs(
-                layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context
-            ),
-            "Those are MACs. A multiplication and the addition behind it are two FLOPs.",
-        ),
-        Mistake(
-            _slip(lookups=1),
-            "The embedding is counted as a product. It is a look-up: one row of a table is copied, and nothing is "
-            "multiplied.",
-        ),
-        Mistake(
-            _slip(products=0, lookups=1),
-            "Two FLOPs for every parameter is a rule of thumb. It counts the embedding, which is only looked up, and "
-            "leaves out the look back at the context.",
-        ),
-        Mistake(
-            _slip(products=0),
-            "Those are the products with weights. The token also looks back: in every layer each query head scores "
-            "`context` keys and adds up as many values.",
-        ),
-        Mistake(
-            _slip(head=0),
-            "The head is missing. The last vector is multiplied with a row for every word of the vocabulary.",
-        ),
-        Mistake(_slip(matrices=2), "That feed-forward has two matrices. A gated one has three: gate, up and down."),
-        Mistake(
-            _slip(kv="heads"),
-            "Keys and values are made for the KV heads only: their two matrices are hidden x (kv_heads * head_dim).",
-        ),
-        Mistake(
-            _slip(attending="kv_heads"),
-            "Sharing keys and values saves memory, not arithmetic. Every query head does its own scores and its own "
-            "sum.",
-        ),
-        Mistake(
-            _slip(products=1),
-            "That is one product with the context. There are two: query times keys gives the scores, scores times "
-            "values the result.",
-        ),
-        Mistake(
-            lambda layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context: (
-                2 * _macs(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context + 1)
-            ),
-            "That looks at one token too many. `context` has the new token in it already.",
-        ),
-        Mistake(
-            _slip(out=0),
-            "Query, key and value are there. The output projection is missing: the heads' results are multiplied back "
-            "to `hidden`.",
-        ),
-        Mistake(
-            _slip(projected="hidden"),
-            "Query and output projections are taken as hidden x hidden. The heads together are heads * head_dim wide, "
-            "which need not be `hidden`.",
-        ),
-    ),
-    also_correct=(_flops_by_matrices, _flops_in_numpy),
-    forbidden=(operators, matrices, count_parameters, step),
 )

@@ -3,7 +3,8 @@
 import torch
 
 from mini_lib.llm.cost.step import step
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 13.9 -----------------------------------------------------------------------------------------------
 
@@ -80,6 +81,16 @@ def _last_changed(old_ms, new_ms):
     return PARTS.get(part, "bandwidth"), what_changed(old_ms, new_ms)[1]
 
 
+def _named(name):
+    """A wrong answer: the right share, and `name(old, new)` for the constant."""
+    return lambda old_ms, new_ms: (name(old_ms, new_ms), what_changed(old_ms, new_ms)[1])
+
+
+def _pick(parts):
+    part = next(iter(parts), "matrices")
+    return PARTS.get(part, "bandwidth")
+
+
 WHAT_CHANGED = Exercise(
     id="13.9",
     title="What did the new engine change?",
@@ -89,9 +100,23 @@ WHAT_CHANGED = Exercise(
         _tables(4.0, 4.0, 0.0, 2.0, "launch_s", 0.5),
         _tables(4.0, 2.0, 6.0, 1.0, "collective_s", 0.5),
         _tables(6.0, 3.0, 1.0, 2.0, "bandwidth", 0.5),
+        _tables(8.0, 2.0, 1.0, 1.0, "kv_reread", 2.0),
+        _tables(8.0, 2.0, 1.0, 1.0, "collective_s", 3.0),
+        _tables(8.0, 2.0, 1.0, 1.0, "bandwidth", 2.0),
+        _tables(2.0, 8.0, 1.0, 1.0, "bandwidth", 0.5),
         *random_cases(8, seed=139, make=_engine_case),
     ),
     mistakes=(
+        Mistake(
+            _named(lambda old, new: _pick(part for part in old if new[part] < old[part])),
+            "Only parts that became faster are looked at. A constant may also have become worse: look for parts that "
+            "*differ*.",
+        ),
+        Mistake(
+            _named(lambda old, new: _pick([max(old, key=lambda part: old[part] - new[part])])),
+            "That is the part that gained most. Look for every part that differs: where two do, or one became slower, "
+            "the largest gain misleads.",
+        ),
         Mistake(
             _with(lambda old, new: sum(old.values()) / sum(new.values())),
             "That is how many times faster the new engine is. The rent per hour is the same, so a token that takes "
@@ -108,20 +133,20 @@ WHAT_CHANGED = Exercise(
         ),
         Mistake(
             _with(lambda old, new: 1 - sum(new.values()) / sum(old.values())),
-            "That is how much was saved. Asked is what is still to be paid, as a share of the old price.",
+            "That is the share that was saved. Return the share of the old price that is still paid.",
         ),
-        Mistake(_longest, "The longest part need not be the one that changed: compare the two tables part by part."),
+        Mistake(_longest, "The longest part may not be the one that changed: compare the two tables part by part."),
         Mistake(
             _last_changed,
             "Where matrices and attention changed together, what they have in common changed: both wait for memory.",
         ),
         Mistake(
             lambda old_ms, new_ms: what_changed(old_ms, new_ms)[::-1],
-            "The order is exchanged: first the name of the constant, then the share of the price.",
+            "The two values are exchanged: first the name of the constant, then the share of the price.",
         ),
         Mistake(
             _part_itself,
-            "That is the row of the table. Asked is the constant behind it: attention depends on kv_reread, the "
+            "That is the row of the table. Return the constant that it depends on: attention depends on kv_reread, the "
             "all-reduce on collective_s, starting kernels on launch_s, and the matrices on bandwidth.",
         ),
         Mistake(
@@ -139,7 +164,63 @@ WHAT_CHANGED = Exercise(
         ),
         Mistake(
             _with(lambda old, new: 100 * sum(new.values()) / sum(old.values())),
-            "That is in percent. Asked is a share: 0.8 where the price falls by a fifth.",
+            "That is in percent. Return a share: 0.8 where the price falls by a fifth.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: (
+                isinstance(got, (tuple, list))
+                and isinstance(got[0], str)
+                and got[0] not in (*PARTS.values(), "bandwidth", *PARTS)
+            ),
+            'The name is not one of the constants. They are "kv_reread", "collective_s", "launch_s" and "bandwidth".',
+            (_named(lambda old, new: "speed"),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got[0] == "bandwidth" != expected[0],
+            "That is bandwidth in every case. Compare the tables part by part: only where matrices changed it was the "
+            "bandwidth.",
+            (_named(lambda old, new: "bandwidth"),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got[0], (list, tuple)),
+            "The first value is a list. One constant differs: where matrices and attention changed together, it is the "
+            "bandwidth.",
+            (_named(lambda old, new: [PARTS.get(part, "bandwidth") for part in old if old[part] != new[part]]),),
+        ),
+        variants(
+            "That is a time in milliseconds. The price is a share: divide the new sum by the old one.",
+            _with(lambda old, new: sum(new.values())),
+            _with(lambda old, new: sum(new.values()) - sum(old.values())),
+            _with(lambda old, new: sum(new.values()) / 1000),
+        ),
+        variants(
+            "That is a change in the price. The share is what is still paid: new sum over old sum, without minus 1.",
+            _with(lambda old, new: sum(new.values()) / sum(old.values()) - 1),
+        ),
+        variants(
+            "Each part counts the same there, or some are left out. Add up all four times, then divide the new sum by "
+            "the old one.",
+            _with(lambda old, new: sum(new[part] / old[part] if old[part] else 1 for part in old) / 4),
+            _with(lambda old, new: (new["matrices"] + new["attention"]) / (old["matrices"] + old["attention"])),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] and got[1] != expected[1],
+            "The constant is right, and the share is not. Add up all parts of both tables, and divide the new sum "
+            "by the "
+            "old one.",
+            (_with(lambda old, new: 0.125),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                len(got) == 2
+                and got[0] != expected[0]
+                and got[0] in (*PARTS.values(), "bandwidth")
+                and abs(got[1] / expected[1] - 1) < 1e-6
+            ),
+            "The share is right, and the constant is not. Look which parts differ between the two tables.",
+            (_named(lambda old, new: "kv_reread"),),
         ),
     ),
     also_correct=(_by_cases,),

@@ -1,14 +1,13 @@
-"""Lesson 13, exercises 13.5 to 13.7: from rent to price, what a published table counts, and one price for a mix."""
+"""Lesson 13, exercises 13.5 and 13.6: from rent to price, and what a published table counts."""
 
-import datetime as dt
 from fractions import Fraction
 
 import numpy as np
 import torch
 
-from mini_lib.llm import prices
 from mini_lib.llm.cost.estimate import estimate
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 13.5 -----------------------------------------------------------------------------------------------
 
@@ -75,9 +74,57 @@ USD_PER_MILLION = Exercise(
         ),
         Mistake(
             _times(lambda gpus: 1e-3),
-            "That is the price of a thousand tokens, as lists had it in 2023. Asked is a million.",
+            "That is the price of a thousand tokens, as lists had it in 2023. The exercise asks for a million.",
         ),
-        Mistake(_times(lambda gpus: 1e-6), "That is the price of one token. Asked is a million of them."),
+        Mistake(_times(lambda gpus: 1e-6), "That is the price of one token. The exercise asks for a million of them."),
+    ),
+    symptoms=(
+        variants(
+            "Two of the three factors are missing or wrong. The rent is for all GPUs and for 3600 seconds, and the "
+            "price "
+            "is for a million tokens.",
+            _times(lambda gpus: 3600 * 1e-6),
+            _times(lambda gpus: 3600 * 1e-3),
+            _times(lambda gpus: 3600 / gpus),
+            _times(lambda gpus: 60 / gpus),
+            _times(lambda gpus: 1e-6 / gpus),
+            _times(lambda gpus: 1e-3 / gpus),
+            _times(lambda gpus: 3600 * 1e-6 / gpus),
+        ),
+        variants(
+            "That is upside down: tokens for a dollar. Divide the rent by the tokens, not the tokens by the rent.",
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
+                1e6 / usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s)
+            ),
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: tokens_per_s / (usd_per_hour_per_gpu * gpus),
+        ),
+        variants(
+            "The rent of an hour is multiplied by 3600. Dollars per second are dollars per hour *divided* by 3600.",
+            _times(lambda gpus: 3600**2),
+        ),
+        variants(
+            "The rent is multiplied by the tokens. The more tokens a machine gives, the cheaper each of them is: "
+            "divide.",
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
+                usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s) * tokens_per_s**2
+            ),
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus * tokens_per_s,
+        ),
+        variants(
+            "`tokens_per_s` is already that of all GPUs together. Multiply the rent by their number, once, and nothing "
+            "else.",
+            _times(lambda gpus: gpus),
+        ),
+        variants("That divides the rent of an hour by the seconds of a day.", _times(lambda gpus: 1 / 24)),
+        variants(
+            "The million is on the wrong side: the price of one token, times a million.", _times(lambda gpus: 1e-12)
+        ),
+        variants("That is in cents. Return dollars.", _times(lambda gpus: 100)),
+        variants("That is the price of a billion tokens. The exercise asks for a million.", _times(lambda gpus: 1000)),
+        variants(
+            "That is the rent of an hour. How many tokens come in that hour?",
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus,
+        ),
     ),
     also_correct=(_usd_by_time, _usd_exactly),
     forbidden=(estimate,),
@@ -138,7 +185,7 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu / tensor_parallel,
                 batch * tensor_parallel / tokens_per_s_per_gpu,
             ),
-            "That divides by the number of GPUs. The figure is already for one of them: multiply.",
+            "That divides by the number of GPUs. The table already gives the rate of one of them: multiply.",
         ),
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
@@ -161,7 +208,7 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu * tensor_parallel,
                 tokens_per_s_per_gpu * tensor_parallel / batch,
             ),
-            "The second is upside down: those are one user's tokens a second. Asked are the seconds for one token.",
+            "The second value is upside down: those are one user's tokens per second. Return the seconds per token.",
         ),
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
@@ -172,95 +219,51 @@ TOTAL_AND_TPOT = Exercise(
             "only.",
         ),
     ),
+    symptoms=(
+        variants(
+            "The total is right. One user waits for a whole step: batch / total, with the total of all GPUs.",
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                1 / tokens_per_s_per_gpu,
+            ),
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                1 / (tokens_per_s_per_gpu * tensor_parallel * batch),
+            ),
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                batch / tensor_parallel / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
+        ),
+        variants(
+            "The GPUs are added to the rate. Each of them gives tokens_per_s_per_gpu: multiply.",
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu + tensor_parallel,
+                batch / (tokens_per_s_per_gpu + tensor_parallel),
+            ),
+        ),
+        variants(
+            "The first value is one user's tokens per second. The total is that of all users: do not divide by "
+            "`batch`.",
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel / batch,
+                batch / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                len(got) == 2 and abs(got[0] / expected[0] - 1) < 1e-6 < abs(got[1] / expected[1] - 1)
+            ),
+            "The total is right, and the time is not. In one step each of the `batch` users gets one token: how "
+            "long does "
+            "it take, at that total?",
+            (
+                lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                    tokens_per_s_per_gpu * tensor_parallel,
+                    batch / (tokens_per_s_per_gpu * tensor_parallel + 7),
+                ),
+            ),
+        ),
+    ),
     also_correct=(_by_rounds, _table_in_numpy),
-)
-
-# 13.7 -----------------------------------------------------------------------------------------------
-
-
-def blended_usd(price_in: float, price_out: float, tokens_in: int, tokens_out: int) -> float:
-    """USD for a million tokens of a mix: for each `tokens_in` that are read, `tokens_out` are written."""
-    price = prices.Price(dt.date(2024, 1, 1), False, "provider", "model", price_in, price_out, "exercise")
-    return prices.blended_usd(price, tokens_out / (tokens_in + tokens_out))
-
-
-def _blend_by_bill(price_in, price_out, tokens_in, tokens_out):
-    bill = price_in * tokens_in + price_out * tokens_out
-    return bill / (tokens_in + tokens_out)
-
-
-def _blend_in_numpy(price_in, price_out, tokens_in, tokens_out):
-    return np.average([price_in, price_out], weights=[tokens_in, tokens_out])
-
-
-def _by_spend(price_in, price_out, tokens_in, tokens_out):
-    spent_in, spent_out = price_in * tokens_in, price_out * tokens_out
-    return (spent_in * price_in + spent_out * price_out) / (spent_in + spent_out)
-
-
-def _by_dollar(price_in, price_out, tokens_in, tokens_out):
-    return (tokens_in + tokens_out) / (tokens_in / price_in + tokens_out / price_out)
-
-
-def _ratio_as_share(price_in, price_out, tokens_in, tokens_out):
-    share = tokens_out / tokens_in
-    return (1 - share) * price_in + share * price_out
-
-
-def _mix_case(generator: torch.Generator) -> Case:
-    price_in = random_whole(generator, 2, 60) / 20
-    price_out = price_in * random_whole(generator, 2, 5)
-    tokens_out = random_whole(generator, 50, 900)
-    return Case(price_in, price_out, tokens_out + random_whole(generator, 50, 3000), tokens_out)
-
-
-BLENDED_USD = Exercise(
-    id="13.7",
-    title="One price for a mix",
-    reference=blended_usd,
-    cases=(
-        Case(1.0, 5.0, 3, 1),
-        Case(0.15, 0.60, 4, 1),
-        Case(0.15, 0.60, 3, 1),
-        Case(0.5, 1.5, 100, 900),
-        *random_cases(8, seed=137, make=_mix_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: (price_in + price_out) / 2,
-            "That is the mean of the two prices, as if as many tokens were written as read. Weigh each price by its "
-            "tokens.",
-        ),
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: blended_usd(price_in, price_out, tokens_out, tokens_in),
-            "The weights are exchanged: what is read costs price_in, and what is written price_out.",
-        ),
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: price_in + price_out,
-            "That is a million of each kind, two million together. The blend is for one million tokens, and lies "
-            "between the two prices.",
-        ),
-        Mistake(
-            _by_spend,
-            "That weighs each price by the money spent at it, and so counts the price twice. Blend by tokens, not by "
-            "price.",
-        ),
-        Mistake(
-            _by_dollar,
-            "That is the harmonic mean, right where each share is one of the dollars. Here tokens are given: add up "
-            "what they cost, and divide by their number.",
-        ),
-        Mistake(
-            _ratio_as_share,
-            "A ratio is not a share: at 3 to 1, one token in four is written, and not one in three. Divide by all "
-            "tokens.",
-        ),
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: price_in * tokens_in + price_out * tokens_out,
-            "That adds up but does not divide: a blend lies between the two prices. Divide by the number of all "
-            "tokens.",
-        ),
-    ),
-    also_correct=(_blend_by_bill, _blend_in_numpy),
-    forbidden=(prices.blended_usd, prices.cheapest, prices.running_minimum),
 )

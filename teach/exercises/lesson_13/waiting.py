@@ -7,6 +7,7 @@ import torch
 
 from mini_lib.llm.serving.queueing import md1_wait_s, mg1_wait_s
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 
 def mean_wait_seconds(service_s: float, arrivals_per_s: float) -> float:
@@ -42,6 +43,33 @@ def _queue_case(generator: torch.Generator) -> Case:
     return Case(service_s, random_whole(generator, 10, 97) / 100 / service_s)
 
 
+def _beyond(value):
+    """A wrong answer: right below load 1, and `value(formula's value)` from there on."""
+
+    def wrong(service_s, arrivals_per_s):
+        load = arrivals_per_s * service_s
+        if load < 1:
+            return mean_wait_seconds(service_s, arrivals_per_s)
+        return value(load * service_s / (2 * (1 - load)) if load != 1 else math.inf)
+
+    return wrong
+
+
+def _of(load_of):
+    """A wrong answer: another load, `load_of(service_s, arrivals_per_s)`."""
+
+    def wrong(service_s, arrivals_per_s):
+        load = load_of(service_s, arrivals_per_s)
+        return load * service_s / (2 * (1 - load)) if load < 1 else math.inf
+
+    return wrong
+
+
+def _from_one_per_second(service_s, arrivals_per_s):
+    load = arrivals_per_s * service_s
+    return load * service_s / (2 * (1 - load)) if arrivals_per_s < 1 and load != 1 else math.inf
+
+
 MEAN_WAIT_SECONDS = Exercise(
     id="13.8",
     title="Waiting in line",
@@ -53,6 +81,8 @@ MEAN_WAIT_SECONDS = Exercise(
         Case(2.0, 1.0),
         Case(0.5, 3.0),
         Case(0.5, 2.0),
+        Case(0.25, 5.0),
+        Case(2.0, 0.75),
         *random_cases(8, seed=138, make=_queue_case),
     ),
     mistakes=(
@@ -63,17 +93,17 @@ MEAN_WAIT_SECONDS = Exercise(
         ),
         Mistake(
             _stable(lambda service_s, load: load * service_s / (2 * (1 - load)) + service_s),
-            "That is waiting and being served together. Asked is the time before the service starts.",
+            "That is waiting and being served together. The wait is the time before the service starts.",
         ),
         Mistake(
             _stable(lambda service_s, load: load * service_s / 2),
-            "That is the rest of the request in service alone. Others may stand in line before you: divide by 1 - "
-            "load.",
+            "That is the rest of the request in service alone. Others may stand in line before you: divide by "
+            "1 - load.",
         ),
         Mistake(
             _stable(lambda service_s, load: 0.0),
             "Nobody would wait if requests came evenly spaced. They come at random, several at once and then none: "
-            "below load 1 one waits as well.",
+            "a request may wait even at a load below 1.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
@@ -92,12 +122,66 @@ MEAN_WAIT_SECONDS = Exercise(
                 if arrivals_per_s >= service_s
                 else arrivals_per_s / service_s * service_s / (2 * (1 - arrivals_per_s / service_s))
             ),
-            "The load is the share of the time in which the server works: arrivals a second times seconds for each, "
-            "not divided.",
+            "The load is the share of the time in which the server works: arrivals per second times seconds per "
+            "request, not divided.",
         ),
         Mistake(
             _stable(lambda service_s, load: service_s / (2 * (1 - load))),
-            "One who finds the server free does not wait at all. It is busy only for the share `load` of the time.",
+            "A request that finds the server free does not wait at all. It is busy only for the share `load` of the "
+            "time.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "A pair of brackets is missing or misplaced: divide by the whole of 2 * (1 - load).",
+            _stable(lambda service_s, load: load * service_s / 2 * (1 - load)),
+            _stable(lambda service_s, load: load * service_s / (2 - load)),
+            _stable(lambda service_s, load: load * service_s / (2 * 1) - load),
+        ),
+        variants(
+            "The unit is not seconds: the wait is a share of the time of one service. Multiply by service_s.",
+            _stable(lambda service_s, load: load / (2 * (1 - load))),
+            _stable(lambda service_s, load: load / service_s * load / (2 * (1 - load))),
+        ),
+        variants(
+            "That is the time until the answer is there, where services differ at random. Here all take equally long, "
+            "and the wait ends when the service starts.",
+            _stable(lambda service_s, load: service_s / (1 - load)),
+        ),
+        variants(
+            "The load is not the number of arrivals. It is the share of the time in which the server works: "
+            "arrivals_per_s * service_s.",
+            _of(lambda service_s, arrivals_per_s: arrivals_per_s),
+        ),
+        variants(
+            "The line grows without end where the *load* reaches 1, not where one request comes per second.",
+            _from_one_per_second,
+        ),
+        variants(
+            "Divide by 1 - load, the share of the time in which the server is free: the wait grows without end as the "
+            "load comes near 1.",
+            _stable(lambda service_s, load: load * service_s / (2 * (1 + load))),
+            _stable(lambda service_s, load: service_s / 2),
+        ),
+        variants(
+            "Requests come at random moments. Even where a service is shorter than the mean gap, some come together "
+            "and "
+            "wait.",
+            lambda service_s, arrivals_per_s: max(0.0, service_s - 1 / arrivals_per_s),
+        ),
+        variants(
+            "The wait is divided by 2 twice. Half a service is left, on average, when a request comes to a busy "
+            "server; "
+            "that is the only half.",
+            _stable(lambda service_s, load: load * service_s / (4 * (1 - load))),
+        ),
+        variants(
+            'From load 1 on the line grows without end: the wait is float("inf").',
+            _beyond(lambda value: 0.0),
+            _beyond(lambda value: None),
+            _beyond(abs),
+            _beyond(lambda value: -math.inf),
+            _beyond(lambda value: math.nan),
         ),
     ),
     also_correct=(_wait_by_formula, _wait_by_who_is_there),

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mini_lib.llm.model.attention import attend
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 14.1 -----------------------------------------------------------------------------------------------
 
@@ -85,6 +86,33 @@ def _by_hand(query: list, keys: list, values: list) -> Case:
     return Case(*(torch.tensor(part, dtype=torch.float32) for part in (query, keys, values)))
 
 
+def _in_turn(part, group):
+    return part.repeat(group, 1, 1)
+
+
+def _neighbours(part, group):
+    return part.repeat_interleave(group, dim=0)
+
+
+def _of_heads(weighing, spread_keys=_neighbours, spread_values=_neighbours):
+    """A wrong answer: `weighing(query, keys, values)` gives the heads' results, from a KV head for each query head."""
+
+    def wrong(query, keys, values):
+        group = len(query) // len(keys)
+        return weighing(query, spread_keys(keys, group), spread_values(values, group))
+
+    return wrong
+
+
+def _attending(query, keys, values):
+    scores = torch.einsum("hd,hcd->hc", query, keys) / query.shape[1] ** 0.5
+    return torch.einsum("hc,hcd->hd", scores.softmax(dim=-1), values)
+
+
+def _shares(query, keys, values):
+    return (torch.einsum("hd,hcd->hc", query, keys) / query.shape[1] ** 0.5).softmax(dim=-1)
+
+
 ATTEND_ONE = Exercise(
     id="14.1",
     title="One new token looks back",
@@ -134,13 +162,93 @@ ATTEND_ONE = Exercise(
         ),
         Mistake(
             _weighted(lambda scores, head_dim: scores / head_dim**0.5),
-            "The scores themselves are used as weights. They may be negative and need not add up to 1: the softmax "
+            "The scores themselves are used as weights. They may be negative and do not add up to 1: the softmax "
             "over the tokens comes first.",
         ),
         Mistake(
             _weighted(lambda scores, head_dim: scores.softmax(dim=-1) / head_dim**0.5),
             "The division by sqrt(head_dim) comes after the softmax, and the weights no longer add up to 1. Divide the "
             "scores.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The scores are scaled by something else. It is the length of a key that makes scores large: *divide* by "
+            "sqrt(head_dim).",
+            _weighted(lambda scores, head_dim: (scores / scores.shape[0] ** 0.5).softmax(dim=-1)),
+            _weighted(lambda scores, head_dim: (scores * head_dim**0.5).softmax(dim=-1)),
+            _weighted(lambda scores, head_dim: (scores / head_dim**2).softmax(dim=-1)),
+        ),
+        variants(
+            "The weights of a head do not add up to 1. A softmax is exp(scores) divided by the sum of exp over the "
+            "tokens "
+            "of the *same* head.",
+            _weighted(lambda scores, head_dim: (scores / head_dim**0.5).exp()),
+            _weighted(lambda scores, head_dim: (scores / head_dim**0.5).exp() / (scores / head_dim**0.5).exp().sum()),
+            _weighted(lambda scores, head_dim: (scores / head_dim**0.5).sigmoid()),
+            _weighted(lambda scores, head_dim: scores.exp()),
+        ),
+        variants(
+            "Only the best token counts there. Attention is a mean of all values: the softmax gives each token its "
+            "weight.",
+            _weighted(lambda scores, head_dim: F.one_hot(scores.argmax(dim=-1), scores.shape[1]).to(scores)),
+        ),
+        variants(
+            "Keys and values are mixed up. The query is compared with the *keys*, and the weights are for the "
+            "*values*.",
+            _of_heads(lambda query, keys, values: _attending(query, keys, keys)),
+            _of_heads(lambda query, keys, values: _attending(query, values, values)),
+            _of_heads(lambda query, keys, values: _attending(query, values, keys)),
+        ),
+        variants(
+            "The keys and the values come from different KV heads. Repeat both in the same way, with "
+            "`repeat_interleave`.",
+            _of_heads(_attending, spread_values=_in_turn),
+            _of_heads(_attending, spread_keys=_in_turn),
+        ),
+        variants(
+            "All query heads read KV head 0. Head h reads KV head h // (heads // kv_heads).",
+            lambda query, keys, values: _attending(
+                query, keys[:1].expand(len(query), -1, -1), values[:1].expand(len(query), -1, -1)
+            ),
+        ),
+        variants(
+            "The signs of the scores are turned round: a token counts for *more* where its key agrees with the query.",
+            _weighted(lambda scores, head_dim: (-scores / head_dim**0.5).softmax(dim=-1)),
+        ),
+        variants(
+            "Two things: the scores are not divided by sqrt(head_dim), and the query heads read the wrong KV heads.",
+            _weighted(lambda scores, head_dim: scores.softmax(dim=-1), spread=_in_turn),
+        ),
+        variants(
+            "The new token's value is added as a whole. It takes part in the softmax like every other token.",
+            _of_heads(lambda query, keys, values: _attending(query, keys[:, :-1], values[:, :-1]) + values[:, -1]),
+        ),
+        variants(
+            "The softmax is taken twice, and the weights become nearly equal. Once is enough.",
+            _weighted(lambda scores, head_dim: _softmax_scaled(scores, head_dim).softmax(dim=-1)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got.shape == (len(expected), arguments["keys"].shape[1])
+                and bool((got.sum(dim=1) - 1).abs().max() < 1e-4)
+                and not torch.allclose(got.double(), expected.double())
+                if got.shape == expected.shape
+                else got.shape == (len(expected), arguments["keys"].shape[1])
+            ),
+            "Those are the weights. Take the mean of the values with them.",
+            (_of_heads(_shares),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got.shape == expected.shape
+                and bool(
+                    (got.abs().max() > 1.01 * arguments["values"].abs().max())
+                    | ((arguments["values"] >= 0).all() & (got < -1e-3).any())
+                )
+            ),
+            "A weighted mean cannot lie outside of the values. The weights of a head are positive and add up to 1.",
+            (lambda query, keys, values: attend_one(query, keys, values) + 99,),
         ),
     ),
     also_correct=(_by_loops, _in_numpy_by_groups, _token_by_token),

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from mini_lib.kernels import LayerCache
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 14.5 -----------------------------------------------------------------------------------------------
 
@@ -94,6 +95,30 @@ def _group_case(generator: torch.Generator) -> Case:
     return Case(places * step - random_whole(generator, 1, 2 ** (bits + 1)) * 0.375 * step, bits)
 
 
+def _plain_codes(answer):
+    return torch.as_tensor(answer[0], dtype=torch.float64)
+
+
+def _of_steps(steps):
+    """A wrong answer: the range cut into another number of steps, `steps(bits)`."""
+    return _on(lambda x, bits: (x.max() - x.min()) / steps(bits), _low, _codes)
+
+
+def _other_codes(codes):
+    """A wrong answer: the right step and low, and `codes(right codes, x, step, bits)`."""
+    return _on(_step, _low, lambda x, step, bits: codes(_codes(x, step), x, step, bits))
+
+
+def _where_equal(step_of):
+    """A wrong answer: a step other than 0 for numbers that are all the same."""
+
+    def wrong(x, bits):
+        codes, step, low = cache_codes(x, bits)
+        return codes, step or step_of(x, bits), low
+
+    return wrong
+
+
 CACHE_CODES = Exercise(
     id="14.5",
     title="A smaller cache",
@@ -135,8 +160,8 @@ CACHE_CODES = Exercise(
         ),
         Mistake(
             lambda x, bits: (_codes(x, _step(x, bits)), _step(x, bits), x.min()),
-            "A group of equal numbers divides 0 by 0. Its step is 0, and all its codes are 0: the lowest value says it "
-            "all.",
+            "A group of equal numbers divides 0 by 0. Its step is 0, and all its codes are 0: the lowest value "
+            "is enough.",
         ),
         Mistake(
             _on(
@@ -157,6 +182,84 @@ CACHE_CODES = Exercise(
             "Step and low are right, but the codes count from 0. They count from low: (x - low) / step.",
         ),
         Mistake(_swapped, "The values are right, in the wrong order: first the codes, then the step, then low."),
+    ),
+    symptoms=(
+        variants(
+            "The codes are rounded up, and are wrong by up to a whole step. Round to nearest: half a step at most.",
+            _other_codes(lambda codes, x, step, bits: ((x - x.min()) / step).ceil()),
+        ),
+        variants(
+            "The highest code is cut off. Codes go from 0 to 2**bits - 1, the last included.",
+            _other_codes(lambda codes, x, step, bits: codes.clamp(max=2**bits - 2)),
+            _other_codes(lambda codes, x, step, bits: codes.clamp(max=2 ** (bits - 1))),
+        ),
+        variants(
+            "The range is cut into another number of steps. `bits` bits hold 2**bits codes, and between them lie "
+            "2**bits - 1 steps.",
+            _of_steps(lambda bits: bits),
+            _of_steps(lambda bits: 2 ** (bits - 1)),
+            _of_steps(lambda bits: 2 ** (bits - 1) - 1),
+            _of_steps(lambda bits: 15),
+            _of_steps(lambda bits: 255),
+            _of_steps(lambda bits: 2**bits + 1),
+            _of_steps(lambda bits: 2**bits - 2),
+        ),
+        variants(
+            "The second value is the whole range. A step is the range divided by 2**bits - 1.",
+            _on(lambda x, bits: x.max() - x.min(), _low, lambda x, step, bits: _codes(x, _step(x, bits))),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                len(got) == 3
+                and torch.allclose(_plain_codes(got), _plain_codes(expected) * expected[1] + expected[2])
+                and not torch.equal(_plain_codes(got), _plain_codes(expected))
+            ),
+            "Those are the rounded numbers themselves. A code is the number of steps above low, a whole number.",
+            (lambda x, bits: (x.min() + cache_codes(x, bits)[0] * cache_codes(x, bits)[1], *cache_codes(x, bits)[1:]),),
+        ),
+        variants(
+            "The codes start at the wrong number. The lowest number of the group has code 0, and no code is negative.",
+            _other_codes(lambda codes, x, step, bits: codes + 1),
+            _other_codes(lambda codes, x, step, bits: codes - 1),
+            _other_codes(lambda codes, x, step, bits: codes - 2 ** (bits - 1)),
+        ),
+        variants(
+            "The codes count down from the highest number. They count up from the lowest: (x - low) / step.",
+            _on(_step, lambda x, step: x.max(), lambda x, step, bits: ((x.max() - x) / step).round()),
+            _other_codes(lambda codes, x, step, bits: 2**bits - 1 - codes),
+        ),
+        variants(
+            "Codes and step are right. The third value is the *lowest* number, which belongs to code 0.",
+            _on(_step, lambda x, step: x.max(), lambda x, step, bits: _codes(x, step)),
+            _on(_step, lambda x, step: torch.zeros(()), lambda x, step, bits: _codes(x, step)),
+            _on(_step, lambda x, step: -x.min() / step, lambda x, step, bits: _codes(x, step)),
+        ),
+        variants(
+            "The lowest number may be negative: take the minimum of the numbers, and not of their absolute values.",
+            _on(
+                lambda x, bits: (x.max() - x.abs().min()) / (2**bits - 1),
+                lambda x, step: x.abs().min(),
+                lambda x, step, bits: ((x - x.abs().min()) / step).round(),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                arguments["x"].min() == arguments["x"].max() and float(got[1]) != 0 and float(got[1]) == float(got[1])
+            ),
+            "Where all numbers are the same, the step is exactly 0. A small number in its place, or 1, is stored as if "
+            "there were a range.",
+            (_where_equal(lambda x, bits: 1.0), _where_equal(lambda x, bits: 1e-3)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 3 and abs(float(got[2]) - expected[2]) > 1e-5,
+            "The third value is not the lowest number of the group, from which the codes count.",
+            (_on(_step, lambda x, step: x.mean(), _codes),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 3 and abs(float(got[1]) - expected[1]) > 1e-5,
+            "The step is not right. From the lowest to the highest number there are 2**bits - 1 steps.",
+            (_on(lambda x, bits: 3 * x.abs().max(), _low, _codes),),
+        ),
     ),
     also_correct=(_by_loops, _in_numpy, _nearest_on_the_grid, _with_floats),
     forbidden=(LayerCache.write,),

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from mini_lib.llm.model.sampling import Sampling
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 14.2 -----------------------------------------------------------------------------------------------
 
@@ -86,6 +87,27 @@ def _chance_case(generator: torch.Generator) -> Case:
             return Case(chances, top_p)
 
 
+def _sorted_parts(probabilities, top_p):
+    """The probabilities in order, the ids they came from, and which of them stay."""
+    ordered, order = probabilities.sort(descending=True)
+    return ordered, order, ordered.cumsum(dim=0) - ordered < top_p
+
+
+def _misplaced(kept_of):
+    """A wrong answer: `kept_of(probabilities, ordered, order, stays)`, divided by its sum."""
+
+    def wrong(probabilities, top_p):
+        kept = kept_of(probabilities, *_sorted_parts(probabilities, top_p))
+        return kept / kept.sum()
+
+    return wrong
+
+
+def _renewed(spread):
+    """A wrong answer: the right tokens stay, with other probabilities, `spread(probabilities, stays)`."""
+    return lambda probabilities, top_p: spread(probabilities, likely_only(probabilities, top_p) > 0)
+
+
 LIKELY_ONLY = Exercise(
     id="14.2",
     title="Only the likely tokens",
@@ -96,6 +118,8 @@ LIKELY_ONLY = Exercise(
         Case(torch.tensor([0.0625, 0.1875, 0.25, 0.5]), 0.5),
         Case(torch.tensor([0.125, 0.8125, 0.0625]), 0.5),
         Case(torch.tensor([0.125, 0.5, 0.375]), 1.0),
+        Case(torch.tensor([0.25, 0.1875, 0.5, 0.0625]), 0.875),
+        Case(torch.tensor([0.3125, 0.375, 0.25, 0.0625]), 0.5),
         *random_cases(6, seed=143, make=_chance_case),
     ),
     mistakes=(
@@ -140,6 +164,102 @@ LIKELY_ONLY = Exercise(
         Mistake(
             _kept(lambda ordered, cumulated, top_p: cumulated - ordered <= top_p),
             "One token too many stays where the sum is exactly top_p. Then top_p is reached, and no other is needed.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "That keeps each token that is likely enough next to the most likely one (min-p). Here a *sum* decides: "
+            "that "
+            "of the most likely tokens, until it reaches top_p.",
+            lambda probabilities, top_p: (
+                torch.where(probabilities >= top_p * probabilities.max(), probabilities, 0)
+                / probabilities[probabilities >= top_p * probabilities.max()].sum()
+            ),
+        ),
+        variants(
+            "The right tokens were found in the sorted list, and then the wrong places were filled. `order` says where "
+            "each came from: out[order] = sorted values writes them back; reading x[order] does not.",
+            _misplaced(lambda probabilities, ordered, order, stays: torch.where(stays[order], probabilities, 0)),
+            _misplaced(lambda probabilities, ordered, order, stays: torch.where(stays, probabilities, 0)),
+            _misplaced(lambda probabilities, ordered, order, stays: torch.where(stays, ordered, 0)[order]),
+        ),
+        variants(
+            "One token too many stays every time. The token that reaches top_p is the last one.",
+            _kept(lambda ordered, cumulated, top_p: torch.arange(len(ordered)) < (cumulated < top_p).sum() + 2),
+        ),
+        variants(
+            "The right tokens stay, but their proportions have changed. Divide them by their sum: a softmax, or equal "
+            "shares, is something else.",
+            _renewed(lambda probabilities, stays: probabilities.masked_fill(~stays, -torch.inf).softmax(dim=0)),
+            _renewed(lambda probabilities, stays: stays / stays.sum()),
+        ),
+        variants(
+            "Only the most likely token stays. Others follow until the sum reaches top_p.",
+            lambda probabilities, top_p: (probabilities == probabilities.max()).float(),
+            lambda probabilities, top_p: torch.where(probabilities == probabilities.max(), probabilities, 0),
+        ),
+        variants(
+            "That keeps the unlikely tokens, those beyond top_p. Keep the ones before it.",
+            _kept(lambda ordered, cumulated, top_p: cumulated - ordered >= top_p),
+            lambda probabilities, top_p: torch.where(likely_only(probabilities, top_p) > 0, 0, probabilities),
+        ),
+        variants(
+            "The sum is compared with 1 - top_p. The kept tokens together reach top_p itself.",
+            _kept(lambda ordered, cumulated, top_p: cumulated - ordered < 1 - top_p),
+            lambda probabilities, top_p: (
+                torch.where(probabilities >= 1 - top_p, probabilities, 0)
+                / torch.where(probabilities >= 1 - top_p, probabilities, 0).sum()
+            ),
+        ),
+        variants(
+            "Two things: the token with which the sum crosses top_p stays too, and what is left is divided by its sum.",
+            lambda probabilities, top_p: (
+                torch.where(
+                    probabilities
+                    >= _sorted_parts(probabilities, top_p)[0][
+                        max(0, int((_sorted_parts(probabilities, top_p)[0].cumsum(dim=0) <= top_p).sum()) - 1)
+                    ],
+                    probabilities,
+                    0,
+                )
+                * (probabilities.max() <= top_p)
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got.dtype == torch.bool,
+            "Those are True and False. Return the probabilities: those of the kept tokens divided by their sum, and 0.",
+            (lambda probabilities, top_p: likely_only(probabilities, top_p) > 0,),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == int((expected > 0).sum()) and not torch.equal(got, expected),
+            "Some tokens are missing. The result has an entry for each of them: 0 for those that go.",
+            (
+                lambda probabilities, top_p: likely_only(probabilities, top_p)[likely_only(probabilities, top_p) > 0],
+                lambda probabilities, top_p: (likely_only(probabilities, top_p) > 0).nonzero()[:, 0],
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got.shape == expected.shape
+                and float(arguments["probabilities"][got > 0].sum()) < arguments["top_p"] - 1e-4
+            ),
+            "The kept tokens together do not reach top_p. Keep the most likely ones until they do.",
+            (
+                lambda probabilities, top_p: (
+                    torch.where(probabilities == probabilities.min(), 1.0, 0.0)
+                    if top_p < 1
+                    else torch.zeros_like(probabilities)
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got.shape == expected.shape
+                and bool(((got > 0) == (expected > 0)).all())
+                and not torch.allclose(got.double(), expected.double())
+            ),
+            "The right tokens stay, with the wrong probabilities. Divide each by the sum of those that stay.",
+            (lambda probabilities, top_p: likely_only(probabilities, top_p) / 3,),
         ),
     ),
     also_correct=(_by_loops, _in_numpy, _without_sorting, _by_taking_away),

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 14.4 -----------------------------------------------------------------------------------------------
 
@@ -100,6 +101,50 @@ MOVE_INTO_WEIGHTS = Exercise(
         Mistake(
             lambda norm_weight, matrix, scale: (matrix * scale, norm_weight / scale),
             "Both are right, in the wrong order: the norm's weight comes first, then the matrix.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The norm's part is right. The columns of the matrix are multiplied by the scale itself, and by nothing "
+            "else.",
+            lambda norm_weight, matrix, scale: (norm_weight / scale, matrix * scale**2),
+            lambda norm_weight, matrix, scale: (norm_weight / scale, matrix * norm_weight * scale),
+            lambda norm_weight, matrix, scale: (norm_weight / scale, matrix * scale / norm_weight),
+            lambda norm_weight, matrix, scale: (norm_weight / scale, matrix * norm_weight),
+            lambda norm_weight, matrix, scale: (norm_weight / scale, matrix + scale),
+        ),
+        variants(
+            "The norm's own weight is lost: it is divided by the scale, and not replaced.",
+            lambda norm_weight, matrix, scale: (1 / scale, matrix * scale),
+            lambda norm_weight, matrix, scale: (torch.ones_like(norm_weight), matrix * norm_weight),
+            lambda norm_weight, matrix, scale: (scale, matrix * scale),
+            lambda norm_weight, matrix, scale: (torch.ones_like(norm_weight), matrix * norm_weight * scale),
+        ),
+        variants(
+            "A scale is a factor: divide and multiply by it, do not subtract and add it.",
+            lambda norm_weight, matrix, scale: (norm_weight - scale, matrix + scale),
+        ),
+        variants(
+            "One number for all channels. Each channel has a scale of its own: use `scale` as it is, not its mean, its "
+            "largest or its root.",
+            lambda norm_weight, matrix, scale: (norm_weight / scale.mean(), matrix * scale.mean()),
+            lambda norm_weight, matrix, scale: (norm_weight / scale.max(), matrix * scale.max()),
+            lambda norm_weight, matrix, scale: (norm_weight / scale.sqrt(), matrix * scale.sqrt()),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[1].ndim == 1,
+            "That adds up each row of the matrix: `@` is a product with a vector. Multiply each column: matrix * "
+            "scale.",
+            (lambda norm_weight, matrix, scale: (norm_weight / scale, matrix @ scale),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got[1].shape == expected[1].T.shape
+                and torch.allclose(got[1].double().T, expected[1].double(), rtol=1e-4)
+                and not torch.equal(got[1].T, got[1])
+            ),
+            "The matrix comes back transposed. It stays [out, in].",
+            (lambda norm_weight, matrix, scale: (norm_weight / scale, (matrix * scale).T),),
         ),
     ),
     also_correct=(_by_loops, _column_by_column, _in_numpy, _transposed),

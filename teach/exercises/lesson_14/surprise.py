@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 14.3 -----------------------------------------------------------------------------------------------
 
@@ -72,6 +73,20 @@ def _by_hand(logits: list, tokens: list) -> Case:
     return Case(torch.tensor(logits, dtype=torch.float32), torch.tensor(tokens))
 
 
+def _losses(logits: Tensor, tokens: Tensor) -> Tensor:
+    """-log p of all tokens but the first."""
+    return -_chances(logits[:-1], tokens[1:]).log()
+
+
+def _of_losses(formula):
+    """A wrong answer: a formula of the losses of all tokens but the first."""
+    return lambda logits, tokens: formula(_losses(logits, tokens))
+
+
+def _entropy(logits: Tensor) -> float:
+    return torch.distributions.Categorical(logits=logits).entropy().mean().exp().item()
+
+
 PERPLEXITY = Exercise(
     id="14.3",
     title="How much a text surprises a model",
@@ -125,6 +140,87 @@ PERPLEXITY = Exercise(
             _of_chances(lambda chances: 1 / chances.mean()),
             "That averages the probabilities, and a token that the model thought nearly impossible hardly counts. "
             "Average their logarithms.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The minus sign is missing: a loss is -log p, which is never negative. Then the perplexity is at least 1.",
+            _of_losses(lambda losses: math.exp(-losses.mean())),
+            _of_losses(lambda losses: -losses.mean()),
+            _of_losses(lambda losses: math.exp(-losses.sum())),
+        ),
+        variants(
+            "The base of the power is not that of the logarithm. With the natural logarithm it is e: exp of the "
+            "mean loss.",
+            _of_losses(lambda losses: 2 ** losses.mean()),
+            _of_losses(lambda losses: 10 ** losses.mean()),
+            _of_losses(lambda losses: math.exp(losses.mean() / math.log(10))),
+        ),
+        variants(
+            "That is the mean loss in bits. Perplexity is 2 to that power, or e to the mean loss in nats.",
+            _of_losses(lambda losses: losses.mean() / math.log(2)),
+        ),
+        variants(
+            "That is the mean probability. Take the mean of -log p, and then exp.",
+            _of_losses(lambda losses: (-losses).exp().mean()),
+        ),
+        variants(
+            "The softmax runs over the wrong axis. Each row holds the logits of one position: normalize over the "
+            "vocabulary, the last axis.",
+            lambda logits, tokens: (
+                -logits[:-1].log_softmax(dim=0)[torch.arange(len(tokens) - 1), tokens[1:]].mean()
+            ).exp(),
+            lambda logits, tokens: -logits.log_softmax(dim=0)[torch.arange(len(tokens) - 1), tokens[1:]].mean().exp(),
+        ),
+        variants(
+            "The logits are used as they are. They become logarithms of probabilities by `log_softmax`.",
+            lambda logits, tokens: (-logits[torch.arange(len(tokens) - 1), tokens[1:]].mean()).exp(),
+        ),
+        variants(
+            "The logarithm is missing: those are probabilities. Take -log of each, then the mean.",
+            _of_losses(lambda losses: math.exp(-(-losses).exp().mean())),
+        ),
+        variants(
+            "The softmax is taken twice. `cross_entropy` and `log_softmax` want the logits themselves.",
+            lambda logits, tokens: F.cross_entropy(logits[:-1].softmax(dim=-1), tokens[1:]).exp(),
+        ),
+        variants(
+            "That does not look at the tokens that really came, but at all of the vocabulary or at the likeliest. Pick "
+            "from each row the number of the token that follows.",
+            lambda logits, tokens: _entropy(logits[:-1]),
+            lambda logits, tokens: _entropy(logits),
+            lambda logits, tokens: (-logits[:-1].log_softmax(dim=-1).mean()).exp(),
+            lambda logits, tokens: (-logits[:-1].log_softmax(dim=-1).max(dim=-1).values.mean()).exp(),
+        ),
+        variants(
+            "That takes every token from every row. Row i is for token i + 1 alone: index with both, "
+            "[torch.arange(n - 1), tokens[1:]], or use `gather`.",
+            lambda logits, tokens: (-logits[:-1].log_softmax(dim=-1)[:, tokens[1:]].mean()).exp(),
+        ),
+        variants(
+            "Not all tokens take part. Take the mean over all but the first.",
+            _of_losses(lambda losses: losses[-1].exp()),
+            _of_losses(lambda losses: losses.median().exp()),
+            _of_losses(lambda losses: losses[:-1].mean().exp() if len(losses) > 1 else losses.new_zeros(())),
+        ),
+        variants(
+            "The first token is counted, too. No row of logits is for it: leave it out.",
+            lambda logits, tokens: math.exp((_losses(logits, tokens).sum() + math.log(logits.shape[1])) / len(tokens)),
+        ),
+        variants(
+            "Two things: the logits at position i are for token i + 1, and the perplexity is exp of the *mean* loss.",
+            lambda logits, tokens: -_chances(logits, tokens).log().mean(),
+            lambda logits, tokens: math.exp(-_chances(logits, tokens).log().sum()),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (list, Tensor)),
+            "That is one number per token. Take the mean of the losses, and then exp.",
+            (_of_losses(Tensor.exp),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got < 1,
+            "A perplexity is never below 1, which means no surprise at all. Take exp of the mean of -log p.",
+            (_of_losses(lambda losses: math.exp(-losses.mean()) / 3),),
         ),
     ),
     also_correct=(_by_loops, _in_numpy, _by_cross_entropy, _in_bits, _by_a_product),
