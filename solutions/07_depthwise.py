@@ -867,7 +867,7 @@ from_memory = replace(machine, bandwidth_bytes_per_s=roofline.measure_bandwidth_
 
 
 def draw_roofline():
-    figure, axes = plt.subplots(figsize=(6, 4.7))
+    figure, axes = plt.subplots(figsize=(6, 4.4))
     at = torch.logspace(-0.3, 2.7, 200).tolist()
     for of, line, label in ((machine, "-", "data in the cache"), (from_memory, "--", "data in memory")):
         roof = [of.attainable_flops_per_s(one) / 1e9 for one in at]
@@ -875,7 +875,8 @@ def draw_roofline():
     for (name, layer), colour, marker in zip(costs.items(), ("blue", "vermillion", "green"), "osD"):
         intensity, rate = roofline.layer_intensity(layer), measure.flops(layer.macs) / times[name].median_s / 1e9
         axes.plot(intensity, rate, marker, color=COLOURS[colour], markersize=14)
-        axes.text(intensity, 0.72 * rate, name, color=COLOURS[colour], ha="center", va="top", fontsize=21)
+        label = axes.text(intensity, 0.7 * rate, name, color=COLOURS[colour], ha="center", va="top", fontsize=21)
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.set(xscale="log", yscale="log", ylim=(5, None))
     axes.set_xlabel("FLOPs per byte moved", fontsize=21)
     axes.set_ylabel("GFLOP/s", fontsize=21)
