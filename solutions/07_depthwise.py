@@ -867,7 +867,7 @@ from_memory = replace(machine, bandwidth_bytes_per_s=roofline.measure_bandwidth_
 
 
 def draw_roofline():
-    figure, axes = plt.subplots(figsize=(6, 4.4))
+    figure, axes = plt.subplots(figsize=(6, 3.6))
     at = torch.logspace(-0.3, 2.7, 200).tolist()
     for of, line, label in ((machine, "-", "data in the cache"), (from_memory, "--", "data in memory")):
         roof = [of.attainable_flops_per_s(one) / 1e9 for one in at]
@@ -875,7 +875,7 @@ def draw_roofline():
     for (name, layer), colour, marker in zip(costs.items(), ("blue", "vermillion", "green"), "osD"):
         intensity, rate = roofline.layer_intensity(layer), measure.flops(layer.macs) / times[name].median_s / 1e9
         axes.plot(intensity, rate, marker, color=COLOURS[colour], markersize=14)
-        label = axes.text(intensity, 0.7 * rate, name, color=COLOURS[colour], ha="center", va="top", fontsize=21)
+        label = axes.text(intensity, 0.66 * rate, name, color=COLOURS[colour], ha="center", va="top", fontsize=21)
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.set(xscale="log", yscale="log", ylim=(5, None))
     axes.set_xlabel("FLOPs per byte moved", fontsize=21)
@@ -883,7 +883,7 @@ def draw_roofline():
     axes.set_xticks((1, 10, 100), ("1", "10", "100"))
     axes.set_yticks((10, 100), ("10", "100"))
     axes.tick_params(labelsize=20)
-    axes.legend(fontsize=19, loc="lower right")
+    axes.legend(fontsize=18, loc="lower right")
     return figure
 
 
@@ -1002,7 +1002,7 @@ predict(
 contests = {"small_layer": "16 -> 16", "large_layer": "128 -> 128", "equal_layers": "equal MACs"}
 timed = []
 for layout in tqdm(("NCHW", "channels_last"), desc="layouts"):
-    rows, _ = in_clean_process([*contests, "equal_models"], batches=[32], layouts=[layout], repeats=25)
+    rows, _ = in_clean_process([*contests, "equal_models"], batches=[32], layouts=[layout], repeats=20)
     timed += rows
 
 
