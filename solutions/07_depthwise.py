@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Is a depthwise-separable convolution the same thing for less?
 #
-# Lesson 07 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+# Lesson 07 · {minutes} · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# In 2017 a network called MobileNet took nearly every convolution in two: one part that looks around within a channel, and one that mixes the channels. Its authors report eight to nine times fewer multiplications, and a network that is nearly as good.
-# So people say: "a depthwise-separable convolution gives almost the same as a convolution, for less". There are three claims in that sentence. That it computes the same; that it computes *almost* the same; and that it takes less.
-# Each can be put to the test, and each is true in some cases and wrong in the others.
+# In 2017 a network called MobileNet split nearly every convolution in two: one part looks around within a channel, and the other mixes the channels. Its authors report eight to nine times fewer multiplications, and a network that is nearly as good.
+# So people say: "a depthwise-separable convolution gives almost the same as a convolution, for less". That sentence makes three claims: that it computes the same, that it computes *almost* the same, and that it takes less.
+# You can test each of them, and each is true in some cases and wrong in others.
 #
 # **You will be able to**
-# 1. count what a convolution, a grouped one, and a depthwise-separable pair cost, and say from which multiplier on the pair saves nothing;
-# 2. say when a pair *is* a given convolution, how far it is from it otherwise, before computing anything with it, and what that does to a trained net;
+# 1. count what a convolution, a grouped convolution and a depthwise-separable pair cost, and say from which multiplier on the pair saves nothing;
+# 2. say when a pair *is* a given convolution, how far it is from it otherwise before you build it, and what the difference does to a trained net;
 # 3. say from a measurement whether fewer MACs became less time.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
@@ -38,7 +38,7 @@ from studies.factorize import record
 from studies.factorize.clean_process import in_clean_process
 from studies.factorize.speed import measure_peak
 from studies.paired import paired
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
 figures.use_style()
@@ -50,16 +50,16 @@ COLOURS = figures.COLOURS
 # %% [markdown]
 # ## 1 What is counted
 #
-# A convolution does two things at once. It looks around, in a window of $K \times K$ pixels, and it mixes channels: each of its $N$ output channels looks at all $M$ input channels. So for each pair of an output and an input channel it has a kernel of $K^2$ weights, and it does all of that at every place of its output:
+# A convolution does two things at once. It looks around, in a window of $K \times K$ pixels, and it mixes channels: each of its $N$ output channels looks at all $M$ input channels. So it has a kernel of $K^2$ weights for each pair of an output and an input channel, and it applies them all at every place of its output:
 #
 # $$\text{MACs} = \text{places} \cdot N \cdot M \cdot K^2.$$
 #
 # By hand: 3 to 8 channels, 3 x 3, an image of 8 x 8. That is $64 \cdot 8 \cdot 3 \cdot 9 = 13{,}824$. A stride of 2 leaves 4 x 4 places, and a quarter of the work.
 #
-# It gets cheaper if not everybody looks at everybody. In a **grouped** convolution channels meet within their group only. **Depthwise** is the extreme: each channel is a group, and sees only itself. **Pointwise** is the other extreme: the window is one pixel, and all that is left is mixing. Here is who looks at whom, and through how many weights.
+# A convolution gets cheaper if not every output channel looks at every input channel. In a **grouped** convolution, channels meet only within their group. A **depthwise** convolution is one extreme: each channel is a group and sees only itself. A **pointwise** convolution is the other: the window is one pixel, and only the mixing is left. Here is which channel looks at which, and through how many weights.
 
 
-# %% name="fig-connections"
+# %% name="fig-connections" tags=["hide-input"]
 def connections(layer):
     """How many weights lie between each output and each input channel: [outputs, inputs]."""
     per_group, blocks = len(layer.weight) // layer.groups, []
@@ -124,17 +124,17 @@ check("7.1")
 # %% [markdown]
 # <details><summary>Hint 1: the places</summary>
 #
-# The kernel is put down at the first pixel, and then at every stride-th. With 5 pixels and a stride of 2, how many places are that?
+# The kernel is put down at the first pixel, and then at every stride-th pixel. With 5 pixels and a stride of 2, how many places is that?
 # </details>
 # <details><summary>Hint 2: what one output channel sees</summary>
 #
-# All output channels are computed, in every case. What groups change is how many input channels each of them looks at.
+# All output channels are computed in every case. The groups change how many input channels each of them looks at.
 # </details>
 
 # %% [markdown]
-# Now the pair: depthwise, then pointwise. Each input channel is looked at by itself, and what comes out is mixed. Or it is looked at in several ways: with a **multiplier** of $r$, each channel gets $r$ kernels, and the pointwise part mixes $M r$ channels. Nothing is done in between.
+# Now the **pair**: a depthwise convolution, then a pointwise one. The first looks at each input channel separately, and the second mixes the results. The depthwise part can also look at each channel in several ways: with a **multiplier** of $r$, each channel gets $r$ kernels, and the pointwise part mixes $M r$ channels. There is nothing between the two parts.
 #
-# By hand, the layer from above with a multiplier of 1: at each of 64 places 3 kernels with 9 products, and 8 outputs that read 3 channels. $64 \cdot (27 + 24) = 3{,}264$.
+# By hand, the layer from above with a multiplier of 1: at each of 64 places there are 3 kernels with 9 products each, and 8 outputs that read 3 channels. $64 \cdot (27 + 24) = 3{,}264$.
 
 # %% [markdown]
 # ### Exercise 7.2 - What the pair costs (6 min)
@@ -142,9 +142,9 @@ check("7.1")
 
 # %% name="ex-7-2" tags=["exercise"]
 def macs_of_pair(inputs, outputs, kernel, places, multiplier):
-    """MACs of a depthwise convolution and the pointwise one behind it, on one image.
+    """MACs of a depthwise convolution and the pointwise convolution after it, on one image.
 
-    places: pixels of the output, in all. multiplier: kernels for each input channel. Returns a whole number.
+    places: the number of pixels of the output. multiplier: kernels per input channel. Returns a whole number.
     """
     ### BEGIN SOLUTION
     between = inputs * multiplier
@@ -162,16 +162,16 @@ check("7.2")
 # </details>
 
 # %% [markdown]
-# Divide the one by the other. Places and input channels cancel, and what is left is
+# Divide the MACs of the pair by those of the convolution. Places and input channels cancel, and the ratio is
 #
 # $$\frac{\text{pair}}{\text{plain}} = r \left( \frac{1}{N} + \frac{1}{K^2} \right).$$
 #
-# By hand: 16 outputs, 3 x 3, a multiplier of 1. $1/16 + 1/9 = 25/144$, about a sixth. With a multiplier of 6 it is $150/144$: more than the convolution.
+# By hand: 16 outputs, 3 x 3, a multiplier of 1. $1/16 + 1/9 = 25/144$, about a sixth. With a multiplier of 6 it is $150/144$: the pair costs more than the convolution.
 
 # %%
 predict(
     "7.a",
-    "small_cnn has four 3 x 3 convolutions, from 1 to 16, 32, 64 and 64 channels. All become pairs with a multiplier of 1. How many times fewer MACs has the model?",
+    "small_cnn has four 3 x 3 convolutions, from 1 to 16, 32, 64 and 64 channels. All of them become pairs with a multiplier of 1. How many times fewer MACs does the model then have?",
     unit="times",
 )
 
@@ -181,7 +181,7 @@ predict(
 
 # %% name="ex-7-3" tags=["exercise"]
 def share_and_limit(outputs, kernel, multiplier):
-    """What a pair costs of the convolution, and how far one can go.
+    """The cost of a pair relative to the convolution, and the largest multiplier that still saves MACs.
 
     Returns (the share of the convolution's MACs, the largest whole multiplier at which the share is below 1; 0 if none).
     """
@@ -197,38 +197,35 @@ check("7.3")
 # %% [markdown]
 # <details><summary>Hint 1: the limit</summary>
 #
-# The share grows with the multiplier in a straight line. At which number, whole or not, is it 1?
+# The share grows in proportion to the multiplier. At which number, whole or not, is it 1?
 # </details>
 # <details><summary>Hint 2: exactly at the limit</summary>
 #
-# If that number is whole, the pair costs as much as the convolution there, and nothing is saved: take one less.
+# If that number is whole, the pair costs as much as the convolution there and saves nothing: take one less.
 # </details>
 
 # %% [markdown]
-# A formula is a claim, too. Here are layers of random shapes, built and run, their MACs counted as they happen.
+# A formula is a claim, too. The next cell builds and runs layers of random shapes, and counts their MACs as they happen.
 
-# %% name="out-costs"
+# %%
 draw = random.Random(0)
-lines = [("channels", "kernel", "stride", "r", "plain MACs", "pair MACs", "counted", "r (1/N + 1/K²)")]
+built = []
 for _ in range(8):
     inputs, outputs, kernel = draw.randint(2, 40), draw.randint(9, 80), draw.choice((3, 5))
     stride, multiplier, size = draw.choice((1, 2)), draw.choice((1, 1, 2, 3)), draw.randint(8, 30)
     image = torch.zeros(1, inputs, size, size)
     plain = measure.macs(layers.grouped(inputs, outputs, kernel, 1, stride=stride), image)
-    both = layers.depthwise_separable(inputs, outputs, kernel, stride=stride, multiplier=multiplier)
-    counted, formula = Fraction(measure.macs(both, image), plain), cost.cost_ratio(outputs, kernel, multiplier)
-    lines.append(
-        (
-            f"{inputs} -> {outputs}",
-            f"{kernel} x {kernel}",
-            f"{stride}",
-            f"{multiplier}",
-            f"{plain:,}",
-            f"{measure.macs(both, image):,}",
-            f"{counted}",
-            f"{formula}",
-        )
+    pair = measure.macs(
+        layers.depthwise_separable(inputs, outputs, kernel, stride=stride, multiplier=multiplier), image
     )
+    formula = cost.cost_ratio(outputs, kernel, multiplier)
+    built.append((inputs, outputs, kernel, stride, multiplier, plain, pair, Fraction(pair, plain), formula))
+
+# %% name="out-costs" tags=["hide-input"]
+lines = [("channels", "kernel", "stride", "r", "plain MACs", "pair MACs", "counted", "r (1/N + 1/K²)")]
+for inputs, outputs, kernel, stride, multiplier, *counts, counted, formula in built:
+    shape = (f"{inputs} -> {outputs}", f"{kernel} x {kernel}", f"{stride}", f"{multiplier}")
+    lines.append((*shape, *(f"{macs:,}" for macs in counts), f"{counted}", f"{formula}"))
 print(aligned(lines))
 
 # %% tags=["solution-only"]
@@ -242,10 +239,14 @@ reveal("7.a", round(measure.macs(small_cnn, picture) / measure.macs(pairs.model,
 
 # %% [markdown]
 # The fractions are the same, to the last digit. The kernel's term $1/K^2$ is a floor, so a 3 x 3 pair never saves more than 9 times, however many channels there are.
-#
+
+# %% [markdown]
+# > **Takeaway.** A pair costs $r \, (1/N + 1/K^2)$ of the convolution, so the size of the kernel limits the saving, however many channels there are.
+
+# %% [markdown]
 # ## 2 When is it the same?
 #
-# Neither part has anything but sums and products. So the pair is linear, and **a pair is a convolution**: some kernel, done in two steps. Which one? Output $n$ takes from the middle channel $(i, j)$, that is kernel $j$ of input $i$, the share $p_{n, ij}$. So its kernel for input $i$ is
+# Both parts consist of sums and products only. So the pair is linear, and **a pair is a convolution**: one kernel, applied in two steps. Which kernel? The middle channel $(i, j)$ is the result of kernel $j$ of input $i$, and output $n$ takes the share $p_{n, ij}$ of it. So the kernel from input $i$ to output $n$ is
 #
 # $$W[n, i] = \sum_{j=1}^{r} p_{n,ij} \, d_{ij}.$$
 #
@@ -259,7 +260,7 @@ reveal("7.a", round(measure.macs(small_cnn, picture) / measure.macs(pairs.model,
 def composed_kernel(spatial, mixing, multiplier):
     """The kernel of the one convolution that does what the pair does.
 
-    spatial: [M * multiplier, 1, K, K], the depthwise part; the kernels of one input channel lie side by side.
+    spatial: [M * multiplier, 1, K, K], the depthwise part; the kernels of one input channel are next to each other.
     mixing: [N, M * multiplier, 1, 1], the pointwise part. Returns a tensor [N, M, K, K].
     """
     ### BEGIN SOLUTION
@@ -274,26 +275,26 @@ check("7.4")
 # %% [markdown]
 # <details><summary>Hint 1: which index stays</summary>
 #
-# For each output `n` and each middle channel there is one number times one kernel. The middle channels of one input are added up.
+# Each output `n` and each middle channel contribute one number times one kernel. Add up the middle channels of the same input.
 # </details>
 # <details><summary>Hint 2: products</summary>
 #
-# `mixing` is [N, M r, 1, 1] and `spatial[:, 0]` is [M r, K, K]. What shape has their product?
+# `mixing` is [N, M r, 1, 1] and `spatial[:, 0]` is [M r, K, K]. What is the shape of their product?
 # </details>
 # <details><summary>Hint 3: sums of neighbours</summary>
 #
-# `unflatten(1, (-1, multiplier))` makes [N, M, r, K, K] of [N, M r, K, K].
+# `unflatten(1, (-1, multiplier))` turns [N, M r, K, K] into [N, M, r, K, K].
 # </details>
 
 # %% [markdown]
-# Now the other way round: which convolutions are pairs? Take all kernels that look at input channel $i$, one for each output, and write each as a row: a matrix of $N \times K^2$, the **slice** $W[:, i]$. In a pair with a multiplier of 1, all rows are multiples of one kernel. Such a matrix has rank 1. With $r$ kernels to mix, the rank is at most $r$. And every matrix of rank $r$ can be written so. That is the whole answer:
+# Now the other way round: which convolutions are pairs? Take all kernels that look at input channel $i$, one per output, and write each as a row. The result is a matrix of $N \times K^2$, the **slice** $W[:, i]$. In a pair with a multiplier of 1, all rows are multiples of one kernel, so the slice has rank 1. With $r$ kernels to mix, its rank is at most $r$. And every matrix of rank $r$ can be written as such a mixture. That is the whole answer:
 #
 # **A pair with multiplier $r$ is a given convolution exactly if each of its slices $W[:, i]$ has rank $r$ or less.**
 #
-# Look at one slice of each of three layers, with the eight kernels that weigh most.
+# Here is one slice from each of three layers, with its eight largest kernels.
 
 
-# %% name="fig-slices"
+# %% name="fig-slices" tags=["hide-input"]
 def largest_slice(conv, outputs=8):
     """The slice with the largest norm: [outputs, K, K], of the outputs in which it is largest."""
     weight = conv.weight.detach()
@@ -321,13 +322,13 @@ def draw_slices():
 
 show(
     draw_slices(),
-    alt="Eight kernels of 3 by 3 that look at one input channel, in three rows. Of a pair: all the same but for their strength. Of conv3: all different. Of conv4: mostly one shape in several strengths.",
+    alt="Eight kernels of 3 by 3 that look at one input channel, in three rows. Of a pair: all the same except for their strength. Of conv3: all different. Of conv4: mostly one shape in several strengths.",
 )
 
 # %%
 predict(
     "7.b",
-    "A convolution, 16 to 32 channels, whose slices have rank 2; a pair with a multiplier of 2. On random pictures, by how much of their size do the outputs differ?",
+    "A convolution from 16 to 32 channels has slices of rank 2, and a pair has a multiplier of 2. How much do their outputs on random pictures differ, relative to their size?",
     choices=("by nothing but roundings", "by less than 1%, but more than roundings", "by 1% or more"),
 )
 
@@ -339,14 +340,15 @@ with torch.no_grad():
     conv.weight.copy_((left @ right).transpose(0, 1).unflatten(2, (3, 3)))
     images = torch.randn(8, 16, 20, 20, generator=chance)
     wanted = conv(images)
-    print("ranks of the slices:", set(separable.slice_ranks(conv)))
     lines, differs = [("multiplier", "MACs", "error of the weights", "outputs differ by")], {}
     for multiplier in (1, 2, 3):
         found = separable.separate(conv, multiplier)
         differs[multiplier] = ((found.layer(images) - wanted).norm() / wanted.norm()).item()
         error = "none" if found.is_exact else f"{found.relative_error:.3f}"
         lines.append((f"{multiplier}", f"{float(found.cost_ratio):.0%}", error, f"{differs[multiplier]:.0e}"))
-print(aligned(lines, left=()))
+with hold("7.b"):
+    print("ranks of the slices:", set(separable.slice_ranks(conv)))
+    print(aligned(lines, left=()))
 
 # %%
 reveal(
@@ -357,17 +359,21 @@ reveal(
 )  # fmt: skip
 
 # %% [markdown]
-# So the first claim is true, for some convolutions. Does anybody train one of those? A slice of a 3 x 3 layer with many outputs can hold nine kernels that have nothing in common; then its rank is 9. At a multiplier of 9 the pair is exact for *every* 3 x 3 convolution. But what does it cost then?
+# So the first claim is true, for some convolutions. Does training ever produce one of them? A slice of a 3 x 3 layer with many outputs can hold nine kernels that have nothing in common, and then its rank is 9. At a multiplier of 9 the pair is exact for *every* 3 x 3 convolution. But how much does it cost then?
 #
-# (There is another "separable": a kernel such as Sobel's is a column times a row, and can be done as 3 x 1 and then 1 x 3. That is the rank of one kernel, as a $K \times K$ matrix; here it is that of the kernels of a channel. Neither implies the other. Lesson 08 has the first, for whole layers.)
-#
+# ("Separable" has a second meaning: a kernel such as Sobel's is a column times a row, so it can be applied as 3 x 1 and then 1 x 3. That is about the rank of one kernel, as a $K \times K$ matrix. Here it is the rank of all the kernels of a channel. Neither implies the other. Lesson 08 treats the first, for whole layers.)
+
+# %% [markdown]
+# > **Takeaway.** Every pair is a convolution, and a given convolution is a pair exactly if none of its slices has a rank above the multiplier.
+
+# %% [markdown]
 # ## 3 Then how near?
 #
-# If the rank of a slice is higher, something must go. What is the best matrix of rank $r$? Take the slice apart into layers of rank 1, the strongest first, and keep $r$: that is its **singular value decomposition**, and no other choice is nearer (Eckart and Young, 1936).
+# If the rank of a slice is higher, some of the slice is lost. What is the best matrix of rank $r$? Write the slice as a sum of matrices of rank 1, the strongest first, and keep $r$ of them. The sum is its **singular value decomposition** (SVD), and no other matrix of rank $r$ is nearer (Eckart and Young, 1936).
 #
 # $$S = \sum_k s_k \, u_k v_k^{\mathsf T}, \qquad S \approx \sum_{k \le r} s_k \, u_k v_k^{\mathsf T}.$$
 #
-# Here $v_k$ is a kernel, $u_k$ says how much of it each output takes, and $s_k$ how much there is of it at all. By hand: one input, two outputs with the kernels $(4, 0)$ and $(0, 3)$. They have nothing in common, $s = (4, 3)$. With one kernel to share, the best is to keep $(4, 0)$ and to give up the other. Channels share no weights, so the best for each slice is the best for all.
+# Here $v_k$ is a kernel, $u_k$ says how much of it each output takes, and $s_k$ is its strength. By hand: one input, two outputs with the kernels $(4, 0)$ and $(0, 3)$. They have nothing in common, and $s = (4, 3)$. With one kernel to share, the best choice keeps $(4, 0)$ and gives up the other. Channels share no weights, so the best choice for each slice is the best for the layer.
 
 # %% [markdown]
 # ### Exercise 7.5 - The nearest kernel that a pair can have (10 min)
@@ -393,23 +399,23 @@ check("7.5")
 # %% [markdown]
 # <details><summary>Hint 1: matrices first</summary>
 #
-# One matrix for each input channel, N x K². `weight[:, i]` with its last two axes made one is the slice of channel i.
+# There is one matrix per input channel, N x K². The slice of channel i is `weight[:, i]` with its last two axes flattened into one.
 # </details>
 # <details><summary>Hint 2: all slices at once, or one by one</summary>
 #
-# `torch.linalg.svd(matrix, full_matrices=False)` returns u, s and v transposed. It also takes a stack of matrices. A loop over the channels is as good.
+# `torch.linalg.svd(matrix, full_matrices=False)` returns u, s and v transposed. It also takes a stack of matrices. A loop over the channels works just as well.
 # </details>
 # <details><summary>Hint 3: what is kept</summary>
 #
-# The first columns of u, each times its singular value, with the first rows of v transposed. Then back to the shape of the weight.
+# Multiply the first columns of u by their singular values, and then by the first rows of v transposed. Finally, restore the shape of the weight.
 # </details>
 
 # %% [markdown]
-# What is lost is what was left out, and the singular values say how much that is, **before anything is built**:
+# The error consists of the parts that were left out, and the singular values give its size **before you build anything**:
 #
 # $$\text{error} = \frac{\lVert W - W' \rVert}{\lVert W \rVert} = \sqrt{\frac{\text{sum of } s^2 \text{ left out}}{\text{sum of all } s^2}},$$
 #
-# over all slices together. By hand: $s = (4, 3)$, one kept: $\sqrt{9 / 25} = 0.6$. With a second slice of $s = (12, 0)$ beside it: $\sqrt{9 / 169} = 3/13$.
+# over all slices together. By hand: $s = (4, 3)$, one kept: $\sqrt{9 / 25} = 0.6$. With a second slice of $s = (12, 0)$: $\sqrt{9 / 169} = 3/13$.
 
 # %% [markdown]
 # ### Exercise 7.6 - The error, known beforehand (6 min)
@@ -419,7 +425,7 @@ check("7.5")
 def error_beforehand(values, multiplier):
     """The relative error of the nearest kernel.
 
-    values: [M, n], the singular values of the slices, one row for each, largest first. Returns a number.
+    values: [M, n], the singular values of the slices, one row per slice, largest first. Returns a number.
     """
     ### BEGIN SOLUTION
     lost = values[:, multiplier:].square().sum()
@@ -433,16 +439,16 @@ check("7.6")
 # %% [markdown]
 # <details><summary>Hint 1: one root, at the end</summary>
 #
-# Squares of all slices are added up first, above and below. It is not the mean of one error a slice.
+# First add up the squares over all slices, above and below. The result is not the mean of the slices' errors.
 # </details>
 
 # %% [markdown]
-# A kernel of random numbers has no structure that could be saved. How bad is a pair for it?
+# A kernel of random numbers has no structure for a pair to use. How bad is the nearest pair?
 
 # %%
 predict(
     "7.c",
-    "The nearest pair with a multiplier of 1, for a random 3 x 3 convolution from 8 to 16 channels. How large is the error, in percent of the weight's size?",
+    "The nearest pair with a multiplier of 1, for a random 3 x 3 convolution from 8 to 16 channels: how large is its error, in percent of the size of the weight?",
     unit="%",
 )
 
@@ -456,11 +462,12 @@ def random_like(conv, seed=0):
 
 
 shapeless = random_like(nn.Conv2d(8, 16, 3))
-print(separable.separable_table(shapeless))
 measured = (separable.as_convolution(separable.separate(shapeless, 1).layer).weight - shapeless.weight).norm()
-print(f"multiplier 1, measured on the weights: {(measured / shapeless.weight.norm()).item():.3f}")
 hundred = fit.over_seeds(lambda seed: separable.separable_errors(random_like(shapeless, seed))[0], range(100))
-print(f"multiplier 1, a hundred random kernels: {hundred.mean:.3f} ± {hundred.std:.3f}")
+with hold("7.c"):
+    print(separable.separable_table(shapeless))
+    print(f"multiplier 1, measured on the weights: {(measured / shapeless.weight.norm()).item():.3f}")
+    print(f"multiplier 1, a hundred random kernels: {hundred.mean:.3f} ± {hundred.std:.3f}")
 
 # %%
 reveal("7.c", round(100 * separable.separable_errors(shapeless)[0], 1))
@@ -480,9 +487,9 @@ claim(
 # %% [markdown]
 # For this random kernel, a cheaper pair is another layer, and the exact pair costs more than the convolution: at the last multiplier that saves anything, 5, the error is still 38%.
 #
-# But nobody uses random kernels. Does training make the kernels of one channel alike? Here is each trained layer of `small_cnn` next to a random one of the same shape, over what the pair costs:
+# But real nets are not random. Does training make the kernels of one channel alike? The figure compares each trained layer of `small_cnn` with a random layer of the same shape, over the cost of the pair:
 
-# %% name="fig-errors"
+# %% name="fig-errors" tags=["hide-input"]
 NAMES = ("conv1", "conv2", "conv3", "conv4")
 
 
@@ -505,19 +512,21 @@ def draw_errors():
         axes.axvspan(100, 170, color="black", alpha=0.1)
         axes.set(title=f"{name}, {conv.in_channels} to {conv.out_channels}", xlim=(0, 170), ylim=(0, 100))
         axes.set_xticks((0, 50, 100, 150))
-    four[0].set(ylabel="error of the weights, in %")
+    four[0].set(ylabel="error of the weights (%)")
     four[3].legend(fontsize=13, loc="upper right")
-    figure.supxlabel("MACs, in % of the convolution (grey: the pair costs more)", fontsize=14)
+    figure.supxlabel("MACs, in % of the convolution (grey: the pair costs more)", fontsize=16)
     return figure
 
 
 show(
     draw_errors(),
-    alt="Error of the nearest pair over its MACs, for multipliers 1 to 9, in each of the four layers: trained weights beside random ones. In conv1 to conv3 the two lie close together; in conv4 the trained ones are much nearer to a pair. The error is zero only where the pair costs more.",
+    alt="Error of the nearest pair over its MACs, for multipliers 1 to 9, in each of the four layers, for trained and for random weights. In conv1 to conv3 the two curves are close together; in conv4 the trained weights are much nearer to a pair. The error is zero only where the pair costs more.",
 )
 
 # %% [markdown]
-# With a multiplier of 1 the error is 3 to 8% below that of random weights in conv1 to conv3, and 35% below it in conv4. (In conv1, which has a single slice, 3% is no more than random kernels differ by among themselves.) What does that do to the net? Take the trained model, put the nearest pairs in, and ask it. No training afterwards.
+# With a multiplier of 1 the error is 3 to 8% below that of random weights in conv1 to conv3, and 35% below it in conv4. (In conv1, which has a single slice, 3% is no more than the differences among random kernels.) What does such an error do to the net? Take the trained model, replace its convolutions by their nearest pairs, and measure its accuracy. There is no training afterwards.
+#
+# The cell after the next prediction measures 15 models. This takes about 4 seconds.
 
 # %% tags=["solution-only"]
 below = {}
@@ -545,7 +554,7 @@ claim(
 dense_accuracy = fit.accuracy(small_cnn, splits.validation)
 predict(
     "7.d",
-    f"All four layers become their nearest pairs, multiplier 1. The dense net is right for {dense_accuracy:.1%} of the validation pictures. For how many are the pairs?",
+    f"All four layers become their nearest pairs, multiplier 1. The dense net is right for {dense_accuracy:.1%} of the validation pictures. For what percentage is the net of pairs right?",
     unit="%",
 )
 
@@ -558,19 +567,20 @@ for name, multiplier in tqdm(list(itertools.product((*NAMES, "all four"), MULTIP
     apart = separate_model(small_cnn, picture, chosen, fold=False)
     macs_share = measure.macs(apart.model, picture) / dense_macs
     candidates[name, multiplier] = (apart.model, fit.accuracy(apart.model, splits.validation), macs_share)
-print(f"dense: {dense_accuracy:.1%} of the validation pictures. Replaced: MACs of the net, accuracy")
 lines = [("replaced", *(f"multiplier {multiplier}" for multiplier in MULTIPLIERS))]
 for name in (*NAMES, "all four"):
     cells = (candidates[name, multiplier] for multiplier in MULTIPLIERS)
     lines.append((name, *(f"{macs_share:4.0%}  {accuracy:6.1%}" for _, accuracy, macs_share in cells)))
-print(aligned(lines))
+with hold("7.d"):
+    print(f"dense: {dense_accuracy:.1%} of the validation pictures. Replaced: MACs of the net, accuracy")
+    print(aligned(lines))
 
 # %%
 reveal("7.d", round(100 * candidates["all four", 1][1], 1))
 
 # %% tags=["solution-only"]
 claim(
-    "10% is what guessing gives, and with a multiplier of 1 the net of pairs gets 12%",
+    "guessing is right for 10%, and with a multiplier of 1 the net of pairs gets 12%",
     None,
     None,
     100 * candidates["all four", 1][1],
@@ -583,15 +593,15 @@ claim(
 )
 
 # %% [markdown]
-# There are ten classes, so 10% is what guessing gives, and with a multiplier of 1 the net of pairs gets 12%. The second claim, "almost the same", is wrong for this trained net: made of nearest pairs, it is broken. (Its batch norms keep the statistics of the old layers. To measure them anew was not tried here.)
+# There are ten classes, so guessing is right for 10%, and with a multiplier of 1 the net of pairs gets 12%. The second claim, "almost the same", is wrong for this trained net: replacing all layers by their nearest pairs breaks it. (Its batch norms keep the statistics of the old layers. Measuring them again was not tried here.)
 #
-# One layer is an exception. `conv4` has the smallest error, and with a multiplier of 2 the net loses less than a point (it does in all three seeds of the zoo). Look at its kernels again, above: they are mostly one shape in several strengths. Why that is so in this layer, and not in the others, was not tested here.
+# One layer is an exception. `conv4` has the smallest error, and with a multiplier of 2 the net loses less than a point (it does in all three seeds of the zoo). Look again at its kernels in the figure of section 2: they are mostly one shape in several strengths. Why this layer differs from the others was not tested here.
 #
 # ### What training repairs
 #
-# A broken net can be trained further. All nets below get the same few steps. There are two controls. The **dense** net gets the same training, since that changes it as well. And a net of pairs that was never a convolution starts **from scratch**: what it reaches was not inherited from the trained weights.
+# You can train a broken net further. All nets below get the same few steps. There are two controls. The **dense** net gets the same training, since the training changes it as well. And a net of pairs that was never a convolution starts **from scratch**: it inherits nothing from the trained weights. This takes about 10 seconds.
 
-# %% name="out-finetune"
+# %% name="run-finetune"
 FEW = splits.train.first(2000)
 SEEDS = (0, 1, 2)
 
@@ -615,7 +625,6 @@ ARMS = {
     "all four pairs, multiplier 1": lambda seed: separate_model(zoo.load("small_cnn", seed), picture, 1, fold=False).model,
     "the same, from scratch": from_scratch,
 }  # fmt: skip
-lines = [("validation accuracy, 3 seeds", "MACs", "before", f"after one pass over {len(FEW):,}")]
 started, tuned_to = {}, {}
 with tqdm(total=len(ARMS) * len(SEEDS), desc="trainings") as bar:
     for name, start in ARMS.items():
@@ -627,12 +636,19 @@ with tqdm(total=len(ARMS) * len(SEEDS), desc="trainings") as bar:
             after.append(tuned.history[-1].validation_accuracy)
             bar.update()
         started[name], tuned_to[name] = dict(zip(SEEDS, before)), dict(zip(SEEDS, after))
-        cells = (f"{record.percent(accuracies)} %" for accuracies in (before, after))
-        lines.append((name, f"{measure.macs(net, picture) / dense_macs:.0%}", *cells))
-print(aligned(lines))
 head_start = paired(tuned_to["all four pairs, multiplier 1"], tuned_to["the same, from scratch"])
+
+# %% name="out-finetune" tags=["hide-input"]
+lines = [("validation accuracy, 3 seeds", "MACs", "before", f"after one pass over {len(FEW):,}")]
+for name, start in ARMS.items():
+    cells = (f"{record.percent([*found[name].values()])} %" for found in (started, tuned_to))
+    lines.append((name, f"{measure.macs(start(0), picture) / dense_macs:.0%}", *cells))
 low, high = (100 * end for end in head_start.interval())
-print(f"pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points, 95% interval {low:.0f} to {high:.0f}")
+with hold("7.d"):
+    print(aligned(lines))
+    print(
+        f"pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points, 95% interval {low:.0f} to {high:.0f}"
+    )
 
 # %% tags=["solution-only"]
 means = {name: 100 * sum(values.values()) / len(values) for name, values in tuned_to.items()}
@@ -648,24 +664,28 @@ claim(
     holds=max(started["dense, the control"][seed] - share for seed, share in enumerate(by_conv4)) < 0.01,
 )
 claim(
-    "The dense net, to which nothing was done, loses about 3 points by so short a training.",
+    "The dense net, in which nothing was replaced, loses about 3 points in so short a training.",
     untouched - means["dense, the control"],
     within=0.5,  # the standard deviation over the seeds
 )
 claim(
-    "With one layer replaced, less than two points are missing.",
+    "With one layer replaced, the net ends less than two points below the dense one.",
     holds=means["dense, the control"] - means["conv4 a pair, multiplier 1"] < 2,
 )
-claim("what the trained net is still good for as a start", holds=low > 0)
+claim("what the trained net is still worth as a starting point", holds=low > 0)
 
 # %% [markdown]
-# Read the table with its controls. The dense net, to which nothing was done, loses about 3 points by so short a training. The difference between the last two rows is what the trained net is still good for as a start (its nearest pairs, its batch norms and its last layer together): the interval of three seeds is wide, and lies above 0. The distance from the third row to the first is what has not come back. With one layer replaced, less than two points are missing.
+# Read the table with its controls. The dense net, in which nothing was replaced, loses about 3 points in so short a training. The difference between the last two rows is what the trained net is still worth as a starting point (its nearest pairs, its batch norms and its last layer together): the interval over three seeds is wide, but it is above 0. The distance from the third row to the first has not been made up. With one layer replaced, the net ends less than two points below the dense one.
 #
-# A net of pairs can instead be *trained as one* from the beginning, as MobileNet is. It approximates nothing.
-#
+# Instead, a net of pairs can be *trained as pairs* from the beginning, as MobileNet is. Then it approximates nothing.
+
+# %% [markdown]
+# > **Takeaway.** The singular values give the error of the nearest pair before you build it, but only validation pictures tell you how much accuracy it costs.
+
+# %% [markdown]
 # ## 4 Another net
 #
-# The zoo has both: `small_cnn` with four plain convolutions, and `depthwise_cnn`, a small MobileNet with one plain layer and four blocks of pairs, each trained from scratch with three seeds and a recipe of its own. In a block there is a batch norm and a **ReLU between the two parts**. So a block is not one linear map any more, and in general there is no convolution that it is the same as.
+# The zoo has both kinds: `small_cnn` with four plain convolutions, and `depthwise_cnn`, a small MobileNet with one plain layer and four blocks of pairs. Each was trained from scratch, with three seeds and its own recipe. Each block has a batch norm and a **ReLU between the two parts**. So a block is no longer one linear map, and in general no convolution computes the same.
 
 # %%
 less = dense_macs / measure.macs(zoo.depthwise_cnn(), picture)
@@ -675,9 +695,21 @@ predict(
     choices=("better than small_cnn", "worse than small_cnn", "no difference beyond chance"),
 )
 
-# %% name="out-zoo"
+# %%
 trained = {name: [zoo.load(name, seed) for seed in tqdm(SEEDS, desc=name)] for name in ("small_cnn", "depthwise_cnn")}
 accuracies = {name: fit.Spread(tuple(fit.accuracy(net, splits.test) for net in nets)) for name, nets in trained.items()}
+
+
+def compared(one, other):
+    """The difference of two nets in points, seed by seed, with the interval of its mean."""
+    found = paired(one, other)
+    low, high = (100 * end for end in found.interval())
+    return found, f"{100 * found.mean:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}"
+
+
+gap, gap_text = compared(*(dict(zip(SEEDS, accuracies[net].values)) for net in ("depthwise_cnn", "small_cnn")))
+
+# %% name="out-zoo" tags=["hide-input"]
 lines = [("", "test accuracy, 3 seeds", "MMAC", "KiB stored", "weights in 1x1")]
 for name, nets in trained.items():
     folded = fold_batch_norm(nets[0])
@@ -692,18 +724,9 @@ for name, nets in trained.items():
             f"{mixing / sum(conv.weight.numel() for conv in convs):.0%}",
         )
     )
-print(aligned(lines))
-
-
-def compared(one, other):
-    """The difference of two nets in points, seed by seed, with the interval of its mean."""
-    found = paired(one, other)
-    low, high = (100 * end for end in found.interval())
-    return found, f"{100 * found.mean:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}"
-
-
-gap, gap_text = compared(*(dict(zip(SEEDS, accuracies[net].values)) for net in ("depthwise_cnn", "small_cnn")))
-print(f"depthwise_cnn - small_cnn, seed by seed: {gap_text}")
+with hold("7.e"):
+    print(aligned(lines))
+    print(f"depthwise_cnn - small_cnn, seed by seed: {gap_text}")
 
 # %%
 low, high = gap.interval()
@@ -712,12 +735,12 @@ reveal(
 )
 
 # %% [markdown]
-# An interval around 0 says that three seeds do not tell the two apart, and that they lie within about two points. Is that the merit of pairs, or of more layers and more channels? Take away the difference in MACs: `plain_cnn` is a net like `small_cnn`, made so narrow that it has as many MACs as `depthwise_cnn`, and trained with the recipe
-# of `depthwise_cnn`. (It was given no recipe of its own, so it may be a little worse than it could be.) Training both takes a while, so this was **recorded**: the cell reads a file that comes with the course.
+# An interval around 0 says that three seeds do not distinguish the two nets, and that they differ by about two points at most. Is that due to the pairs, or to more layers and more channels? Remove the difference in MACs: `plain_cnn` is a net like `small_cnn`, but so narrow that it has as many MACs as `depthwise_cnn`, and it was trained with the recipe
+# of `depthwise_cnn`. (It has no recipe of its own, so it may be a little worse than it could be.) Training both nets takes a while, so the result was **recorded**: the cell reads a file that comes with the course.
 
 # %% name="out-equal"
 study = record.recorded()
-print("RECORDED, not run here; to make it anew:")
+print("RECORDED, not run here; to record it again:")
 print("python tools/factorize_study.py --record DIR\n")
 print(record.equal_table(study.equal))
 tests = {net: {one.seed: one.test for one in study.equal if one.net == net} for net in ("depthwise_cnn", "plain_cnn")}
@@ -725,10 +748,10 @@ equal_gap, equal_text = compared(*tests.values())
 print(f"depthwise_cnn - plain_cnn, test, seed by seed: {equal_text}")
 
 # %% [markdown]
-# The question has changed: not "is a pair as good as the convolution it replaces", but "what is the best net that this many MACs can buy?". `depthwise_cnn` is ahead in all three seeds, by 1.5 points on average. With three seeds the interval still includes 0, if barely. And equal MACs are neither equal bytes, see the table, nor equal time, see section 5.
+# The question has changed: not "is a pair as good as the convolution it replaces", but "what is the best net for this many MACs?". `depthwise_cnn` is ahead in all three seeds, by 1.5 points on average. With three seeds the interval still includes 0, but only just. And equal MACs do not mean equal bytes (see the table) or equal time (see section 5).
 #
-# Where do the MACs of such a net go? 90% of the weights of its convolutions and 81% of its MACs are in the 1 x 1 layers. MobileNetV2 starts elsewhere. It assumes that what a layer has to tell fits into few channels, and shows that a **ReLU among few channels destroys some of it**. So its **inverted residual** passes few channels from block to block. Inside it goes to many, where the
-# depthwise part and the ReLUs are, and back to few by a pointwise layer *without* a ReLU, the **linear bottleneck**; then, where the shapes agree, it adds its input. (That the linear end helps is the paper's result. It is not tested here.) By hand: 16 channels, four times as many in the middle, and back, at each place: $16 \cdot 64 + 64 \cdot 9 + 64 \cdot 16 = 2{,}624$ MACs. A pair of 64 channels takes $64 \cdot 9 + 64 \cdot 64 = 4{,}672$, and passes on four times as many.
+# Where are the MACs of such a net? 90% of the weights of its convolutions and 81% of its MACs are in the 1 x 1 layers. MobileNetV2 has another starting point. It assumes that the information in a layer fits into few channels, and shows that a **ReLU among few channels destroys some of it**. So its **inverted residual** passes few channels from block to block. Inside, it widens to many channels, where the
+# depthwise part and the ReLUs are, and narrows again with a pointwise layer *without* a ReLU, the **linear bottleneck**; then, where the shapes agree, it adds its input. (That the linear end helps is the paper's result. It is not tested here.) By hand: 16 channels, four times as many in the middle, and back, at each place: $16 \cdot 64 + 64 \cdot 9 + 64 \cdot 16 = 2{,}624$ MACs. A pair of 64 channels takes $64 \cdot 9 + 64 \cdot 64 = 4{,}672$, and passes on four times as many channels.
 
 # %% name="out-inverted"
 SIZE = 14
@@ -737,7 +760,7 @@ blocks = {
     "pair 64 -> 64": (layers.depthwise_separable(64, 64, 3), 64),
     "inverted residual 16 -> 64 -> 16": (layers.inverted_residual(16, 16, 4), 16),
 }
-lines = [("", "MACs a place", "weights", "passed on, a place")]
+lines = [("", "MACs per place", "weights", "values passed on per place")]
 for name, (block, channels) in blocks.items():
     macs = measure.macs(block, torch.zeros(1, channels, SIZE, SIZE))
     lines.append((name, f"{macs // SIZE**2:,}", f"{measure.parameters(block):,}", f"{channels}"))
@@ -753,10 +776,10 @@ claim(
     "The net of pairs is ahead in all three seeds", holds=min(equal_gap.differences) > 0, page="slides/07_depthwise.md"
 )
 low, high = equal_gap.interval()
-claim("With three seeds the interval still includes 0, if barely.", holds=-0.005 < low < 0 < high)
+claim("With three seeds the interval still includes 0, but only just.", holds=-0.005 < low < 0 < high)
 low, high = gap.interval()
 claim(
-    "three seeds do not tell the two apart, and that they lie within about two points",
+    "three seeds do not distinguish the two nets, and that they differ by about two points at most",
     holds=-0.02 < low < 0 < high < 0.02,
 )
 rows = [row for row in measure.layer_costs(folded, picture) if row.macs]
@@ -771,21 +794,24 @@ claim(
 )
 
 # %% [markdown]
+# > **Takeaway.** A net that is trained as pairs approximates nothing: compare it with a plain net of equal MACs, over several seeds.
+
+# %% [markdown]
 # ## 5 Fewer MACs, less time?
 #
-# The third claim: it takes less. Fewer MACs, that is proven. But lesson 01 said that a layer has two limits, and that the slower one counts: so many FLOPs per second, and so many bytes per second.
+# The third claim: it takes less. It does take fewer MACs; section 1 has shown that. But lesson 01 said that a layer has two limits, FLOPs per second and bytes per second, and that the slower one decides.
 #
-# Take one output of a depthwise 3 x 3 layer. It takes 9 MACs, or 18 FLOPs. A number is read for it, and one is written, 8 bytes: 2.25 FLOPs for each byte. In a plain layer of 64 channels each number that is read serves 64 outputs: 64 times as many FLOPs for the same bytes (those of the weights aside). So a pair with the channels of the plain layer moves its tensors *twice*, in and out of each part,
-# for a fraction of the arithmetic. (A **fused** kernel keeps the middle channels on the chip and saves one of the two trips, see Qararyah et al. 2024. Here the two parts run one after the other.) Here are the parts of a pair and the plain layer: 64 channels, 14 x 14, eight pictures, and one.
+# Consider one output of a depthwise 3 x 3 layer. It takes 9 MACs, or 18 FLOPs. The layer reads one number for it and writes one, 8 bytes together: 2.25 FLOPs per byte. In a plain layer of 64 channels each number that is read serves 64 outputs: 64 times as many FLOPs for the same bytes (not counting those of the weights). So a pair with the channels of the plain layer moves its tensors *twice*, in and out of each part,
+# for a fraction of the arithmetic. (A **fused** kernel keeps the middle channels on the chip and saves one of the two trips, see Qararyah et al. 2024. Here the two parts run one after the other.) The next cell times the parts of a pair and the plain layer: 64 channels, 14 x 14, for eight pictures and for one.
 
 # %%
 predict(
     "7.f",
-    "64 to 64 channels: the depthwise part has about an eighth of the pair's MACs. Which share of the pair's time does it take?",
+    "64 to 64 channels: the depthwise part has about an eighth of the pair's MACs. What share of the pair's time does it take?",
     unit="%",
 )
 
-# %% name="out-parts"
+# %%
 CHANNELS, BATCH = 64, 8
 LAST = torch.channels_last  # the channels of a pixel side by side
 plain = layers.grouped(CHANNELS, CHANNELS, 3, groups=1, bias=False).to(memory_format=LAST)
@@ -811,7 +837,9 @@ def bound_s(layer):
     return max(measure.flops(layer.macs) / machine.peak_flops_per_s, layer.moved_bytes / machine.bandwidth_bytes_per_s)
 
 
-print(machine)
+parts_s = {name: times[name].median_s for name in ("depthwise", "pointwise")}
+
+# %% name="out-parts" tags=["hide-input"]
 lines = [("", "MMAC", "KB", "FLOP/byte", "bound, ms", "measured, ms", "1 picture")]
 for name, layer in costs.items():
     lines.append(
@@ -825,38 +853,43 @@ for name, layer in costs.items():
             f"{1e3 * alone[name].median_s:.4f}",
         )
     )
-print(aligned(lines))
+with hold("7.f"):
+    print(machine)
+    print(aligned(lines))
 
 # %%
-parts_s = {name: times[name].median_s for name in ("depthwise", "pointwise")}
 reveal("7.f", round(100 * parts_s["depthwise"] / sum(parts_s.values())))
 
 
-# %% name="fig-roofline"
-# The same machine if the tensors come from memory: larger ones would.
+# %% name="fig-roofline" tags=["hide-input"]
+# The same machine if the tensors come from memory, as larger tensors would.
 from_memory = replace(machine, bandwidth_bytes_per_s=roofline.measure_bandwidth_bytes_per_s())
 
 
 def draw_roofline():
-    figure, axes = plt.subplots(figsize=(8.5, 4.8))
-    at = torch.logspace(-0.3, 2.5, 200).tolist()
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    at = torch.logspace(-0.3, 2.7, 200).tolist()
     for of, line, label in ((machine, "-", "data in the cache"), (from_memory, "--", "data in memory")):
         roof = [of.attainable_flops_per_s(one) / 1e9 for one in at]
-        axes.plot(at, roof, color="black", linestyle=line, linewidth=2, label=label)
+        axes.plot(at, roof, color="black", linestyle=line, linewidth=2.5, label=label)
     for (name, layer), colour, marker in zip(costs.items(), ("blue", "vermillion", "green"), "osD"):
         intensity, rate = roofline.layer_intensity(layer), measure.flops(layer.macs) / times[name].median_s / 1e9
-        axes.plot(intensity, rate, marker, color=COLOURS[colour], markersize=12)
-        axes.text(intensity, 0.75 * rate, name, color=COLOURS[colour], ha="center", va="top", fontsize=14)
-    axes.set(xscale="log", yscale="log", xlabel="FLOPs for each byte moved", ylabel="GFLOP/s", ylim=(5, None))
+        axes.plot(intensity, rate, marker, color=COLOURS[colour], markersize=14)
+        label = axes.text(intensity, 0.66 * rate, name, color=COLOURS[colour], ha="center", va="top", fontsize=21)
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
+    axes.set(xscale="log", yscale="log", ylim=(2.5, None))
+    axes.set_xlabel("FLOPs per byte moved", fontsize=21)
+    axes.set_ylabel("GFLOP/s", fontsize=21)
     axes.set_xticks((1, 10, 100), ("1", "10", "100"))
     axes.set_yticks((10, 100), ("10", "100"))
-    axes.legend(fontsize=13, loc="lower right")
+    axes.tick_params(labelsize=20)
+    axes.legend(fontsize=18, loc="lower right")
     return figure
 
 
 show(
     draw_roofline(),
-    alt="Two rooflines of this machine, with data in the cache and in memory, and three measured layers. The plain layer stands to the right, near the limit of the arithmetic; the pointwise part stands left of it and lower; the depthwise part stands far to the left, and well below the line of the cache.",
+    alt="Two rooflines of this machine, with data in the cache and in memory, and three measured layers. The plain layer is on the right, near the limit of the arithmetic; the pointwise part is to its left and lower; the depthwise part is far to the left, and well below the line of the cache.",
 )
 
 # %% tags=["solution-only"]
@@ -867,14 +900,14 @@ claim(
     holds=part > 1.3 * macs_part and abs(1 / macs_part - 8) < 0.5,
 )
 over = {name: times[name].median_s / bound_s(layer) for name, layer in costs.items()}
-claim("it takes more than three times what the roofline allows", holds=over["depthwise"] > 3)
+claim("it takes more than three times as long as the roofline allows", holds=over["depthwise"] > 3)
 claim(
-    "The plain layer comes near the limit of the arithmetic, and the pointwise part less near.",
+    "The plain layer comes close to the limit of the arithmetic, and the pointwise part less close.",
     holds=over["plain"] < 1.6 and over["plain"] < over["pointwise"],
 )
 claim("the furthest of the three from its bound", holds=max(over, key=over.get) == "depthwise")
 claim(
-    "It takes more than three times what the roofline allows",
+    "It takes more than three times as long as the roofline allows",
     holds=over["depthwise"] > 3,
     page="slides/07_depthwise.md",
 )
@@ -884,10 +917,10 @@ claim(
 )
 
 # %% [markdown]
-# The plain layer comes near the limit of the arithmetic, and the pointwise part less near. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times what the roofline allows, the furthest of the three from its bound. So most of its time is explained neither by bytes nor by MACs.
-# The last column changes nothing but the number of pictures, and finds a part of the answer: one picture takes it more than a third of the time of eight. Much of its time does not grow with the pictures: a **fixed cost**. What holds up the rest was not measured. The roofline is a lower bound for the time. (It is also an estimate, from the best of a few runs, so a layer may come out a little above it.)
+# The plain layer comes close to the limit of the arithmetic, and the pointwise part less close. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times as long as the roofline allows, the furthest of the three from its bound. So neither bytes nor MACs explain most of its time.
+# The last column changes nothing but the number of pictures, and gives a part of the answer: one picture takes it more than a third of the time of eight. Much of its time does not grow with the number of pictures: a **fixed cost**. The cause of the rest was not measured. The roofline is a lower bound for the time. (It is also an estimate, from the best of a few runs, so a layer may come out a little above it.)
 #
-# How many times faster can a pair be at best? By hand, on a machine with 100 FLOP/s and 10 B/s: a plain layer of 500 MACs that moves 40 bytes takes the longer of $1000/100 = 10$ s and $40/10 = 4$ s. A pair of two parts with 50 MACs each, which move 40 and 60 bytes, takes 4 s and 6 s. The MACs fall to a fifth, and the time not at all.
+# How many times faster can a pair be at best? By hand, on a machine with 100 FLOP/s and 10 B/s: a plain layer of 500 MACs that moves 40 bytes takes the longer of $1000/100 = 10$ s and $40/10 = 4$ s. A pair of two parts with 50 MACs each, which move 40 and 60 bytes, takes 4 s and 6 s. The MACs fall to a fifth, and the time does not fall at all.
 
 # %% [markdown]
 # ### Exercise 7.7 - Seconds, not MACs (8 min)
@@ -898,7 +931,7 @@ def times_faster(before, after, peak, bandwidth):
     """How many times faster `after` is than `before`, if each layer reaches its roofline.
 
     before, after: lists of layers, run one after the other; a layer is (MACs, bytes moved).
-    peak: FLOPs a second; bandwidth: bytes a second. Returns a number.
+    peak: FLOPs per second; bandwidth: bytes per second. Returns a number.
     """
 
     ### BEGIN SOLUTION
@@ -919,23 +952,23 @@ check("7.7")
 # </details>
 # <details><summary>Hint 2: several layers</summary>
 #
-# Each layer has a limit of its own. Add up seconds, not MACs and bytes: where one waits for memory, the other may compute.
+# Each layer has its own limit. Add up seconds, not MACs and bytes: one layer may wait for memory, and another for arithmetic.
 # </details>
 
 # %% [markdown]
 # ### A trap on the way to the clock
 #
-# Before you compare the times of layers, look at what is timed. Each layer makes a new tensor for its output. When the last one that used a large block of memory is done, the C library (glibc, on Linux) gives the block back to the system. At the next call the system hands it over again page by page, each filled with zeros first: a **page fault**
-# for every 4 KiB. A layer that does little on much memory can spend more time on that than on its own work, and then the allocator is what you measure.
+# Before you compare the times of layers, check what the clock measures. Each layer makes a new tensor for its output. When nothing uses a large block of memory any more, the C library (glibc, on Linux) gives the block back to the system. At the next call the system hands it over again page by page, and fills each page with zeros first: a **page fault**
+# for every 4 KiB. A layer that does little work on much memory can spend more time on page faults than on its own work, and then you measure the allocator.
 #
-# Three variables tell glibc to keep the memory: `MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_` and `MALLOC_TOP_PAD_`. They are read when a process starts, and this notebook has long started. So the library times in a process of its own. It takes *processor* time, of one thread: what other programs do meanwhile is not counted. Here is a depthwise layer with 128 pictures, both ways.
+# Three variables tell glibc to keep the memory: `MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_` and `MALLOC_TOP_PAD_`. A process reads them when it starts, and this notebook started long ago. So the library times in a separate process. It takes the *processor* time of one thread, which does not count the work of other programs. Here is a depthwise layer with 128 pictures, both ways. This takes about 20 seconds.
 
 # %% name="out-trap"
 trap = {}
 for keep in tqdm((False, True), desc="processes"):
     rows, _ = in_clean_process(["depthwise_alone"], batches=[128], layouts=["NCHW"], repeats=10, keep_memory=keep)
     trap[keep] = {row.name: row for row in rows}
-lines = [("64 channels, 14 x 14, batch 128", "page faults a call", "processor ms a call")]
+lines = [("64 channels, 14 x 14, batch 128", "page faults per call", "processor ms per call")]
 for name, keep in itertools.product(("depthwise", "dense"), (False, True)):
     row = trap[keep][name]
     time = milliseconds(row.median_s, row.low_s, row.high_s)
@@ -951,27 +984,26 @@ claim(
 )
 
 # %% [markdown]
-# On this machine the depthwise layer has more than a thousand faults per call in one row, and hardly any in the other, and only the variables differ. What a fault costs changes: in some runs the first row takes many times as long as the second, in others hardly longer. Where there are no faults in either row, the C library keeps its memory anyway. In the contests that follow, the memory is kept. Section 6 and the ledger time small tensors in the notebook's own process.
+# On this machine the depthwise layer has more than a thousand faults per call in one row, and hardly any in the other, and only the variables differ. The cost of a fault changes: in some runs the first row takes many times as long as the second, in others hardly longer. Where neither row has faults, the C library keeps its memory anyway. The contests that follow keep the memory. Section 6 and the ledger time small tensors in the notebook's own process.
 #
 # ### Three contests
 #
-# A plain layer and a pair: with few channels, with many, and with other numbers of channels so that both have the *same* MACs. Batches of 32, batch norms folded, one thread. The columns with a slash say how many times less it is than for the plain layer: MACs, bytes (each tensor moved once), the roofline's time, the processor's. `NCHW` keeps the channels apart in memory, `NHWC` (torch's
-# `channels_last`) keeps those of a pixel side by side.
+# Each contest compares a plain layer with a pair: with few channels, with many, and with other numbers of channels so that both have the *same* MACs. Batches of 32, batch norms folded, one thread. The columns with a slash divide the plain layer's value by the pair's: MACs, bytes (each tensor moved once), the roofline's time, the processor's time. `NCHW` keeps the channels apart in memory, `NHWC` (torch's
+# `channels_last`) keeps the channels of a pixel together. This takes about 10 seconds.
 
 # %%
 predict(
     "7.g",
-    "A plain layer from 16 to 32 channels, and a pair from 64 to 64: the same MACs to 2%. How many times as long does the pair take (NHWC)?",
+    "A plain layer from 16 to 32 channels, and a pair from 64 to 64: their MACs agree to 2%. How many times as long does the pair take (NHWC)?",
     unit="times",
 )
 
-# %% name="out-times"
+# %% name="run-times"
 contests = {"small_layer": "16 -> 16", "large_layer": "128 -> 128", "equal_layers": "equal MACs"}
-timed, _ = in_clean_process([*contests, "equal_models"], batches=[32], repeats=30)
-
-
-def ms(row):
-    return milliseconds(row.median_s, row.low_s, row.high_s)
+timed = []
+for layout in tqdm(("NCHW", "channels_last"), desc="layouts"):
+    rows, _ = in_clean_process([*contests, "equal_models"], batches=[32], layouts=[layout], repeats=20)
+    timed += rows
 
 
 def plain_and_pair(contest, layout):
@@ -979,22 +1011,28 @@ def plain_and_pair(contest, layout):
     return rows[0], next(row for row in rows if row.name.startswith("depthwise"))
 
 
-for layout, short in (("NCHW", "NCHW"), ("channels_last", "NHWC")):
-    lines = [(short, "MACs /", "bytes /", "bound /", "plain, ms", "pair, ms", "time /")]
-    for contest, label in contests.items():
-        one, other = plain_and_pair(contest, layout)
-        lines.append(
-            (
-                label,
-                f"{one.macs / other.macs:.2f}",
-                f"{one.moved_bytes / other.moved_bytes:.2f}",
-                f"{one.bound_s / other.bound_s:.2f}",
-                ms(one),
-                ms(other),
-                f"{other.times_faster:.2f}",
+# %% name="out-times" tags=["hide-input"]
+def ms(row):
+    return milliseconds(row.median_s, row.low_s, row.high_s)
+
+
+with hold("7.g"):
+    for layout, short in (("NCHW", "NCHW"), ("channels_last", "NHWC")):
+        lines = [(short, "MACs /", "bytes /", "bound /", "plain, ms", "pair, ms", "time /")]
+        for contest, label in contests.items():
+            one, other = plain_and_pair(contest, layout)
+            lines.append(
+                (
+                    label,
+                    f"{one.macs / other.macs:.2f}",
+                    f"{one.moved_bytes / other.moved_bytes:.2f}",
+                    f"{one.bound_s / other.bound_s:.2f}",
+                    ms(one),
+                    ms(other),
+                    f"{other.times_faster:.2f}",
+                )
             )
-        )
-    print(aligned(lines))
+        print(aligned(lines))
 
 # %%
 reveal("7.g", round(1 / plain_and_pair("equal_layers", "channels_last")[1].times_faster, 2))
@@ -1008,7 +1046,7 @@ wide, narrow, even = (
     plain_and_pair(contest, "channels_last") for contest in ("large_layer", "small_layer", "equal_layers")
 )
 claim(
-    "With 128 channels the MACs fall 8.4 times, and the time 3 to 7 times.",
+    "With 128 channels the MACs fall by a factor of 8.4, and the time by a factor of 3 to 7.",
     None,
     wide[0].macs / wide[1].macs,
     None,
@@ -1016,7 +1054,7 @@ claim(
     holds=all(2.9 < times < 7 for times in slashes["large_layer"]),
 )
 claim(
-    "With 128 channels the MACs fall 8.4 times, and the time 3 to 7 times.",
+    "With 128 channels the MACs fall by a factor of 8.4, and the time by a factor of 3 to 7.",
     None,
     wide[0].macs / wide[1].macs,
     None,
@@ -1025,13 +1063,13 @@ claim(
     page="slides/07_depthwise.md",
 )
 claim(
-    "at equal MACs the pair moves 5.3 times the bytes, and is the slower one",
+    "at equal MACs the pair moves 5.3 times the bytes, and is slower",
     even[1].moved_bytes / even[0].moved_bytes,
     holds=all(times < 1 for times in slashes["equal_layers"]),
     page="slides/07_depthwise.md",
 )
 claim(
-    "With 16 channels they fall 5.8 times, and the time 1 to 2.5 times.",
+    "With 16 channels they fall by a factor of 5.8, and the time by a factor of 1 to 2.5.",
     None,
     narrow[0].macs / narrow[1].macs,
     None,
@@ -1039,7 +1077,7 @@ claim(
     holds=all(0.9 < times < 2.5 for times in slashes["small_layer"]),
 )
 claim(
-    "At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is the slower one in both layouts.",
+    "At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is slower in both layouts.",
     even[1].moved_bytes / even[0].moved_bytes,
     holds=all(times < 1 for times in slashes["equal_layers"]),
 )
@@ -1054,12 +1092,12 @@ claim(
 )
 
 # %% [markdown]
-# With 128 channels the MACs fall 8.4 times, and the time 3 to 7 times. With 16 channels they fall 5.8 times, and the time 1 to 2.5 times. At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is the slower one in both layouts. The bound promises nearly the saving in MACs, and no row keeps the promise. Where the rest of the time goes (bytes, fixed costs, the kernel of the depthwise
-# part) is not taken apart here. So the third claim is true of the large layer here, by less than the MACs say, and has to be measured each time.
+# With 128 channels the MACs fall by a factor of 8.4, and the time by a factor of 3 to 7. With 16 channels they fall by a factor of 5.8, and the time by a factor of 1 to 2.5. At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is slower in both layouts. The bound promises nearly the saving in MACs, and no row keeps the promise. How much of the rest is due to bytes, to fixed costs or to the kernel of the depthwise
+# part was not measured here. So the third claim is true of the large layer here, by less than the MACs say, and you have to measure it each time.
 #
-# Now the two nets of equal MACs again. One of them was ahead in accuracy. What does that cost?
+# Now look again at the two nets of equal MACs. One of them was ahead in accuracy. How much time does that cost?
 
-# %% name="out-models"
+# %% name="out-models" tags=["hide-input"]
 lines = [("batch of 32, memory kept", "MMAC", "KiB", "test, recorded", "ms, NCHW", "ms, NHWC")]
 for net in ("plain_cnn", "depthwise_cnn"):
     these = [one for one in study.equal if one.net == net]
@@ -1089,13 +1127,17 @@ claim(
 )
 
 # %% [markdown]
-# The net of pairs takes 1.2 to 2 times as long, so a plain net that may take as long could be a larger one: "at equal MACs" and "at equal time" are two questions.
-#
+# The net of pairs takes 1.2 to 2 times as long, so a plain net that takes as long as the pairs could be larger: "at equal MACs" and "at equal time" are two questions.
+
+# %% [markdown]
+# > **Takeaway.** Fewer MACs do not have to mean less time: time both, and compare at equal time as well as at equal MACs.
+
+# %% [markdown]
 # ## 6 Look around
 #
-# Move the multiplier, and the layer. Above: six kernels of one input channel, as they were trained, and what one picture looks like after the layer, in the output channel with the most to see. Below: the same through the nearest pair.
+# Move the number of kernels per channel, and the layer. The upper row shows six trained kernels of one input channel, and one picture after the layer, in the output channel that varies most. The lower row shows the same for the nearest pair. This takes about 6 seconds.
 
-# %% name="fig-explore" tags=["widget"]
+# %% name="fig-explore" tags=["widget", "hide-input"]
 LAYERS, RANKS = ("conv1", "conv3", "conv4"), (1, 2, 4, 9)
 boot = splits.validation.images[9:10]
 inputs_of, found_at, times_of = {}, {}, {}
@@ -1141,27 +1183,60 @@ def draw_pair(multiplier, layer):
 explore(
     draw_pair,
     alt=lambda multiplier, layer: (
-        f"Six trained kernels of {layer} and a picture behind the layer; below, the same for the nearest pair. {found_at[layer, multiplier].summary}"
+        f"Six trained kernels of {layer} and a picture after the layer; below, the same for the nearest pair. {found_at[layer, multiplier].summary}"
     ),
+    labels={"multiplier": "depthwise kernels per channel"},
     multiplier=RANKS,
     layer=LAYERS,
 )
 
 # %% [markdown]
-# The times are those of eight pictures, NHWC, of the pair and of the trained layer. `conv1` shows best what a pair is: it has one input channel, so its 16 kernels are mixed from as many basic ones as the multiplier says. Which layer is near enough at a multiplier that saves MACs? At which is it faster?
-#
+# The times are those of the pair and of the trained layer, for eight pictures, NHWC. `conv1` shows best what a pair is: it has one input channel, so its 16 kernels are mixtures of as many basic kernels as the multiplier says. Which layer is near enough at a multiplier that saves MACs? At which multiplier is it faster?
+
+# %% [markdown]
+# > **Takeaway.** Judge a multiplier by three numbers together: the error of its weights, its MACs and its measured time.
+
+# %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Trained weights are no pairs.** Their slices have full rank, and the best pair may be far away. Look at the singular values, layer by layer: an exception shows there.
-# - **An error of the weights is not a loss of accuracy.** It says how far the kernels moved, and not whether the net looks there. Choose on validation pictures.
-# - **Few outputs, large shares.** With $N$ below $K^2$ the term $1/N$ rules. A layer with one output has nothing to share.
-# - **A wide pair is no cheap layer.** From a multiplier of $N K^2 / (N + K^2)$ on it costs as much as the convolution or more, and exactness may come only there.
-# - **MACs are not time.** The depthwise part moves nearly as many bytes as a plain layer, for a fraction of the arithmetic, and each call has a fixed cost. On an accelerator that multiplies matrices in blocks it may use a small part of the machine (lesson 10).
-# - **What trains well is another question.** That a small MobileNet does well here is a result about these nets, this data, these seeds.
+# - **Trained weights are not pairs.** Their slices have full rank, and the best pair may be far away. Look at the singular values, layer by layer: they show an exception.
+# - **An error of the weights is not a loss of accuracy.** It says how far the kernels moved, but not whether the net depends on that difference. Choose on validation pictures.
+# - **Few outputs mean a large share.** With $N$ below $K^2$ the term $1/N$ dominates. A layer with one output has nothing to share.
+# - **A wide pair is not cheap.** From a multiplier of $N K^2 / (N + K^2)$ on it costs as much as the convolution or more, and it may be exact only there.
+# - **MACs are not time.** The depthwise part moves nearly as many bytes as a plain layer, for a fraction of the arithmetic, and each call has a fixed cost. An accelerator that multiplies matrices in blocks may use only a small part of itself for it (lesson 10).
+# - **Which net trains well is another question.** That a small MobileNet does well here is a result about these nets, this data and these seeds.
+
+# %% [markdown]
+# > **Takeaway.** None of the three claims is true of every layer: check the rank, the accuracy and the time of yours.
+
+# %% [markdown]
+# ## With pencil and paper
 #
+# **1.** A 5 x 5 layer has 256 output channels. What share of its MACs does a pair with a multiplier of 1 need? Up to which multiplier does a pair save anything? What does the pair cost that is exact for every such layer?
+#
+# <details><summary>Answer</summary>
+#
+# The share is 1/256 + 1/25 = 281/6400, about 4.4%. The pair saves as long as r · 281 < 6400, so r ≤ 22. A slice has 25 columns, so r = 25 is always exact: 25 · 281 / 6400 = 7025/6400, about 10% more than the convolution.
+# </details>
+#
+# **2.** A layer has one input channel, three output channels and kernels of two weights: (3, 4), (6, 8) and (4, -3). Which multiplier makes a pair exact? What is the error of the nearest pair with a multiplier of 1?
+#
+# <details><summary>Answer</summary>
+#
+# The first two kernels are 5 and 10 times (0.6, 0.8), the third is 5 times (0.8, -0.6). The two directions are at right angles, so the slice has rank 2 and a multiplier of 2 is exact. The squared singular values are 25 + 100 = 125 and 25. With one kernel, the error is √(25 / 150) = √(1/6), about 0.41: the third output gets nothing.
+# </details>
+#
+# **3.** A machine computes 100 GFLOP/s and moves 20 GB/s. A plain layer has 54 million MACs and moves 0.9 MB. A pair has a depthwise part (1 million MACs, 0.8 MB) and a pointwise part (6 million MACs, 0.8 MB). How many times fewer MACs does the pair have, and how many times faster is it at best? What if each of the three layers also has a fixed cost of 0.05 ms?
+#
+# <details><summary>Answer</summary>
+#
+# The MACs fall by a factor of 54 / 7 = 7.7. The plain layer takes the longer of 1.08 ms and 0.045 ms, the depthwise part the longer of 0.02 ms and 0.04 ms, the pointwise part the longer of 0.12 ms and 0.04 ms. So the pair is 1.08 / 0.16 = 6.75 times as fast. With the fixed costs it is 1.13 / 0.26, about 4.3 times as fast.
+# </details>
+
+# %% [markdown]
 # ## The ledger
 #
-# Three rows: the dense net; of the nets with pairs put in and not trained further, the one with the fewest MACs that loses less than a point of *validation* accuracy; and the net that was trained as pairs.
+# The ledger gets three rows: the dense net; of the nets with pairs put in and not trained further, the net with the fewest MACs that loses less than a point of *validation* accuracy; and the net that was trained as pairs.
 
 # %% name="out-ledger"
 good = {key: one for key, one in candidates.items() if one[1] >= dense_accuracy - 0.01}
@@ -1191,7 +1266,7 @@ claim(
 )
 
 # %% [markdown]
-# These are times of a single picture, and the last column compares them within this run. `depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it is hardly faster, if at all.
+# These are the times of a single picture, and the last column compares them within this run. `depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it is hardly faster, if at all.
 
 # %%
 progress()
@@ -1200,14 +1275,14 @@ progress()
 # ## Summary
 #
 # - A pair, depthwise then pointwise, costs exactly $r (1/N + 1/K^2)$ of the convolution. A 3 x 3 pair never saves more than 9 times.
-# - It **is** a given convolution if each slice $W[:, i]$ has rank $r$ or less. Otherwise the SVD of the slices gives the nearest one, and its error before anything is built.
-# - Trained layers have slices of full rank. This trained net is broken once all its layers are their nearest pairs; of its single layers, one can be replaced for less than a point.
-# - A MobileNet is **another net that is trained**. Compare it with a plain one of equal MACs, over seeds, and of equal time.
-# - Fewer MACs saved less time than they promised, in each contest here, and at equal MACs the pair was slower. Time both, with the allocator out of the way.
+# - It **is** a given convolution if each slice $W[:, i]$ has rank $r$ or less. Otherwise the SVD of the slices gives the nearest pair, and its error before you build anything.
+# - Trained layers have slices of full rank. This trained net breaks once all its layers are replaced by their nearest pairs; one of its layers can be replaced for less than a point.
+# - A MobileNet is **another net that is trained**. Compare it with a plain net of equal MACs, over several seeds, and with one of equal time.
+# - Fewer MACs saved less time than they promised in each contest here, and at equal MACs the pair was slower. Time both, and make the allocator keep its memory.
 #
 # **References.** Chollet 2017, *Xception: Deep Learning with Depthwise Separable Convolutions*. Howard et al. 2017, *MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications*. Sandler et al. 2018, *MobileNetV2: Inverted Residuals and Linear Bottlenecks*. Qararyah et al. 2024, *Fusing Depthwise and Pointwise Convolutions for Efficient Inference on GPUs* (arXiv 2404.19331). Guo et al. 2018, *Network
 # Decoupling: From Regular to Depthwise Separable Convolutions*. Eckart and Young 1936, *The Approximation of One Matrix by Another of Lower Rank*.
 #
-# **In the library.** In `mini_lib/factorize`, `cost.py` has the formulas, `layers.py` the layers, `separable.py` the nearest pair and the way back, `model.py` puts them into a model; `studies/factorize` has the contests and what was recorded.
+# **In the library.** In `mini_lib/factorize`, `cost.py` has the formulas, `layers.py` the layers, `separable.py` the nearest pair and the way back, and `model.py` puts them into a model; `studies/factorize` has the contests and the recorded results.
 #
-# **Next:** [08 How much of a trained filter is really there?](08_low_rank.ipynb) A pair is one way to take a layer apart. There are others, which mix channels as well.
+# **Next:** [08 How much of a trained filter is really there?](08_low_rank.ipynb) A pair is one way to take a layer apart. There are others, and their parts may mix channels as well.
