@@ -63,7 +63,7 @@ print(f"parameters: {sum(one.numel() for one in lm.parameters()):,} in the model
 print(f"            {counted.total:,} by the calculator of lesson 13")
 
 # %% [markdown]
-# The model knows no letters. A **tokenizer** cuts text into pieces from a vocabulary, here of 49,152 pieces, and replaces each piece with its number. Such a piece is a **token**. A frequent word is one token, and a rare word is several. Nearly every byte has its own token, so text outside any word list can be written too.
+# The model knows no letters. A **tokenizer** cuts text into pieces from a vocabulary, here of 49,152 pieces, and replaces each piece with its number. A frequent word is one **token**, a rare word several. Nearly every byte has its own token, so text outside any word list can be written too.
 
 # %% name="out-tokens"
 for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
@@ -136,7 +136,7 @@ check("14.1")
 # </details>
 
 # %% [markdown]
-# With a cache, a new token needs one row of attention. Without a cache, the model has to read the whole text again for every new token. The next measurement takes about 20 seconds.
+# With a cache, a new token needs one row of attention. Without a cache, the model has to read the whole text again for every new token. This takes about 20 seconds.
 
 # %%
 predict(
@@ -216,7 +216,7 @@ claim(
 #
 # ### Which token comes next?
 #
-# The model gives a number to each of the 49,152 tokens, a **logit**; the softmax turns the logits into probabilities. **Greedy** decoding takes the most likely token. Drawing at random makes the text livelier, and now and then absurd: many unlikely tokens together are not so unlikely. **Top-p** sampling keeps only the most likely tokens that together just reach the probability $p$. Worked by hand: of 0.5, 0.3, 0.15 and 0.05 with $p = 0.7$ the first two stay, because 0.5 does not reach 0.7 and 0.5 + 0.3 = 0.8 does. Divided by 0.8, they become 0.625 and 0.375.
+# The model gives a number to each of the 49,152 tokens, a **logit**; the softmax turns the logits into probabilities. **Greedy** decoding takes the most likely token. Drawing at random makes the text livelier, and now and then absurd: many unlikely tokens together are not so unlikely. **Top-p** sampling keeps only the most likely tokens that together just reach the probability $p$. Worked by hand: of 0.5, 0.3, 0.15 and 0.05 with $p = 0.7$ the first two stay, because 0.5 does not reach 0.7 and 0.5 + 0.3 = 0.8 does. They become 0.625 and 0.375.
 
 # %% [markdown]
 # ### Exercise 14.2 - Only the likely tokens (8 min)
@@ -253,7 +253,7 @@ check("14.2")
 # Loop over the tokens, starting with the most likely. Copy each probability into a tensor of zeros, and stop when the sum has reached top_p. Then divide by that sum.
 # </details>
 #
-# Move the sliders to see how many tokens can be drawn. A **temperature** above 1 makes the probabilities more alike, and one below 1 makes them less alike. Drawing all the figures takes about 4 seconds.
+# Move the sliders: how many tokens can be drawn? A **temperature** above 1 makes the probabilities more alike, below 1 less alike. Drawing takes about 4 seconds.
 
 # %% name="fig-sampling" tags=["widget", "hide-input"]
 next_logits = lm(torch.tensor([tokenizer.encode("She opened the door and saw a")]), last_only=True)[0, -1]
@@ -329,7 +329,7 @@ check("14.3")
 # </details>
 
 # %% [markdown]
-# The text is a part of Python's own manual, cut into windows of 256 tokens. Each window is a sample, and some windows are easier than others, so a perplexity has an interval. (Windows of one manual are not quite independent; if anything, the interval is too narrow.) The next cell takes about 8 seconds.
+# The text is a part of Python's own manual, cut into windows of 256 tokens. Each window is a sample, and some windows are easier than others, so a perplexity has an interval. (Windows of one manual are not quite independent; if anything, the interval is too narrow.) This takes about 8 seconds.
 
 # %% name="out-baseline"
 WINDOWS = 4 if path else 2
@@ -341,7 +341,7 @@ print(
 )
 
 # %% [markdown]
-# The interval of four windows is far too wide to show the effect of a few bits. Two remedies help. The first is more text: the perplexities in the tables below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The second is to compare both models on *the same windows*: a window that is hard for one model is mostly hard for the other too, and this mostly drops out of the difference.
+# The interval of four windows is far too wide to show the effect of a few bits. There are two remedies. The first is more text: the perplexities below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The second is to compare both models on *the same windows*: the difficulty of a window affects both models, and mostly drops out of the difference.
 #
 # ### The file is small already
 #
@@ -642,7 +642,7 @@ claim(
 # %% [markdown]
 # ## 5 How fast?
 #
-# Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, so it moves more bytes than the float layer. `pack_for_speed` hands the layers to C kernels that multiply with the packed codes (lesson 02). The next cell packs two models: one with all matrices in 8 bits, and one in 4 bits with an 8-bit head, about the size of the file. This takes about 20 seconds.
+# Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, so it moves more bytes than the float layer. `pack_for_speed` hands the layers to C kernels that multiply with the packed codes (lesson 02). Pack two models: all matrices in 8 bits, and 4 bits with an 8-bit head, about the size of the file. This takes about 20 seconds.
 
 
 # %%
@@ -667,7 +667,7 @@ print(aligned(lines))
 predict("14.d", "int4 moves about 6 times fewer bytes than float32. How many times as fast is a token?", unit="times")
 
 # %% [markdown]
-# A decode step consists of many small calls: a layer of this model is eleven calls of kernels, and in Python and torch each call costs some microseconds before it computes anything. But all shapes are known in advance. A **plan** allocates every buffer once and binds every kernel to its buffers, so that a step only runs down a list of calls. Engines do the same with CUDA graphs. The comparison takes about 4 seconds.
+# A decode step consists of many small calls: a layer of this model is eleven calls of kernels, and in Python and torch each call costs some microseconds before it computes anything. But all shapes are known in advance. A **plan** allocates every buffer once and binds every kernel to its buffers, so that a step only runs down a list of calls. Engines do the same with CUDA graphs. This takes about 4 seconds.
 
 # %%
 ways = {}
@@ -702,7 +702,7 @@ claim("the gain of int4 over float32 is larger as a plan than as modules", holds
 # %% [markdown]
 # ### What should it take?
 #
-# In decode each weight is read once and used once, so the time should be bytes divided by bandwidth, unless the arithmetic on the codes is slower than memory. The calculator of lesson 13 can tell which of the two limits the time, if it knows this machine. Three measurements, none of them on this model, describe the machine: how fast it reads a matrix from memory, how fast it computes a product whose matrix is in the cache, and how long a layer with next to no weights takes. This takes about 5 seconds.
+# In decode each weight is read once and used once, so the time should be bytes divided by bandwidth, unless the arithmetic on the codes is slower than memory. The calculator of lesson 13 can say which, if it knows this machine. Measure three quantities, none of them on this model: how fast this machine reads a matrix from memory, how fast it computes a product whose matrix is in the cache, and how long a layer with next to no weights takes. This takes about 5 seconds.
 
 # %%
 with tqdm(total=2) as bar:
@@ -781,7 +781,7 @@ claim("int4 moves about 6 times fewer bytes than float32", plans["float32"].weig
 errors = {
     name: here.predict_step(models[name], limits, context=64).seconds / one.median_s - 1 for name, one in took.items()
 }
-claim("A prediction of the whole within about a third", holds=all(abs(error) < 0.4 for error in errors.values()))
+claim("a prediction of the whole within about a third", holds=all(abs(error) < 0.4 for error in errors.values()))
 claim(
     "its perplexity is 1.37 times that of the unpacked file",
     study.times_float("to nearest, packed", symmetric_at[4]).value,
@@ -879,7 +879,7 @@ with hold("14.e"):
     print(f"the weights of int4: {plans['int4'].weight_bytes / MB:.0f} MB")
 
 # %% [markdown]
-# From 32 to 8 bits the token becomes faster, and from 8 to 4 bits hardly, if at all. According to the calculator, at 4 bits reading the cache takes no longer than the arithmetic (if the two predictions are equal, this is already so at 8 bits). Each code has to become a number before it is multiplied, at the rate in the limits above (attention, GFLOP/s). Where the calculator predicts too little, remember that it takes the larger of reading and arithmetic, as if one always hid the other. Going from 8 to 4 bits saves memory, and costs some perplexity: at 4 bits it is 1.066 times that of 32 bits. At 8 bits no difference can be seen. The perplexities were measured on windows of 256 tokens, not on a text of 2,000 tokens.
+# From 32 to 8 bits the token becomes faster, and from 8 to 4 bits hardly, if at all. According to the calculator, at 4 bits reading the cache takes no longer than the arithmetic (if the two predictions are equal, this is already so at 8 bits). Each code has to become a number before it is multiplied, at the rate in the limits above (attention, GFLOP/s). Where it predicts too little, remember that the calculator takes the larger of reading and arithmetic, as if one always hid the other. So 4 bits mainly save memory, and cost some perplexity: at 4 bits it is 1.066 times that of 32 bits. At 8 bits no difference can be seen. The perplexities are from windows of 256 tokens, not from a text of 2,000.
 
 # %% [markdown]
 # > **Takeaway.** In a long text every token reads a large cache, and fewer bits make the token faster until reading is no slower than the arithmetic; after that they save only memory.
@@ -1066,7 +1066,7 @@ with hold("14.f"):
     print(aligned(lines, left=(0, 1, 2)))
 
 # %% [markdown]
-# The text is the same in every row. (A pass that ends the text adds no further token, so a row can have fewer than one token per pass.) *Expected* is the formula of exercise 14.7 with the measured number of right guesses and the measured costs. It leaves out that a draft model has to read the prompt too, and that each new length of a pass needs a new plan; in most rows the real gain is smaller. The runs are short, so small differences may be chance.
+# The text is the same in every row. (A pass that ends the text adds no further token, so a row can have fewer than one token per pass.) *Expected* is the formula of exercise 14.7 with the measured number of right guesses and the measured costs. It leaves out that a draft model also reads the prompt, and that each new length of a pass needs a plan; in most rows the real gain is smaller. The runs are short, so small differences may be chance.
 #
 # A pass over five tokens takes more than one step and fewer than five, for both models; why it is not closer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
 #
@@ -1113,7 +1113,7 @@ claim(
 #
 # ### The ledger
 #
-# The ledger has the bytes, multiplications and milliseconds of one token. The accuracy is the share of tokens for which the most likely token was the right one, on two windows of section 2. The times are those of modules without a cache, as in the other lessons; the last column compares the times of this run. Two windows are few, so trust the perplexities of section 3 instead. The next cell takes about 5 seconds.
+# The ledger has the bytes, multiplications and milliseconds of one token. The accuracy says how often the most likely token was right, on two windows of section 2. The times are those of modules without a cache, as in the other lessons; the last column compares the times of this run. Two windows are few: trust the perplexities of section 3 instead. This takes about 5 seconds.
 
 
 # %% name="out-ledger"
