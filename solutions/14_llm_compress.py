@@ -345,7 +345,7 @@ print(
 #
 # ### The file is small already
 #
-# There is a catch: the file stores its weights in 4 bits, in blocks of 32 with a step and a lowest value. In this lesson, the "float" model consists of the unpacked codes. Round it again to a grid of the same kind, and nothing changes. Does the file favor other grids too? As a control, move each weight at random by up to half a step of its block, so that it is on no grid.
+# There is a catch: the file stores its weights in 4 bits, in blocks of 32 with a step and a lowest value. The "float" model of this lesson has the unpacked codes. Round it again to a grid of the same kind, and nothing changes. Does the file favor other grids too? As a control, move each weight at random by up to half a step of its block, so that it is on no grid.
 
 
 # %%
@@ -386,7 +386,7 @@ lines += [(name, *(f"{error:.3f}" for error in errors)) for name, errors in roun
 print(aligned(lines))
 
 # %% [markdown]
-# "4 bits without any loss" is true here, and worth nothing. The other two grids lose as much on the moved weights as on the weights of the file. So there is no sign (in this one matrix) that the file favors them, and the study uses only these two. The study compares everything with the unpacked file, which is not the model as it was trained: the original may well be better than every model here.
+# "4 bits without any loss" is true here, and worth nothing. The other two grids lose as much on the moved weights as on the weights of the file. So there is no sign (in this one matrix) that the file favors them, and the study uses only these two. It compares all models with the unpacked file, which is not the model as it was trained: the original may well be better than every model here.
 
 # %% [markdown]
 # > **Takeaway.** Ask where the weights come from before you believe that a method loses nothing.
@@ -583,7 +583,7 @@ with hold("14.c"):
 # %% [markdown]
 # Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which changes the remaining weights, is lowest. *Magnitude by row* compares magnitudes within each row, as Wanda does, so Wanda's gain over it is due to the inputs alone. 2:4 costs more than removing half of the weights freely. The pruned models keep 16 bits for each remaining weight and one bit for each place, 9 bits per weight at one half. They are *larger* than the model in 4 bits by AWQ, and nine of the eleven are worse.
 #
-# But 16 bits are generous. Wanda leaves the remaining weights as they are in the file, so they could keep their codes: half of 4 bits, one bit for the place, and one bit for step and lowest value make 4 bits per weight. At that size, Wanda's 1.82 is better than the 2.18 of rounding to nearest with a zero point in 3 bits, which also takes 4 bits per weight.
+# But 16 bits are generous. Wanda does not change the remaining weights, so they could keep the codes of the file: half of 4 bits, one bit for the place, and one bit for step and lowest value make 4 bits per weight. At that size, Wanda's 1.82 is better than the 2.18 of rounding to nearest with a zero point in 3 bits, which also takes 4 bits per weight.
 #
 # No weight was trained again, although pruning needs it (lesson 05).
 
@@ -667,7 +667,7 @@ print(aligned(lines))
 predict("14.d", "int4 moves about 6 times fewer bytes than float32. How many times as fast is a token?", unit="times")
 
 # %% [markdown]
-# A decode step consists of many small calls: a layer of this model is eleven calls of kernels, and in Python and torch each call costs some microseconds before it computes anything. But all shapes are known in advance. A **plan** allocates every buffer once and binds every kernel to its buffers, so that a step only runs down a list of calls. Engines do the same with CUDA graphs. This takes about 4 seconds.
+# A decode step consists of many small calls: a layer of this model is eleven calls of kernels, and in Python and torch each call costs some microseconds before it computes anything. All shapes are known in advance, though. A **plan** allocates every buffer once and binds every kernel to its buffers; a step then only runs down a list. Engines do the same with CUDA graphs. This takes about 4 seconds.
 
 # %%
 ways = {}
@@ -692,7 +692,7 @@ with hold("14.d"):
     print(aligned(lines))
 
 # %% [markdown]
-# The plan also has its own C kernels for norms, activations and attention, where the modules call torch. The table does not separate the gain of the plan from the gain of these kernels.
+# The plan also has its own C kernels for norms, activations and attention, where the modules call torch. The table does not separate the two gains.
 
 # %% tags=["solution-only"]
 claim("a layer of this model is eleven calls of kernels", holds=round(len(plans["int4"].calls) / shape.layers) == 11)
@@ -749,7 +749,7 @@ print(
 # %% [markdown]
 # Some rows take longer than predicted and others less, and these errors partly cancel in the sum. On the machines that we tried, the calculation gave a prediction of the whole within about a third.
 #
-# Is that fast? If the Python package `xllamacpp` of llama.cpp is installed (`%pip install xllamacpp` in a new cell, with a network), the next cell runs it in turns with our models, on the same file and one thread. This takes about 10 seconds.
+# Is that fast? If the package `xllamacpp` of llama.cpp is installed (`%pip install xllamacpp` in a new cell, with a network), the next cell times it in turns with our models, on the same file and one thread. This takes about 10 seconds.
 
 # %%
 llama = peer.llama_cpp(path, threads=1, context=48, tokens=16)
@@ -771,7 +771,7 @@ else:
     print(aligned(lines))
 
 # %% [markdown]
-# Is the comparison fair? Not quite. The kernels of int4 were compiled for this processor. The package of llama.cpp was built for many processors: where a processor has newer vector instructions than AVX2, the package may leave them unused, and a llama.cpp compiled here can be faster. The file is the same, but the model is not: llama.cpp multiplies on the grids of the file, and int4 is the file rounded once more, to nearest on symmetric grids. In the recorded study its perplexity is 1.37 times that of the unpacked file. So the table compares kernels at about the same bytes, not models of the same quality.
+# Is the comparison fair? Not quite. The kernels of int4 were compiled for this processor. The package of llama.cpp was built for many: it may leave vector instructions newer than AVX2 unused, and a llama.cpp compiled here can be faster. The file is the same, but the model is not: llama.cpp multiplies on the grids of the file, and int4 is the file rounded once more, to nearest on symmetric grids. In the recorded study its perplexity is 1.37 times that of the unpacked file. So the table compares kernels at about the same bytes, not models of the same quality.
 
 # %% [markdown]
 # > **Takeaway.** Fewer bytes save time only where nothing else takes it: the gain of int4 over float32 is larger as a plan than as modules.
@@ -983,7 +983,7 @@ check("14.7")
 # </details>
 
 # %% [markdown]
-# A **draft** makes the guesses. Compare three drafts. **Look-up** finds the last place where the latest words occurred in the text, and guesses the words that followed; it costs next to nothing. The **int4 model** drafts for the float model. The **first 20 of 30 layers** draft for the whole model. First, how much does a pass over five tokens cost? This takes about 4 seconds.
+# A **draft** makes the guesses. Compare three drafts. **Look-up** guesses the words that followed when the latest words last occurred in the text; it costs next to nothing. The **int4 model** drafts for the float model. The **first 20 of 30 layers** draft for the whole model. First, how much does a pass over five tokens cost? This takes about 4 seconds.
 
 # %% name="out-pass"
 AHEAD = 4
@@ -1070,7 +1070,7 @@ with hold("14.f"):
 #
 # A pass over five tokens takes more than one step and fewer than five, for both models; why it is not closer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
 #
-# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts a wrong guess makes a pass longer and still gives one token. The first 20 layers were never trained to predict tokens on their own: here one guess in eight is right, and each costs about three quarters of a step, because the draft has two thirds of the layers and the whole head. Models can be trained so that their first layers predict well (LayerSkip).
+# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts a wrong guess makes a pass longer and still gives one token. The first 20 layers were never trained to predict tokens on their own: here one guess in eight is right, and each costs about three quarters of a step: two thirds of the layers, and the whole head. Models can be trained so that their first layers predict well (LayerSkip).
 
 # %% [markdown]
 # > **Takeaway.** With greedy decoding the text is the same whatever the draft guesses; the speed depends on how often a guess is right, and on the cost of a longer pass on this machine.
