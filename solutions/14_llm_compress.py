@@ -898,7 +898,7 @@ claim(
     None,
     holds=next(row.bound for row in by_calculator.rows if row.operator.name == "attention") == "compute",
 )
-claim("at 4 bits it is 1.066 times that of 32 bits", study.times_float(language.CACHE, "4 bits").value)
+claim("at 4 bits it is 1.066 times that of 32 bits", None, study.times_float(language.CACHE, "4 bits").value, None)
 kept_8 = study.times_float(language.CACHE, "8 bits")
 claim("At 8 bits no difference can be seen", None, holds=kept_8.low < 1 < kept_8.high)
 
