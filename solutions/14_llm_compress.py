@@ -1066,7 +1066,7 @@ with hold("14.f"):
     print(aligned(lines, left=(0, 1, 2)))
 
 # %% [markdown]
-# The text is the same in every row. (A pass that ends the text adds no further token, so a row can have fewer than one token per pass.) *Expected* is the formula of exercise 14.7 with the measured number of right guesses and the measured costs. It leaves out that a draft model also reads the prompt, and that each new length of a pass needs a plan; in most rows the real gain is smaller. The runs are short, so small differences may be chance.
+# The text is the same in every row. (The pass that ends the text may add no token, so a row can have fewer than one token per pass.) *Expected* is the formula of exercise 14.7 with the measured number of right guesses and the measured costs. It leaves out that a draft model also reads the prompt, and that each new length of a pass needs a plan; in most rows the real gain is smaller. The runs are short, so small differences may be chance.
 #
 # A pass over five tokens takes more than one step and fewer than five, for both models; why it is not closer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
 #
