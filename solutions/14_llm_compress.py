@@ -1,17 +1,17 @@
 # %% [markdown]
 # # How small and how fast can a real language model become on this laptop?
 #
-# Lesson 14 · about 75 minutes · 3 GB of free memory · before it: [02 How few bits does a weight need?](02_bits.ipynb) · [05 What can be taken away?](05_prune.ipynb) · [13 What does a token cost?](13_llm_cost.ipynb)
+# Lesson 14 · {minutes} · 3 GB of free memory · before it: [02 How few bits does a weight need?](02_bits.ipynb) · [05 What can be taken away?](05_prune.ipynb) · [13 What does a token cost?](13_llm_cost.ipynb)
 #
 # In lesson 13 you calculated what a token costs. Now you run the model. It is SmolLM2-135M-Instruct: 135 million weights, 30 layers, trained by Hugging Face, in a file of 98 MB. The set-up of the course puts that file on your machine.
-# You take bits and weights away, and compare the measured time with the calculator's.
+# You remove bits and weights, and compare the measured time with the time that the calculator predicts.
 #
 # **You will be able to**
-# 1. decode with a KV cache, and say what each token costs with it and without;
-# 2. compress a language model, and judge it by perplexity with an interval;
-# 3. make it faster: with packed weights, with a step that is planned ahead, with a draft; and say from measurements whether each helps.
+# 1. decode with a KV cache, and say what each token costs with and without the cache;
+# 2. compress a language model, and judge it by its perplexity and the interval of that perplexity;
+# 3. speed up a language model with packed weights, a planned step or a draft, and say from measurements whether each helps.
 #
-# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+# The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
 
 # %%
 import time
@@ -32,7 +32,7 @@ from mini_lib.llm.model import DecodePlan, KVCache, Sampling, here, speed
 from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
 from studies import language
 from studies.language import peer
-from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, hold, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
@@ -43,9 +43,9 @@ MB = 1e6
 # %% [markdown]
 # ## 1 A model that writes
 #
-# The next cell opens the file and builds the model from the shape that stands in its header. Where the file is missing, it says how to get it, and a small model with random weights stands in: everything below runs, but the text makes no sense and the numbers are not those of the lesson.
+# The next cell opens the file and builds the model from the shape in its header. If the file is missing, the cell says how to get it and uses a small model with random weights instead: everything below runs, but the text makes no sense and the numbers differ from those of the lesson.
 
-# %% name="out-load"
+# %%
 try:
     path = model.find_model_file()
     lm = model.load_language_model(path)
@@ -55,13 +55,15 @@ except model.ModelMissing as missing:
 shape, tokenizer = lm.architecture, lm.tokenizer
 heads, kv_heads = shape.attention.heads, shape.attention.kv_heads
 counted = cost.count_parameters(shape)
+
+# %% name="out-load" tags=["hide-input"]
 print(f"{shape.layers} layers, hidden {shape.hidden}, {heads} query heads on {kv_heads} KV heads")
 print(f"vocabulary {shape.vocabulary:,}")
 print(f"parameters: {sum(one.numel() for one in lm.parameters()):,} in the model")
 print(f"            {counted.total:,} by the calculator of lesson 13")
 
 # %% [markdown]
-# The model knows no letters. A **tokenizer** cuts text into pieces of its vocabulary, here 49,152 of them, and gives each its number. Frequent words are one token, rare ones several, and nearly every byte has a token of its own, so that what is in no word list can be written too.
+# The model knows no letters. A **tokenizer** cuts text into pieces from a vocabulary, here of 49,152 pieces, and replaces each piece with its number. A frequent word is one **token**, a rare word several. Nearly every byte has its own token, so text outside any word list can be written too.
 
 # %% name="out-tokens"
 for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
@@ -70,14 +72,14 @@ for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
     print(f"{text!r:<20} {len(ids)} tokens  {pieces}")
 
 # %% [markdown]
-# Where only some bytes of a character are there, you see �.
+# Where a piece has only some of the bytes of a character, you see �.
 #
-# Now let it write. Each token is chosen, shown, and given back to the model.
+# Now let the model write. Each token is chosen, shown, and fed back to the model.
 
 
-# %% name="out-stream"
+# %% name="out-stream" tags=["hide-input"]
 def write(prompt, new_tokens, sampling=model.GREEDY, seed=0):
-    """Stream text into the page, token after token."""
+    """Stream text into the page, token by token."""
     shown, text = DisplayHandle(), ""
     shown.display({"text/plain": ""}, raw=True)
     for piece in tokenizer.stream(model.stream(lm, prompt, new_tokens, sampling=sampling, seed=seed)):
@@ -90,11 +92,11 @@ write(tokenizer.question("Why is the sky blue? Answer in two sentences.") if pat
 # %% [markdown]
 # ### What a token looks back at
 #
-# In each layer a token makes a **query**, a **key** and a **value**. Its query meets the keys of all tokens so far, and the answer is a weighted mean of their values:
+# In each layer a token makes a **query**, a **key** and a **value**. Its query is multiplied with the keys of all tokens so far, and the result is a weighted mean of their values:
 #
 # $$\text{softmax}\left(\frac{q K^\top}{\sqrt{d}}\right) V$$
 #
-# where $d$ is the number of values in a head. Keys and values of earlier tokens never change, so they are kept: that is the **KV cache**. Here nine query heads share three KV heads: three neighbouring query heads use the same one (**grouped queries**). By hand, with one head of two numbers: $q = (0, 0)$ is as close to each key as to any other, so the answer is the plain mean of the values.
+# where $d$ is the number of values in a head. The keys and values of earlier tokens never change, so the model keeps them in the **KV cache**. Here nine query heads share three KV heads: three neighboring query heads use the same KV head (**grouped queries**). Worked by hand, with one head of two numbers: $q = (0, 0)$ is equally close to all keys, so the result is the plain mean of the values.
 
 # %% [markdown]
 # ### Exercise 14.1 - One new token looks back (8 min)
@@ -104,7 +106,7 @@ write(tokenizer.question("Why is the sky blue? Answer in two sentences.") if pat
 def attend_one(query, keys, values):
     """softmax(q k^T / sqrt(head_dim)) v for each head of one new token, [heads, head_dim].
 
-    query: [heads, head_dim]. keys, values: [kv_heads, context, head_dim]; the last of them are the new token's own.
+    query: [heads, head_dim]. keys, values: [kv_heads, context, head_dim]; the last ones belong to the new token.
     Query head h reads KV head h // (heads // kv_heads).
     """
     ### BEGIN SOLUTION
@@ -122,24 +124,28 @@ check("14.1")
 # %% [markdown]
 # <details><summary>Hint 1: one head first</summary>
 #
-# For a single head the scores are keys @ query, one for each token in the cache. Divide by the square root of what, and take the softmax over what?
+# For a single head the scores are keys @ query, one for each token in the cache. Divide by the square root of which number? Take the softmax over which axis?
 # </details>
 # <details><summary>Hint 2: who reads which keys</summary>
 #
-# With 4 query heads and 2 KV heads, heads 0 and 1 read KV head 0, and heads 2 and 3 read KV head 1. `repeat_interleave` puts the copies of a KV head next to each other; `repeat` does something else.
+# With 4 query heads and 2 KV heads, heads 0 and 1 read KV head 0, and heads 2 and 3 read KV head 1. `repeat_interleave` puts the copies of a KV head next to each other; `repeat` orders them differently.
 # </details>
 # <details><summary>Hint 3: the shapes</summary>
 #
-# With the KV heads repeated: `torch.einsum("hd,hcd->hc", query, keys)` gives the scores, [heads, context]. A second einsum takes the weights to the values. A loop over the heads is as good.
+# With the KV heads repeated: `torch.einsum("hd,hcd->hc", query, keys)` gives the scores, [heads, context]. A second einsum applies the weights to the values. A loop over the heads works as well.
 # </details>
 
 # %% [markdown]
-# With a cache a new token needs one row of attention. Without one, the model has to read the whole text again for every new token.
+# With a cache, a new token needs one row of attention. Without a cache, the model has to read the whole text again for every new token. This takes about 20 seconds.
 
 # %%
-predict("14.a", "After 384 tokens, how many times as long does the next token take without a cache?", unit="times")
+predict(
+    "14.a",
+    "After 384 tokens, how many times as long does the next token take without a cache as with one?",
+    unit="times",
+)
 
-# %% name="fig-cache"
+# %%
 generator = torch.Generator().manual_seed(0)
 text_ids = torch.randint(shape.vocabulary, (1, 384), generator=generator)
 LENGTHS = (24, 48, 96, 192, 384)
@@ -153,11 +159,14 @@ for length in tqdm(LENGTHS):
         read_all()
     pair_flops[length] = counter.get_total_flops()
 
+reveal("14.a", round(without_cache[384] / with_cache[384]))
 
+
+# %% name="fig-cache" tags=["hide-input"]
 def draw_cache():
     figure, axes = plt.subplots(figsize=(8, 4.4))
     for times, name, colour, marker in (
-        (without_cache, "without a cache: read all again", "vermillion", "s"),
+        (without_cache, "without a cache: read the text again", "vermillion", "s"),
         (with_cache, "with a cache", "blue", "o"),
     ):
         axes.plot(LENGTHS, [1e3 * times[n] for n in LENGTHS], marker=marker, color=COLOURS[colour], label=name)
@@ -170,16 +179,13 @@ def draw_cache():
 
 show(
     draw_cache(),
-    alt="Milliseconds for the next token over the length of the text. With a cache the line is almost flat. Without one it rises with the length, to many times as much.",
+    alt="Milliseconds for the next token against the length of the text. With a cache the line is almost flat. Without a cache it rises with the length, to many times as much.",
 )
 
-# %%
-reveal("14.a", round(without_cache[384] / with_cache[384]))
-
 # %% [markdown]
-# A whole answer of $n$ tokens without a cache costs $1 + 2 + \dots + n$ readings of a token, about $n^2/2$; with a cache $n$. That is one square. Another is inside a single pass: the attention of all tokens to all others. The next table has its share, and compares the calculator's FLOPs with those executed.
+# Without a cache, an answer of $n$ tokens reads $1 + 2 + \dots + n$ tokens, about $n^2/2$; with a cache it reads $n$. A second square is inside a single pass: the attention of all tokens to all others. The next table shows its share of the FLOPs, and compares the FLOPs of the calculator with the FLOPs executed.
 
-# %% name="out-flops"
+# %% name="out-flops" tags=["hide-input"]
 lines = [("tokens in one pass", "GFLOP executed", "GFLOP calculated", "attention's share")]
 for length in LENGTHS:
     rows = cost.operators(shape, new_tokens=length, causal=False, head_on="last")
@@ -201,18 +207,16 @@ claim(
     ),
 )
 claim(
-    "The cache turns a cost that grows with the text into one that grows much more slowly",
+    "the cache turns a cost that grows with the text into one that grows much more slowly",
     holds=without_cache[384] / without_cache[48] > 3 * with_cache[384] / with_cache[48],
 )
 
 # %% [markdown]
 # In every row the FLOPs are the same to the last digit.
 #
-# > **Takeaway.** Keys and values never change, so they are computed once. The cache turns a cost that grows with the text into one that grows much more slowly, and pays in memory.
-#
 # ### Which token comes next?
 #
-# The model gives a number to each of the 49,152 tokens, a **logit**; the softmax makes probabilities of them. To take the largest is **greedy**. To draw at random makes the text livelier, and now and then absurd: many unlikely tokens are together not so unlikely. **Top-p** sampling keeps only the most likely tokens that together just reach the probability $p$. By hand: of 0.5, 0.3, 0.15 and 0.05 with $p = 0.7$ the first two stay, since 0.5 is not enough and 0.8 is; they become 0.625 and 0.375.
+# The model gives a number to each of the 49,152 tokens, a **logit**; the softmax turns the logits into probabilities. **Greedy** decoding takes the most likely token. Drawing at random makes the text livelier, and now and then absurd: many unlikely tokens together are not so unlikely. **Top-p** sampling keeps only the most likely tokens that together just reach the probability $p$. Worked by hand: of 0.5, 0.3, 0.15 and 0.05 with $p = 0.7$ the first two stay, because 0.5 does not reach 0.7 and 0.5 + 0.3 = 0.8 does. They become 0.625 and 0.375.
 
 # %% [markdown]
 # ### Exercise 14.2 - Only the likely tokens (8 min)
@@ -222,7 +226,7 @@ claim(
 def likely_only(probabilities, top_p):
     """Keep the fewest of the most likely tokens that together reach top_p; the others get 0, and the sum is 1 again.
 
-    probabilities: [vocabulary], no two alike, so that there are no ties. The result has the same order of tokens.
+    probabilities: [vocabulary], all different, so there are no ties. The result has the tokens in the same order.
     """
     ### BEGIN SOLUTION
     ordered, order = probabilities.sort(descending=True)
@@ -238,18 +242,20 @@ check("14.2")
 # %% [markdown]
 # <details><summary>Hint 1: the one that crosses</summary>
 #
-# A token stays if those before it, which are more likely, do not reach top_p yet. So look at the sum *before* each token.
+# A token stays if the more likely tokens before it do not yet reach top_p. So look at the sum *before* each token.
 # </details>
 # <details><summary>Hint 2: back in their places</summary>
 #
-# `sort` gives two things: the values, and the ids they came from. The result needs both.
+# `sort` returns two tensors: the values, and the ids that they came from. The result needs both.
 # </details>
 # <details><summary>Hint 3: another way</summary>
 #
-# A loop over the tokens from the most likely on, which copies a probability into a tensor of zeros and stops when the sum has reached top_p. Then divide by that sum.
+# Loop over the tokens, starting with the most likely. Copy each probability into a tensor of zeros, and stop when the sum has reached top_p. Then divide by that sum.
 # </details>
+#
+# Move the sliders: how many tokens can be drawn? A **temperature** above 1 makes the probabilities more alike, below 1 less alike. Drawing takes about 4 seconds.
 
-# %% name="fig-sampling" tags=["widget"]
+# %% name="fig-sampling" tags=["widget", "hide-input"]
 next_logits = lm(torch.tensor([tokenizer.encode("She opened the door and saw a")]), last_only=True)[0, -1]
 
 
@@ -269,21 +275,25 @@ def draw_sampling(temperature, top_p):
 
 explore(
     draw_sampling,
+    labels={"top_p": "top-p, the share of probability kept"},
     alt=lambda temperature, top_p: (
-        f"Probabilities of the ten likeliest next tokens at temperature {temperature} and top-p {top_p}."
+        f"Probabilities of the ten most likely next tokens at temperature {temperature} and top-p {top_p}."
     ),
     temperature=(0.5, 1.0, 1.5),
     top_p=(0.5, 0.9, 1.0),
 )
 
 # %% [markdown]
+# > **Takeaway.** Keys and values never change, so they are kept: the cache turns a cost that grows with the text into one that grows much more slowly, and it pays for this in memory.
+
+# %% [markdown]
 # ## 2 How good is it?
 #
-# One cannot see in a few lines of text whether a model got a little worse. **Perplexity** can. Give the model a text that a person wrote. At each place it gives some probability $p$ to the token that really comes next. The perplexity is
+# A few lines of text do not show whether a model became a little worse. **Perplexity** shows it. Give the model a text that a person wrote. At each place it assigns some probability $p$ to the token that really comes next. The perplexity is
 #
 # $$\exp\left(\text{mean of } -\log p\right)$$
 #
-# A perplexity of 16 says: on average the model is as unsure as if it drew from 16 equally likely tokens. By hand: probabilities 1/2 and 1/8 have the mean $-\log$ of $(\log 2 + \log 8)/2 = \log 4$, so the perplexity is 4.
+# A perplexity of 16 means that on average the model is as unsure as if it drew from 16 equally likely tokens. Worked by hand: for the probabilities 1/2 and 1/8 the mean of $-\log p$ is $(\log 2 + \log 8)/2 = \log 4$, so the perplexity is 4.
 
 # %% [markdown]
 # ### Exercise 14.3 - How much a text surprises a model (6 min)
@@ -291,9 +301,9 @@ explore(
 
 # %% name="ex-14-3" tags=["exercise"]
 def perplexity(logits, tokens):
-    """e to the mean of -log p, over all tokens but the first; one number.
+    """e to the power of the mean of -log p, over all tokens but the first; one number.
 
-    logits: [n, vocabulary]; those at position i are for the token at i + 1. tokens: ids, [n].
+    logits: [n, vocabulary]; the row at position i predicts the token at i + 1. tokens: ids, [n].
     """
     ### BEGIN SOLUTION
     log_p = logits[:-1].log_softmax(dim=-1)
@@ -305,40 +315,40 @@ def perplexity(logits, tokens):
 check("14.3")
 
 # %% [markdown]
-# <details><summary>Hint 1: which with which</summary>
+# <details><summary>Hint 1: which row predicts which token</summary>
 #
 # n tokens give n rows of logits, but only n - 1 of the tokens are predicted by a row. Which token has no row, and which row has no token?
 # </details>
 # <details><summary>Hint 2: from logits to -log p</summary>
 #
-# `log_softmax` over the vocabulary, then pick one number from each row: that of the token which really came.
+# `log_softmax` over the vocabulary, then pick one number from each row, the one for the token that really came.
 # </details>
 # <details><summary>Hint 3: from losses to perplexity</summary>
 #
-# First the mean, then exp. With bits instead of nats it would be a power of 2.
+# Take the mean first, then exp. (With logarithms to base 2 it would be a power of 2.)
 # </details>
 
 # %% [markdown]
-# The text is a part of Python's own manual. It is cut into windows of 256 tokens, and each window is a sample: some are easy, some hard. So a perplexity has an interval. (Windows of one manual are not quite independent; if anything, the interval is too narrow.)
+# The text is a part of Python's own manual, cut into windows of 256 tokens. Each window is a sample, and some windows are easier than others, so a perplexity has an interval. (Windows of one manual are not quite independent; if anything, the interval is too narrow.) This takes about 8 seconds.
 
 # %% name="out-baseline"
 WINDOWS = 4 if path else 2
 judged_on = tokenizer.encode(model.evaluation_text())[: WINDOWS * 256]
-judged = {"as in the file": model.perplexity(lm, judged_on)}
-few = judged["as in the file"]
+with tqdm(total=WINDOWS, unit="window") as bar:
+    few = model.perplexity(lm, judged_on, progress=lambda done: bar.update())
 print(
     f"{few.tokens:,} tokens in {WINDOWS} windows: perplexity {few.value:.1f}, 95% interval {few.interval[0]:.1f} to {few.interval[1]:.1f}"
 )
 
 # %% [markdown]
-# The interval of four windows is far too wide to see what a few bits do. Two things help. One is more text: the perplexities in the tables below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The other is to compare *the same windows*: what makes a window hard makes it hard for both models, and mostly drops out of the difference.
+# The interval of four windows is far too wide to show the effect of a few bits. There are two remedies. The first is more text: the perplexities below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The second is to compare both models on *the same windows*: the difficulty of a window affects both models, and mostly drops out of the difference.
 #
 # ### The file is small already
 #
-# There is a catch: the file stores its weights in 4 bits, blocks of 32 with a step and a lowest value. What we call "float" is what these codes unpack to. Round it again to a grid of the same kind, and nothing happens. Does the file favour other grids too? For a control, move each weight at random, by up to half a step of its block: then it lies on no grid.
+# There is a catch: the file stores its weights in 4 bits, in blocks of 32 with a step and a lowest value. The "float" model of this lesson has the unpacked codes. Round it again to a grid of the same kind, and nothing changes. Does the file favor other grids too? As a control, move each weight at random by up to half a step of its block, so that it is on no grid.
 
 
-# %% name="out-trap"
+# %%
 def lowest_value(groups):
     low, high = groups.amin(dim=-1, keepdim=True), groups.amax(dim=-1, keepdim=True)
     step = (high - low) / 15
@@ -365,16 +375,20 @@ GRIDS = {
     "16 values, zero point": zero_point,
     "15 values, symmetric": symmetric,
 }
+rounding = {
+    name: [float((grid(groups) - groups).norm() / groups.norm()) for groups in (in_file, moved)]
+    for name, grid in GRIDS.items()
+}
+
+# %% name="out-trap" tags=["hide-input"]
 lines = [("relative error of the weights", "as in the file", "moved at random")]
-rounding = {}
-for name, grid in GRIDS.items():
-    rounding[name] = [float((grid(groups) - groups).norm() / groups.norm()) for groups in (in_file, moved)]
-    lines.append((name, *(f"{error:.3f}" for error in rounding[name])))
+lines += [(name, *(f"{error:.3f}" for error in errors)) for name, errors in rounding.items()]
 print(aligned(lines))
 
 # %% [markdown]
-# "4 bits without any loss": true, and worth nothing. The other two grids lose as much on weights that were moved as on those of the file, so there is no sign (in this one matrix) that the file favours them, and the study uses these two alone. And everything is compared with the unpacked file, which is not the model as it was trained: the original may well be better than every model here.
-#
+# "4 bits without any loss" is true here, and worth nothing. The other two grids lose as much on the moved weights as on the weights of the file. So there is no sign (in this one matrix) that the file favors them, and the study uses only these two. It compares all models with the unpacked file, which is not the model as it was trained: the original may well be better than every model here.
+
+# %% [markdown]
 # > **Takeaway.** Ask where the weights come from before you believe that a method loses nothing.
 
 # %% tags=["solution-only"]
@@ -387,7 +401,7 @@ claim(
 )
 claim("The interval of four windows is far too wide", holds=few.interval[1] / few.interval[0] > 2)
 claim(
-    "The other two grids lose as much on weights that were moved as on those of the file",
+    "The other two grids lose as much on the moved weights as on the weights of the file",
     holds=all(abs(rounding[name][1] / rounding[name][0] - 1) < 0.02 for name in list(GRIDS)[1:])
     and rounding["16 values from a lowest one"][0] < 1e-5 < 0.05 < rounding["16 values from a lowest one"][1],
 )
@@ -395,24 +409,29 @@ claim(
 # %% [markdown]
 # ## 3 Fewer bits
 #
-# Three ways to round the same weights, all in groups of 32 that share a scale, all 210 matrices of the blocks; the head, which is the embedding table too, keeps 8 bits as in the file. **Round-to-nearest** looks at the weights alone. **GPTQ** rounds column after column, and the columns to come make up for what was lost, by what the layer reads (lesson 02). **AWQ** scales the columns up that read strong inputs, so that rounding harms them less.
+# Compare three ways to round the same weights: all 210 matrices of the blocks, in groups of 32 that share a scale. The head, which is also the embedding table, keeps 8 bits as in the file. **Round-to-nearest** looks only at the weights. **GPTQ** rounds one column after another, and changes the remaining columns so that they make up for the error in the layer's output (lesson 02). **AWQ** scales up the columns that read strong inputs, so that rounding harms them less.
 
 # %%
 predict(
     "14.b", "At 3 bits, how much higher is the perplexity of round-to-nearest than that of the unpacked file?", unit="%"
 )
 
-# %% name="out-bits"
+# %%
 study = language.recorded()
+reveal("14.b", round(100 * (study.times_float(language.NEAREST, language.at(3, language.SYMMETRIC)).value - 1)))
+
+# %% name="out-bits" tags=["hide-input"]
 ON_GRIDS = (language.NEAREST, language.AWQ, language.GPTQ)
-print(
-    language.table(
-        study, [study.baseline, *(run for run in study.runs if run.method in ON_GRIDS and run.at != language.PER_ROW)]
+with hold("14.b"):
+    print(
+        language.table(
+            study,
+            [study.baseline, *(run for run in study.runs if run.method in ON_GRIDS and run.at != language.PER_ROW)],
+        )
     )
-)
 
 
-# %% name="fig-bits"
+# %% name="fig-bits" tags=["hide-input"]
 def draw_bits():
     figure, axes = plt.subplots(figsize=(8, 4.6))
     drawn = {
@@ -429,7 +448,7 @@ def draw_bits():
         )
     axes.axhline(1, color="black", linewidth=1)
     axes.set_xticks((0, 1, 2), ("3 bits", "4 bits", "8 bits"))
-    axes.set(yscale="log", ylabel="perplexity, times the file's", xlabel="symmetric grids in groups of 32")
+    axes.set(yscale="log", ylabel="perplexity / perplexity of the file", xlabel="symmetric grids in groups of 32")
     axes.set_yticks((1, 1.5, 2, 3, 4), ("1", "1.5", "2", "3", "4"))
     axes.minorticks_off()
     axes.legend(fontsize=12)
@@ -438,22 +457,20 @@ def draw_bits():
 
 show(
     draw_bits(),
-    alt="Perplexity relative to the unpacked file at 3, 4 and 8 bits. To nearest is at 1 with 8 bits and far above it with 3. With 3 bits GPTQ is lowest, with 4 bits AWQ.",
+    alt="Perplexity relative to the unpacked file at 3, 4 and 8 bits. Round-to-nearest is at 1 with 8 bits and far above 1 with 3 bits. GPTQ is lowest with 3 bits, and AWQ with 4 bits.",
 )
 
-# %%
-reveal("14.b", round(100 * (study.times_float(language.NEAREST, language.at(3, language.SYMMETRIC)).value - 1)))
-
 # %% [markdown]
-# *Times float* is the ratio to the unpacked file on the same windows; its interval is far narrower than that of the perplexity. At 8 bits the loss is a fraction of a percent. At 3 bits GPTQ undoes 66% of what rounding to nearest adds to the perplexity, and AWQ 52%. At 4 bits AWQ is ahead: on the same windows its perplexity is .95 times that of GPTQ, with an interval of .93 to .97. Both are plain versions, calibrated on 16 windows.
-# Rounding to nearest with a zero point cannot be told apart from GPTQ on a symmetric grid at 3 bits. Section 2 found no sign that the file favours such a grid. It has 8 values instead of 7, which may lean to one side, and half a bit more per weight.
+# *Times float* is the ratio to the unpacked file on the same windows; its interval is far narrower than the interval of the perplexity. At 8 bits the loss is a fraction of a percent. At 3 bits GPTQ removes 66% of the perplexity that rounding to nearest adds, and AWQ removes 52%. At 4 bits AWQ is ahead: on the same windows its perplexity is .95 times that of GPTQ, with an interval of .93 to .97. Both are plain versions, calibrated on 16 windows.
+#
+# At 3 bits the data do not separate rounding to nearest with a zero point from GPTQ on a symmetric grid. Section 2 found no sign that the file favors a grid with a zero point. That grid has 8 values instead of 7, can be shifted to one side, and takes half a bit more per weight.
 
 # %% tags=["solution-only"]
 nearest, by_gptq, by_awq = (
     study.times_float(method, symmetric_at[3]).value for method in (language.NEAREST, language.GPTQ, language.AWQ)
 )
 claim(
-    "GPTQ undoes 66% of what rounding to nearest adds to the perplexity, and AWQ 52%",
+    "GPTQ removes 66% of the perplexity that rounding to nearest adds, and AWQ removes 52%",
     100 * (nearest - by_gptq) / (nearest - 1),
     100 * (nearest - by_awq) / (nearest - 1),
 )
@@ -471,9 +488,9 @@ claim(
 )
 with_zero = study.find(language.NEAREST, language.at(3, language.ZERO_POINT))
 on_same = with_zero.perplexity.times(study.find(language.GPTQ, symmetric_at[3]).perplexity)
-claim("Rounding to nearest with a zero point cannot be told apart from GPTQ", holds=on_same.low < 1 < on_same.high)
+claim("the data do not separate rounding to nearest with a zero point from GPTQ", holds=on_same.low < 1 < on_same.high)
 claim(
-    "and half a bit more per weight",
+    "takes half a bit more per weight",
     holds=round(8 * (with_zero.stored_bytes - study.find(language.GPTQ, symmetric_at[3]).stored_bytes) / 106.2e6, 1)
     == 0.5,
 )
@@ -481,7 +498,7 @@ claim(
 # %% [markdown]
 # ### Activations in 8 bits
 #
-# A product in integers needs *both* its numbers in few bits. Weights are easy to round. What a layer reads is not: in a language model a few channels are far larger than the rest, and one grid for all of them is made for the few. **SmoothQuant** moves the difficulty: divide a channel by $s$ and multiply the column that reads it by $s$. The product is the same, and the division costs nothing where it can be folded into the weight of the norm before. By hand: the norm's weight 8, the column $(0.5, 1)$, $s = 4$: the weight becomes 2 and the column $(2, 4)$.
+# A product of integers needs *both* numbers in few bits. Weights are easy to round. The inputs of a layer are not: in a language model a few channels are far larger than the rest, and a grid shared by all channels has to fit these few. **SmoothQuant** moves the difficulty into the weights: divide a channel by $s$, and multiply the column that reads it by $s$. The product is the same, and the division costs nothing where it can be folded into the weight of the preceding norm. Worked by hand: a norm weight of 8, the column $(0.5, 1)$ and $s = 4$. The norm weight becomes 2, and the column becomes $(2, 4)$.
 
 # %% [markdown]
 # ### Exercise 14.4 - From the norm into the matrix (5 min)
@@ -491,7 +508,7 @@ claim(
 def move_into_weights(norm_weight, matrix, scale):
     """Return (norm_weight, matrix), changed so that each channel between them is divided by its scale.
 
-    norm_weight, scale: [in], one number for each channel. matrix: [out, in]. Their product stays as it is.
+    norm_weight, scale: [in], one number per channel. matrix: [out, in]. The output of the layer stays the same.
     """
     ### BEGIN SOLUTION
     return norm_weight / scale, matrix * scale
@@ -502,9 +519,9 @@ def move_into_weights(norm_weight, matrix, scale):
 check("14.4")
 
 # %% [markdown]
-# <details><summary>Hint 1: what becomes smaller</summary>
+# <details><summary>Hint 1: which number becomes smaller</summary>
 #
-# The norm multiplies channel j by norm_weight[j]. The channel should come out scale[j] times smaller.
+# The norm multiplies channel j by norm_weight[j]. After the change, channel j must be scale[j] times smaller.
 # </details>
 # <details><summary>Hint 2: who reads channel j</summary>
 #
@@ -512,44 +529,40 @@ check("14.4")
 # </details>
 # <details><summary>Hint 3: broadcasting</summary>
 #
-# A vector [in] that is multiplied with a matrix [out, in] is lined up with the last axis.
+# When a vector [in] is multiplied with a matrix [out, in], torch aligns it with the last axis.
 # </details>
 
 # %% name="out-smooth"
 print(language.table(study, [run for run in study.runs if run.at == language.PER_ROW]))
 
 # %% [markdown]
-# *Static* means one grid for all tokens, fixed in advance; *per token* means that each token gets a scale of its own when it comes. Weights in 8 bits alone cost next to nothing. Static activations raise the perplexity to 1.72 times the file's, and smoothing brings it to 1.15. A scale per token, which is what the kernels of section 5 use, costs least, 1.03 times,
-# and needs no smoothing here.
-#
-# > **Takeaway.** Rounding that looks at the inputs matters where bits are few. For activations, a scale of its own for each token did more here than smoothing.
+# *Static* means one grid for all tokens, fixed in advance; *per token* means that each token gets its own scale when it arrives. Weights in 8 bits alone cost next to nothing. Static activations raise the perplexity to 1.72 times that of the file, and smoothing lowers it to 1.15 times. A scale per token, as in the kernels of section 5, costs least, 1.03 times, and needs no smoothing here.
+
+# %% [markdown]
+# > **Takeaway.** For weights in few bits, use a method that looks at the inputs; for activations, a scale per token did more here than smoothing.
 
 # %% tags=["solution-only"]
 claim(
-    "raise the perplexity to 1.72 times the file's, and smoothing brings it to 1.15",
+    "raise the perplexity to 1.72 times that of the file, and smoothing lowers it to 1.15 times",
     *(study.times_float(method, language.PER_ROW).value for method in (language.STATIC, language.SMOOTHED)),
 )
 claim("costs least, 1.03 times", study.times_float(language.DYNAMIC, language.PER_ROW).value)
 claim(
-    "For activations, a scale of its own for each token did more here than smoothing",
+    "for activations, a scale per token did more here than smoothing",
     holds=study.times(language.DYNAMIC, language.SMOOTHED, language.PER_ROW).high < 1,
 )
 
 # %% [markdown]
 # ## 4 Fewer weights
 #
-# **Magnitude** takes the smallest weights away. **Wanda** takes those with the smallest product of weight and input. **SparseGPT** also lets the weights that stay make up for those that go. In "2:4" two of each four neighbours stay, a pattern that some hardware can use.
+# **Magnitude** pruning removes the smallest weights. **Wanda** removes the weights with the smallest product of weight and input. **SparseGPT** also changes the remaining weights, so that they make up for the removed ones. In the pattern "2:4", two of every four neighbors stay; some hardware can use this.
 
 # %%
 predict(
     "14.c",
-    "Half of the weights go. Which method keeps the perplexity lowest?",
+    "Half of the weights are removed. Which method keeps the perplexity lowest?",
     choices=("magnitude", "Wanda", "SparseGPT"),
 )
-
-# %% name="out-prune"
-pruned = [run for pattern in language.PATTERNS for run in study.runs if run.at == pattern]
-print(language.table(study, pruned))
 
 # %%
 half = {
@@ -562,17 +575,25 @@ half = {
 }
 reveal("14.c", min(half, key=half.get))
 
+# %% name="out-prune" tags=["hide-input"]
+pruned = [run for pattern in language.PATTERNS for run in study.runs if run.at == pattern]
+with hold("14.c"):
+    print(language.table(study, pruned))
+
 # %% [markdown]
-# Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which moves the weights that stay, is lowest. *Magnitude by row* is magnitude with the competition within each row, as in Wanda: what Wanda gains over it is due to the inputs alone. 2:4 costs more than taking half of the weights freely. The pruned models keep 16 bits for each weight that stays and a bit for each place, 9 bits per weight at a half: they are *larger* than the model in 4 bits by AWQ, and nine of the eleven are worse.
-# But 16 bits are generous. The weights that Wanda leaves are still those of the file, so their codes could stay: half of 4 bits, a bit for the place, and a bit for step and lowest value make 4 bits per weight. There, Wanda's 1.82 is better than the 2.18 of rounding to nearest with a zero point in 3 bits, which are 4 per weight too.
-# No weight was trained again, which pruning needs (lesson 05).
+# Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which changes the remaining weights, is lowest. *Magnitude by row* compares magnitudes within each row, as Wanda does, so Wanda's gain over it is due to the inputs alone. 2:4 costs more than removing half of the weights freely. The pruned models keep 16 bits for each remaining weight and one bit for each place, 9 bits per weight at one half. They are *larger* than the model in 4 bits by AWQ, and nine of the eleven are worse.
 #
-# > **Takeaway.** Without training, rounding to 4 bits (AWQ, 1.13) costs less than taking half of the weights (SparseGPT, 1.46). Which is better at equal bytes depends on how the weights that stay are stored.
+# But 16 bits are generous. Wanda does not change the remaining weights, so they could keep the codes of the file: half of 4 bits, one bit for the place, and one bit for step and lowest value make 4 bits per weight. At that size, Wanda's 1.82 is better than the 2.18 of rounding to nearest with a zero point in 3 bits, which also takes 4 bits per weight.
+#
+# No weight was trained again, although pruning needs it (lesson 05).
+
+# %% [markdown]
+# > **Takeaway.** Without training, rounding to 4 bits (AWQ, 1.13) costs less than removing half of the weights (SparseGPT, 1.46); at equal bytes, the winner depends on how the remaining weights are stored.
 
 # %% tags=["solution-only"]
 best_of_4 = study.find(language.AWQ, symmetric_at[4])
 claim(
-    "Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which moves the weights that stay, is lowest",
+    "Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which changes the remaining weights, is lowest",
     holds=all(
         study.times(language.WANDA, language.MAGNITUDE, at).high < 0.8
         and study.times(language.SPARSE_GPT, language.WANDA, at).high < 1
@@ -580,7 +601,7 @@ claim(
     ),
 )
 claim(
-    "2:4 costs more than taking half of the weights freely",
+    "2:4 costs more than removing half of the weights freely",
     None,
     None,
     holds=all(
@@ -589,7 +610,7 @@ claim(
     ),
 )
 claim(
-    "they are larger than the model in 4 bits by AWQ, and nine of the eleven are worse",
+    "They are larger than the model in 4 bits by AWQ, and nine of the eleven are worse",
     None,
     holds=all(one.stored_bytes > best_of_4.stored_bytes for one in pruned)
     and len(pruned) == 11
@@ -608,7 +629,7 @@ claim(
     page="slides/14_llm_compress.md",
 )
 claim(
-    "rounding to 4 bits (AWQ, 1.13) costs less than taking half of the weights (SparseGPT, 1.46)",
+    "rounding to 4 bits (AWQ, 1.13) costs less than removing half of the weights (SparseGPT, 1.46)",
     None,
     study.times_float(language.AWQ, symmetric_at[4]).value,
     study.times_float(language.SPARSE_GPT, "50%").value,
@@ -621,18 +642,20 @@ claim(
 # %% [markdown]
 # ## 5 How fast?
 #
-# Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, so it moves more bytes than the float layer. `pack_for_speed` gives the layers to kernels in C that multiply on the packed codes (lesson 02). Two models are packed: all matrices in 8 bits, and 4 bits with an 8-bit head, about what the file itself holds.
+# Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, so it moves more bytes than the float layer. `pack_for_speed` hands the layers to C kernels that multiply with the packed codes (lesson 02). Pack two models: all matrices in 8 bits, and 4 bits with an 8-bit head, about the size of the file. This takes about 20 seconds.
 
 
-# %% name="out-pack"
+# %%
 def packed(bits):
-    """The model with matrices of so many bits and a head of 8, in groups of 32 with scales in float16."""
+    """The model with matrices of `bits` bits and a head of 8 bits, in groups of 32 with scales in float16."""
     formats = {n: IntFormat(n, granularity=PerGroup(32), scale_dtype=torch.float16) for n in (bits, 8)}
     return pack_for_speed(quantize_weights(lm, lambda name, _: formats[8 if name == "head" else bits]))
 
 
 models = {"float32": lm} | {f"int{bits}": packed(bits) for bits in tqdm((8, 4))}
 plans = {name: DecodePlan(one, KVCache(shape, room_tokens=80)) for name, one in models.items()}
+
+# %% name="out-pack" tags=["hide-input"]
 lines = [("", "MB of matrices", "bits per weight")]
 for name, plan in plans.items():
     lines.append(
@@ -640,72 +663,77 @@ for name, plan in plans.items():
     )
 print(aligned(lines))
 
-# %% [markdown]
-# A decode step does little at a time: a layer of this model is eleven calls of kernels, and in Python and torch each call costs some microseconds before it does anything. All shapes are known in advance, though. A **plan** makes every buffer once and binds every kernel to its place, so that a step runs down a list. Engines do the same with CUDA graphs.
+# %%
+predict("14.d", "int4 moves about 6 times fewer bytes than float32. How many times as fast is a token?", unit="times")
 
-# %% name="out-modules"
-lines = [("one token, ms", "called as modules", "as a plan")]
+# %% [markdown]
+# A decode step consists of many small calls: a layer of this model is eleven calls of kernels, and in Python and torch each call costs some microseconds before it computes anything. All shapes are known in advance, though. A **plan** allocates every buffer once and binds every kernel to its buffers; a step then only runs down a list. Engines do the same with CUDA graphs. This takes about 4 seconds.
+
+# %%
 ways = {}
-for name, one in models.items():
+for name, one in tqdm(models.items()):
     cache = plans[name].cache
 
     def as_modules(one=one, cache=cache):
         cache.length = 64
         one(torch.tensor([[0]]), cache)
 
-    both = compare_latency({"modules": as_modules, "plan": speed.step_at(plans[name], 64)}, repeats=8)
-    ways[name] = both["modules"].median_s, both["plan"].median_s
-    lines.append(
-        (
-            name,
-            *(f"{1e3 * took.median_s:.1f} ({1e3 * took.low_s:.1f}-{1e3 * took.high_s:.1f})" for took in both.values()),
-        )
-    )
-print(aligned(lines))
+    ways[name] = compare_latency({"modules": as_modules, "plan": speed.step_at(plans[name], 64)}, repeats=8)
+
+
+# %% name="out-modules" tags=["hide-input"]
+def in_ms(took):
+    return f"{1e3 * took.median_s:.1f} ({1e3 * took.low_s:.1f}-{1e3 * took.high_s:.1f})"
+
+
+lines = [("one token, ms", "called as modules", "as a plan")]
+lines += [(name, *map(in_ms, both.values())) for name, both in ways.items()]
+with hold("14.d"):
+    print(aligned(lines))
 
 # %% [markdown]
-# The plan also has kernels of its own in C for norms, activations and attention, where the modules call torch. The table does not tell what each of the two is worth.
+# The plan also has its own C kernels for norms, activations and attention, where the modules call torch. The table does not separate the two gains.
 
 # %% tags=["solution-only"]
 claim("a layer of this model is eleven calls of kernels", holds=round(len(plans["int4"].calls) / shape.layers) == 11)
-gains = [ways["float32"][way] / ways["int4"][way] for way in (0, 1)]
+gains = [ways["float32"][way].median_s / ways["int4"][way].median_s for way in ("modules", "plan")]
 claim("the gain of int4 over float32 is larger as a plan than as modules", holds=gains[1] > 1.2 * gains[0])
 
 # %% [markdown]
 # ### What should it take?
 #
-# In decode each weight is read once and used once, so the time should be bytes divided by bandwidth, unless the arithmetic on the codes is slower than memory. Lesson 13's calculator can say which, if it knows this machine. Three things are measured, none of them on this model: how fast a matrix in memory is read, how fast a product runs whose matrix lies in the cache, and what a layer costs that has next to no weights.
+# In decode each weight is read once and used once, so the time should be bytes divided by bandwidth, unless the arithmetic on the codes is slower than memory. The calculator of lesson 13 can say which, if it knows this machine. Measure three quantities, none of them on this model: how fast this machine reads a matrix from memory, how fast it computes a product whose matrix is in the cache, and how long a layer with next to no weights takes. This takes about 5 seconds.
 
 # %%
-predict("14.d", "int4 moves about 6 times fewer bytes than float32. How many times as fast is a token?", unit="times")
+with tqdm(total=2) as bar:
+    limits = here.measure_limits(widths=(8, 4))
+    bar.update()
+    took = speed.decode_times(plans, context=64, repeats=12)
+    bar.update()
+reveal("14.d", round(took["float32"].median_s / took["int4"].median_s, 1))
 
-# %% name="out-speed"
-limits = here.measure_limits(widths=(8, 4))
-print(limits, "\n")
-took = speed.decode_times(plans, context=64, repeats=12)
+# %% name="out-speed" tags=["hide-input"]
 lines = [("decode, one thread", "ms per token (p10-p90)", "tokens/s", "x float32", "predicted ms", "off by")]
 for name, one in took.items():
     expected_s = here.predict_step(models[name], limits, context=64).seconds
-    times = f"{1e3 * one.median_s:.1f} ({1e3 * one.low_s:.1f}-{1e3 * one.high_s:.1f})"
     lines.append(
         (
             name,
-            times,
+            in_ms(one),
             f"{1 / one.median_s:.0f}",
             f"{took['float32'].median_s / one.median_s:.1f}",
             f"{1e3 * expected_s:.1f}",
             f"{expected_s / one.median_s - 1:+.0%}",
         )
     )
-print(aligned(lines))
-
-# %%
-reveal("14.d", round(took["float32"].median_s / took["int4"].median_s, 1))
+with hold("14.d"):
+    print(limits, "\n")
+    print(aligned(lines))
 
 # %% [markdown]
-# Where does the time go? Here are the calls of the plan beside the operators of the calculator:
+# Where does the time go? The next table compares the calls of the plan with the operators of the calculator:
 
-# %% name="out-operators"
+# %% name="out-operators" tags=["hide-input"]
 rows = speed.compare_operators(
     here.predict_step(models["int4"], limits, context=64), speed.profile_step(plans["int4"], context=64)
 )
@@ -719,21 +747,23 @@ print(
 )
 
 # %% [markdown]
-# Some rows take longer than predicted, others less, and in the sum a part of that disappears. A prediction of the whole within about a third is what such a calculation gave on the machines that we tried.
+# Some rows take longer than predicted and others less, and these errors partly cancel in the sum. On the machines that we tried, the calculation gave a prediction of the whole within about a third.
 #
-# Is that fast? Where the Python package `xllamacpp` of llama.cpp is installed (`%pip install xllamacpp` in a cell of its own, with a network), the next cell gives it the same file, one thread, and turns in the same run.
+# Is that fast? If the package `xllamacpp` of llama.cpp is installed (`%pip install xllamacpp` in a new cell, with a network), the next cell times it in turns with our models, on the same file and one thread. This takes about 10 seconds.
 
-# %% name="out-peer"
+# %%
 llama = peer.llama_cpp(path, threads=1, context=48, tokens=16)
+turns = {"float32": [], "int4": [], "llama.cpp": []}
+for turn in tqdm(range(6 if llama else 0)):
+    for name, times in turns.items():
+        took_s = llama() if name == "llama.cpp" else peer.turn_of(plans[name], context=48, tokens=16)
+        if turn:  # the first turn warms up
+            times.append(took_s)
+
+# %% name="out-peer" tags=["hide-input"]
 if llama is None:
-    print("xllamacpp or the model's file is not here; the comparison is left out.")
+    print("xllamacpp or the model's file is not here, so the comparison is left out.")
 else:
-    turns = {"float32": [], "int4": [], "llama.cpp": []}
-    for turn in tqdm(range(6)):
-        for name, times in turns.items():
-            took_s = llama() if name == "llama.cpp" else peer.turn_of(plans[name], context=48, tokens=16)
-            if turn:  # the first one warms
-                times.append(took_s)
     lines = [("one thread", "ms per token", "x llama.cpp, turn by turn")]
     for name, times in turns.items():
         low, middle, high = np.percentile(np.divide(turns["llama.cpp"], times), (10, 50, 90))
@@ -741,16 +771,17 @@ else:
     print(aligned(lines))
 
 # %% [markdown]
-# Is that fair? Not quite. The kernels of int4 were compiled for this processor. The package of llama.cpp was built for many: where a processor has newer vector instructions than those of AVX2, it may leave them unused, and a llama.cpp compiled here can be faster. The file is the same, and the model is not: llama.cpp multiplies with the file's own grids, and int4 is the file rounded once more, to nearest on symmetric grids. By the recorded study its perplexity is 1.37 times that of the unpacked file. So the table compares kernels at about the same bytes, and not models of the same quality.
-#
-# > **Takeaway.** Fewer bytes are fewer milliseconds only as far as nothing else is in the way: the gain of int4 over float32 is larger as a plan than as modules.
+# Is the comparison fair? Not quite. The kernels of int4 were compiled for this processor. The package of llama.cpp was built for many: it may leave vector instructions newer than AVX2 unused, and a llama.cpp compiled here can be faster. The file is the same, but the model is not: llama.cpp multiplies on the grids of the file, and int4 is the file rounded once more, to nearest on symmetric grids. In the recorded study its perplexity is 1.37 times that of the unpacked file. So the table compares kernels at about the same bytes, not models of the same quality.
+
+# %% [markdown]
+# > **Takeaway.** Fewer bytes save time only where nothing else takes it: the gain of int4 over float32 is larger as a plan than as modules.
 
 # %% tags=["solution-only"]
 claim("int4 moves about 6 times fewer bytes than float32", plans["float32"].weight_bytes / plans["int4"].weight_bytes)
 errors = {
     name: here.predict_step(models[name], limits, context=64).seconds / one.median_s - 1 for name, one in took.items()
 }
-claim("A prediction of the whole within about a third", holds=all(abs(error) < 0.4 for error in errors.values()))
+claim("a prediction of the whole within about a third", holds=all(abs(error) < 0.4 for error in errors.values()))
 claim(
     "its perplexity is 1.37 times that of the unpacked file",
     study.times_float("to nearest, packed", symmetric_at[4]).value,
@@ -775,7 +806,7 @@ if llama is not None:
 # %% [markdown]
 # ## 6 The cache in few bits
 #
-# The weights are now small: at 2,000 tokens the cache in float32 is as large as all the 4-bit weights, and each step reads all of it. So round it as well. A token's numbers are cut into groups of 32. Each group gets a **lowest value** and a **step**, $\text{value} = \text{low} + \text{step} \cdot \text{code}$. By hand, with 2 bits: the numbers 1, 2, 4 reach from 1 to 4, so the step is 3/3 = 1 and the codes are 0, 1, 3.
+# The weights are now small: at 2,000 tokens the cache in float32 is as large as all the 4-bit weights, and each step reads the whole cache. So round the cache as well. Cut the numbers of a token into groups of 32. Each group gets a **lowest value** and a **step**, $\text{value} = \text{low} + \text{step} \cdot \text{code}$. Worked by hand, with 2 bits: the numbers 1, 2, 4 range from 1 to 4, so the step is 3/3 = 1 and the codes are 0, 1, 3.
 
 # %% [markdown]
 # ### Exercise 14.5 - A smaller cache (7 min)
@@ -786,7 +817,7 @@ def cache_codes(x, bits):
     """Return (codes, step, low) for one group of numbers, so that low + step * code is close to each of them.
 
     x: [n]. codes: [n], whole numbers from 0 for the lowest number to 2**bits - 1 for the highest.
-    Numbers that are all the same have step 0 and codes 0.
+    The step is exactly 0 where all numbers are equal, and so are the codes.
     """
     ### BEGIN SOLUTION
     low, high = x.min(), x.max()
@@ -806,23 +837,26 @@ check("14.5")
 # </details>
 # <details><summary>Hint 2: from a number to its code</summary>
 #
-# How many steps does it lie above the lowest number? Round that to the nearest whole number.
+# How many steps is it above the lowest number? Round that to the nearest whole number.
 # </details>
-# <details><summary>Hint 3: all the same</summary>
+# <details><summary>Hint 3: all numbers equal</summary>
 #
-# If the highest number is the lowest, the step is 0, and nothing can be divided by it. Handle this first.
+# If the highest number equals the lowest, the step is 0, and you cannot divide by it. Handle this case first.
 # </details>
 
 # %%
 predict(
     "14.e",
-    "The cache in 4 bits instead of 32: how many times as fast is an int4 token at a context of 2,000?",
+    "With the cache in 4 bits instead of 32, how many times as fast is an int4 token at a context of 2,000 tokens?",
     unit="times",
 )
 
-# %% name="out-kv"
+# %%
 by_bits = {bits: DecodePlan(models["int4"], KVCache(shape, room_tokens=2_001, bits=bits)) for bits in (32, 8, 4)}
 kv_took = speed.decode_times({str(bits): plan for bits, plan in by_bits.items()}, context=2_000, repeats=10)
+reveal("14.e", round(kv_took["32"].median_s / kv_took["4"].median_s, 1))
+
+# %% name="out-kv" tags=["hide-input"]
 lines = [
     ("cache", "bytes per token", "MB at 2,000 tokens", "ms per token", "predicted ms", "perplexity, times 32 bits")
 ]
@@ -840,39 +874,38 @@ for bits, plan in by_bits.items():
             ratio,
         )
     )
-print(aligned(lines))
-print(f"the weights of int4: {plans['int4'].weight_bytes / MB:.0f} MB")
-
-# %%
-reveal("14.e", round(kv_took["32"].median_s / kv_took["4"].median_s, 1))
+with hold("14.e"):
+    print(aligned(lines))
+    print(f"the weights of int4: {plans['int4'].weight_bytes / MB:.0f} MB")
 
 # %% [markdown]
-# From 32 to 8 bits the token becomes faster, and from 8 to 4 hardly, if at all. By the calculator, at 4 bits reading the cache takes no longer than the arithmetic (where the two predictions are alike, at 8 bits already): each code has to become a number before it is multiplied, at the rate that stands in the limits above (attention, GFLOP/s). Where the calculator is too low, remember that it takes the larger of reading and arithmetic, as if the one always hid the other. What 4 bits save is memory, and they cost some perplexity, 1.066 times; 8 bits cost none that can be told apart. That was measured on windows of 256 tokens, and not in a text of 2,000.
-#
-# > **Takeaway.** Whatever is read for every token takes its time: first the weights, and in a long text the cache. Once reading is no slower than the arithmetic, fewer bits save memory alone.
+# From 32 to 8 bits the token becomes faster, and from 8 to 4 bits hardly, if at all. According to the calculator, at 4 bits reading the cache takes no longer than the arithmetic (if the two predictions are equal, this is already so at 8 bits). Each code has to become a number before it is multiplied, at the rate in the limits above (attention, GFLOP/s). Where it predicts too little, remember that the calculator takes the larger of reading and arithmetic, as if one always hid the other. So 4 bits mainly save memory, and cost some perplexity: at 4 bits it is 1.066 times that of 32 bits. At 8 bits no difference can be seen. The perplexities are from windows of 256 tokens, not from a text of 2,000.
+
+# %% [markdown]
+# > **Takeaway.** In a long text every token reads a large cache, and fewer bits make the token faster until reading is no slower than the arithmetic; after that they save only memory.
 
 # %% tags=["solution-only"]
 claim(
     "at 2,000 tokens the cache in float32 is as large as all the 4-bit weights",
     holds=abs(2_000 * by_bits[32].cache.bytes_per_token / plans["int4"].weight_bytes - 1) < 0.1,
 )
-in_ms = {bits: 1e3 * kv_took[str(bits)].median_s for bits in by_bits}
-claim("From 32 to 8 bits the token becomes faster", None, None, holds=in_ms[8] < in_ms[32])
-claim("and from 8 to 4 hardly, if at all", None, None, holds=in_ms[8] - in_ms[4] < in_ms[32] - in_ms[8])
+kv_ms = {bits: 1e3 * kv_took[str(bits)].median_s for bits in by_bits}
+claim("From 32 to 8 bits the token becomes faster", None, None, holds=kv_ms[8] < kv_ms[32])
+claim("and from 8 to 4 bits hardly, if at all", None, None, holds=kv_ms[8] - kv_ms[4] < kv_ms[32] - kv_ms[8])
 by_calculator = here.predict_step(models["int4"], limits, context=2_000, cache_bits=4)
 claim(
     "at 4 bits reading the cache takes no longer than the arithmetic",
     None,
     holds=next(row.bound for row in by_calculator.rows if row.operator.name == "attention") == "compute",
 )
-claim("they cost some perplexity, 1.066 times", study.times_float(language.CACHE, "4 bits").value)
+claim("at 4 bits it is 1.066 times that of 32 bits", None, study.times_float(language.CACHE, "4 bits").value, None)
 kept_8 = study.times_float(language.CACHE, "8 bits")
-claim("8 bits cost none that can be told apart", None, holds=kept_8.low < 1 < kept_8.high)
+claim("At 8 bits no difference can be seen", None, holds=kept_8.low < 1 < kept_8.high)
 
 # %% [markdown]
 # ## 7 Several tokens at once
 #
-# A step that waits for memory could, at best, check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. There the model has already said what it would have written, so a pass gives at least one token. With greedy choice the text is the same as without guesses (but for rounding of floats, where two tokens are almost equally likely); for text that is drawn at random a rule keeps the distribution (Leviathan et al. 2023).
+# A step that waits for memory could, at best, check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. In its place the pass gives the token that the model would have written, so a pass gives at least one token. With greedy decoding the text is the same as without guesses (except for rounding of floats, where two tokens are almost equally likely). For text that is drawn at random, a rule keeps the distribution (Leviathan et al. 2023).
 
 # %% [markdown]
 # ### Exercise 14.6 - Which guesses to keep (6 min)
@@ -880,10 +913,10 @@ claim("8 bits cost none that can be told apart", None, holds=kept_8.low < 1 < ke
 
 # %% name="ex-14-6" tags=["exercise"]
 def accept(guesses, choices):
-    """The list of tokens that a pass adds to the text, the same that the model would have written alone.
+    """The list of tokens that a pass adds to the text: those that the model would have written without guesses.
 
-    guesses: k token ids, perhaps none. choices: the k + 1 tokens of the model itself: after the last accepted token,
-    and after each guess.
+    guesses: k token ids; k may be 0. choices: the k + 1 tokens that the model chooses: one after the last accepted
+    token, and one after each guess.
     """
     ### BEGIN SOLUTION
     added = []
@@ -899,9 +932,9 @@ def accept(guesses, choices):
 check("14.6")
 
 # %% [markdown]
-# <details><summary>Hint 1: what belongs together</summary>
+# <details><summary>Hint 1: which choice checks which guess</summary>
 #
-# choices[0] was computed before any guess was read. Which guess does it tell right or wrong?
+# choices[0] was computed before any guess was read. Which guess does it show to be right or wrong?
 # </details>
 # <details><summary>Hint 2: how many</summary>
 #
@@ -909,11 +942,11 @@ check("14.6")
 # </details>
 # <details><summary>Hint 3: only choices</summary>
 #
-# A right guess is what the model chose. So the result is a first part of `choices`; only its length is to be found.
+# A right guess equals the choice of the model. So the result is a first part of `choices`, and you only have to find its length.
 # </details>
 
 # %% [markdown]
-# Whether it pays is arithmetic. If each guess is right with probability $a$, a pass gives $1 + a + \dots + a^k$ tokens (lesson 13). It costs the pass over $k + 1$ tokens, and $k$ guesses. By hand: $a = 0.5$, two guesses for nothing, a pass that costs 1.25 steps: 1.75 / 1.25 = 1.4 times as fast.
+# Whether guessing pays is a matter of arithmetic. If each guess is right with probability $a$, a pass gives $1 + a + \dots + a^k$ tokens on average (lesson 13). It costs $k$ guesses and a pass over $k + 1$ tokens. Worked by hand: with $a = 0.5$, two free guesses and a pass that costs 1.25 steps, the text comes 1.75 / 1.25 = 1.4 times as fast.
 
 # %% [markdown]
 # ### Exercise 14.7 - What guessing is worth (6 min)
@@ -921,9 +954,9 @@ check("14.6")
 
 # %% name="ex-14-7" tags=["exercise"]
 def times_faster(acceptance, ahead, draft_cost, pass_cost):
-    """Tokens of a pass on average, divided by its cost: how many times faster than one token for each step.
+    """The mean number of tokens per pass, divided by its cost: the speed, compared with one token per step.
 
-    acceptance: the chance that a guess is right, if those before it are. ahead: guesses for each pass.
+    acceptance: the chance that a guess is right, if those before it are. ahead: guesses per pass.
     draft_cost: of one guess; pass_cost: of the model's pass over ahead + 1 tokens; both in steps of the model.
     """
     ### BEGIN SOLUTION
@@ -938,7 +971,7 @@ check("14.7")
 # %% [markdown]
 # <details><summary>Hint 1: when the third guess counts</summary>
 #
-# It is kept only if the first, the second and the third are right. How likely is that?
+# The third guess is kept only if the first, the second and the third are right. How likely is that?
 # </details>
 # <details><summary>Hint 2: add up</summary>
 #
@@ -950,31 +983,36 @@ check("14.7")
 # </details>
 
 # %% [markdown]
-# Three drafts. **Look-up** guesses what followed the last time that the latest words stood in the text; it costs nothing. The **int4 model** drafts for the float model. The **first 20 of 30 layers** draft for the model with all of them. First, what does a pass over five tokens cost?
+# A **draft** makes the guesses. Compare three drafts. **Look-up** guesses the words that followed when the latest words last occurred in the text; it costs next to nothing. The **int4 model** drafts for the float model. The **first 20 of 30 layers** draft for the whole model. First, how much does a pass over five tokens cost? This takes about 4 seconds.
 
 # %% name="out-pass"
 AHEAD = 4
 pass_cost = {}
-for name in ("float32", "int4"):
+for name in tqdm(("float32", "int4")):
     wide = DecodePlan(models[name], KVCache(shape, room_tokens=80), tokens=AHEAD + 1)
     both = compare_latency({"one": speed.step_at(plans[name], 64), "five": speed.step_at(wide, 64)}, repeats=6)
     pass_cost[name] = both["five"].median_s / both["one"].median_s
-    print(f"{name}: a pass over five tokens takes {pass_cost[name]:.1f} times as long as one token")
+
+for name, times in pass_cost.items():
+    print(f"{name}: a pass over five tokens takes {times:.1f} times as long as one token")
+
+# %% [markdown]
+# Now write three texts with each draft. This takes about 30 seconds.
 
 # %%
 predict(
     "14.f",
-    "The int4 model drafts for the float model. Is it faster than without?",
+    "The int4 model drafts for the float model. Is this faster than the float model alone?",
     choices=("yes, on every text", "on some texts", "no"),
 )
 
-# %% name="out-speculate"
+# %%
 PROMPTS = {
     "prose": "The history of the steam engine begins with",
     "code": "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return a - b\n\n\ndef multiply(a, b):\n",
     "a list again": "red, green, blue, white, black, grey\nred, green, blue, white, black, grey\nred, green,",
 }
-DRAFTS = (  # the model, its draft, the new tokens, and what makes the draft
+DRAFTS = (  # the model, its draft, the number of new tokens, and a function that makes the draft
     ("int4", "look-up", 48, lambda: model.look_up),
     ("float32", "look-up", 24, lambda: model.look_up),
     ("float32", "int4", 24, lambda: model.drafted_by(models["int4"], room_tokens=200)),
@@ -990,7 +1028,7 @@ DRAFT_COST = {
 
 
 def seconds(name, call):
-    """The median of three runs of int4, which are short, and the time of one of float32."""
+    """The seconds of a call, the median of three for int4, whose runs are short; and its result."""
     times = []
     for _ in range(3 if name == "int4" else 1):
         began_s = time.perf_counter()
@@ -999,38 +1037,43 @@ def seconds(name, call):
     return float(np.median(times)), result
 
 
-lines = [("text", "model", "draft", "same text", "guesses right", "tokens per pass", "expected", "times as fast")]
-faster, plain, per_pass = {}, {}, {}
+faster, plain, results, expected = {}, {}, {}, {}
 for text, prompt in tqdm(PROMPTS.items()):
     for name, draft, new, make in DRAFTS:
         if draft == "first 20 layers" and text != "prose":
-            continue  # slow, and no better there
+            continue  # slow, and no better on the other texts
         if (text, name) not in plain:
             plain[text, name] = seconds(name, lambda: tuple(model.stream(models[name], prompt, new)))
         plain_s, tokens = plain[text, name]
+        row = text, name, draft
         took_s, got = seconds(
             name, lambda: model.generate_speculatively(models[name], prompt, new, make(), ahead=AHEAD)
         )
-        per_pass[text, name, draft] = got.tokens_per_pass
-        faster[text, name, draft] = plain_s / took_s
-        guesses = got.proposed / got.passes  # made for each pass: look-up does not always find one
+        guesses = got.proposed / got.passes  # in each pass: look-up does not always find one
         a_pass = 1 + (pass_cost[name] - 1) * guesses / AHEAD
-        expected = got.tokens_per_pass / (guesses * DRAFT_COST[draft] + a_pass)
-        same = "yes" if got.tokens == tokens else "NO"
-        cells = f"{got.acceptance:.0%}", f"{got.tokens_per_pass:.2f}", f"{expected:.2f}", f"{plain_s / took_s:.2f}"
-        lines.append((text, name, draft, same, *cells))
-print(aligned(lines, left=(0, 1, 2)))
+        expected[row] = got.tokens_per_pass / (guesses * DRAFT_COST[draft] + a_pass)
+        results[row], faster[row] = (got, got.tokens == tokens), plain_s / took_s
 
-# %%
 wins = [faster[text, "float32", "int4"] > 1 for text in PROMPTS]
 reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(wins) else "no")
 
+# %% name="out-speculate" tags=["hide-input"]
+lines = [("text", "model", "draft", "same text", "guesses right", "tokens per pass", "expected", "times as fast")]
+for row, (got, same) in results.items():
+    cells = f"{got.acceptance:.0%}", f"{got.tokens_per_pass:.2f}", f"{expected[row]:.2f}", f"{faster[row]:.2f}"
+    lines.append((*row, "yes" if same else "NO", *cells))
+with hold("14.f"):
+    print(aligned(lines, left=(0, 1, 2)))
+
 # %% [markdown]
-# The text is the same in every row. (A pass that ends the text gives none, so a row can have fewer than one per pass.) *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured. It leaves out that a draft model has to read the prompt too, and that a plan is made for each new length of a pass; in most rows the real gain is smaller. The runs are short, so take small differences for chance.
-# A pass over five tokens takes more than one step and fewer than five, for both models: why it is not nearer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
-# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs about three quarters of a step: two thirds of the layers, and the whole head. Models can be trained so that their first layers do (LayerSkip).
+# The text is the same in every row. (The pass that ends the text may add no token, so a row can have fewer than one token per pass.) *Expected* is the formula of exercise 14.7 with the measured number of right guesses and the measured costs. It leaves out that a draft model also reads the prompt, and that each new length of a pass needs a plan; in most rows the real gain is smaller. The runs are short, so small differences may be chance.
 #
-# > **Takeaway.** With greedy choice the text is the same whatever the draft says. Whether it comes faster is decided by two numbers: how often a guess is right, and what a longer pass costs on this machine.
+# A pass over five tokens takes more than one step and fewer than five, for both models; why it is not closer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
+#
+# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts a wrong guess makes a pass longer and still gives one token. The first 20 layers were never trained to predict tokens on their own: here one guess in eight is right, and each costs about three quarters of a step: two thirds of the layers, and the whole head. Models can be trained so that their first layers predict well (LayerSkip).
+
+# %% [markdown]
+# > **Takeaway.** With greedy decoding the text is the same whatever the draft guesses; the speed depends on how often a guess is right, and on the cost of a longer pass on this machine.
 
 # %% tags=["solution-only"]
 told = lines[1:]
@@ -1042,13 +1085,13 @@ claim(
     "A pass over five tokens takes more than one step and fewer than five, for both models",
     holds=all(1.1 < cost_of < 4.5 for cost_of in pass_cost.values()),
 )
-of_int4 = [per_pass[text, "float32", "int4"] for text in PROMPTS]
+of_int4 = {text: results[text, "float32", "int4"][0].tokens_per_pass for text in PROMPTS}
 claim(
     "So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that",
-    min(of_int4),
-    max(of_int4),
+    min(of_int4.values()),
+    max(of_int4.values()),
     within=0.3,
-    holds=all(faster[text, "float32", "int4"] < 0.75 * per_pass[text, "float32", "int4"] for text in PROMPTS),
+    holds=all(faster[text, "float32", "int4"] < 0.75 * of_int4[text] for text in PROMPTS),
 )
 gains = {text: faster[text, "int4", "look-up"] for text in PROMPTS}
 claim(
@@ -1063,14 +1106,14 @@ claim(
 # %% [markdown]
 # ## 8 Where it stops
 #
-# - **One small model, one text.** Larger models mostly lose less when GPTQ rounds them to 3 and 4 bits (the tables of its paper have two families, with exceptions such as OPT-66B), and the order of methods can change.
-# - **Perplexity is not usefulness.** A model can keep its perplexity and lose what it was taught about answering questions.
-# - **The baseline is itself a 4-bit file.** What was lost before it was written is not seen here.
-# - **One user, one thread, one machine.** With many users at once and short texts the arithmetic is the limit (lesson 13), and kernels are built otherwise.
+# - **One small model, one text.** Larger models mostly lose less when GPTQ rounds them to 3 and 4 bits (the tables of its paper show two families, with exceptions such as OPT-66B), and the order of the methods can change.
+# - **Perplexity is not usefulness.** A model can keep its perplexity and forget how to answer questions.
+# - **The baseline is itself a 4-bit file.** The loss before the file was written does not show here.
+# - **One user, one thread, one machine.** With many users at once and short texts, the arithmetic is the limit (lesson 13), and kernels are built differently.
 #
 # ### The ledger
 #
-# Bytes, multiplications and milliseconds of one token. The accuracy is how often the likeliest token was the right one, on two windows of section 2. The times here are those of modules without a cache, as in the other lessons; the last column compares them in their own run. Two windows are few: the perplexities of section 3 are the measurement.
+# The ledger has the bytes, multiplications and milliseconds of one token. The accuracy says how often the most likely token was right, on two windows of section 2. The times are those of modules without a cache, as in the other lessons; the last column compares the times of this run. Two windows are few: trust the perplexities of section 3 instead. This takes about 5 seconds.
 
 
 # %% name="out-ledger"
@@ -1080,7 +1123,7 @@ def next_token_accuracy(one):
     return float(torch.stack(right).mean())
 
 
-accuracies = {name: next_token_accuracy(models[name]) for name in ("float32", "int4")}
+accuracies = {name: next_token_accuracy(models[name]) for name in tqdm(("float32", "int4"))}
 report = measure.report(
     {f"SmolLM2-135M, {name}": models[name] for name in accuracies},
     torch.tensor([[0]]),
@@ -1095,40 +1138,46 @@ table
 progress()
 
 # %% [markdown]
-# ## Paper and pencil
+# > **Takeaway.** A result of this lesson holds for one small model, one text and one machine: measure again before you rely on it elsewhere.
+
+# %% [markdown]
+# ## With pencil and paper
 #
-# **1.** A model has 24 layers, 4 KV heads of 64 numbers, and a cache in 4 bits, with a step and a lowest value of 16 bits each per 32 numbers. How many bytes does a token leave? From how many tokens on does the cache weigh more than 80 MB of weights?
-#
-# <details><summary>Answer</summary>
-#
-# 24 · 2 · 4 · 64 = 12,288 numbers. Each has 4 bits and a share of 32/32 = 1 bit: 5 bits. 12,288 · 5 / 8 = 7,680 bytes. 80e6 / 7,680 is about 10,400 tokens.
-# </details>
-#
-# **2.** A step of the float model takes 30 ms, one of the draft 6 ms, and a pass over five tokens 33 ms. Four guesses, each right with probability 0.6. How many milliseconds per token?
+# **1.** A model has 24 layers and 4 KV heads of 64 numbers. Its cache has 4 bits per number, and a step and a lowest value of 16 bits each per 32 numbers. How many bytes does a token add to the cache? From how many tokens on does the cache take more than 80 MB, as much as the weights?
 #
 # <details><summary>Answer</summary>
 #
-# 1 + 0.6 + 0.36 + 0.216 + 0.1296 = 2.31 tokens for 4 · 6 + 33 = 57 ms: 24.7 ms per token, 1.2 times as fast.
+# Keys and values are 24 · 2 · 4 · 64 = 12,288 numbers. Each takes 4 bits and a share of 32/32 = 1 bit, which makes 5 bits. 12,288 · 5 / 8 = 7,680 bytes. 80,000,000 / 7,680 is about 10,400 tokens.
 # </details>
 #
-# **3.** Two models have perplexities 20 and 21 on ten windows, each with an interval of 14 to 28. Is the second one worse?
+# **2.** A step of the float model takes 30 ms, a step of the draft 6 ms, and a pass over five tokens 33 ms. There are four guesses, each right with probability 0.6. How many milliseconds does a token take on average, and how many times as fast is that as without a draft?
 #
 # <details><summary>Answer</summary>
 #
-# These intervals do not say. They hold what the text does to both. Take the difference of the losses on each window: if the second is worse on all ten, chance alone would do that once in 1024 times.
+# A pass gives 1 + 0.6 + 0.36 + 0.216 + 0.1296 = 2.31 tokens, and takes 4 · 6 + 33 = 57 ms. That is 24.7 ms per token, 1.2 times as fast.
 # </details>
 #
+# **3.** Two models have perplexities 20 and 21 on ten windows, each with an interval of 14 to 28. Is the second model worse?
+#
+# <details><summary>Answer</summary>
+#
+# These intervals do not tell. They include the differences between the windows, which affect both models. Take the difference of the losses on each window instead: if the second model is worse on all ten windows, chance alone would do that once in 1024 times.
+# </details>
+
+# %% [markdown]
 # ## Summary
 #
-# - Keys and values are kept, so a token costs one row of attention. The cache is paid for in memory, and in bytes that each step reads.
-# - Perplexity with paired windows tells small differences; a few lines of text do not.
-# - A grid that fits the file loses nothing and shows nothing.
-# - Weights in 8 bits lose next to nothing, even rounded to nearest; at 3 and 4 bits, on the same grid, what looks at the inputs wins. Rounding to 4 bits costs less than taking half of the weights.
-# - Time is bytes over bandwidth until arithmetic or the start of kernels is slower.
+# - Keys and values are kept, so a token costs one row of attention. The price of the cache is memory, and bytes that each step reads.
+# - Perplexity on paired windows shows small differences; a few lines of text do not.
+# - A grid that fits the file loses nothing and proves nothing.
+# - Weights in 8 bits lose next to nothing, even rounded to nearest. At 3 and 4 bits, on the same grid, the methods that look at the inputs win. Rounding to 4 bits costs less than removing half of the weights.
+# - The time is bytes divided by bandwidth, unless the arithmetic or the start of kernels is slower.
 # - Speculative decoding with greedy choice keeps the text. It gains where guesses are right and a longer pass costs little more than a step.
 #
 # **References.** Ben Allal et al. 2025, *SmolLM2*. Touvron et al. 2023, *LLaMA*. Ainslie et al. 2023, *GQA*. Holtzman et al. 2020, *The Curious Case of Neural Text Degeneration*. Frantar et al. 2023, *GPTQ*. Lin et al. 2024, *AWQ*. Xiao et al. 2023, *SmoothQuant*. Sun et al. 2024, *Wanda*. Frantar and Alistarh 2023, *SparseGPT*. Liu et al. 2024, *KIVI*. Leviathan et al. 2023, *Speculative Decoding*. Elhoushi et al. 2024, *LayerSkip*.
 #
-# **Further reading.** Ashkboos et al. 2024, *QuaRot*: rotations that spread the large channels before rounding. Cai et al. 2024, *Medusa*, and Li et al. 2024, *EAGLE*: drafts that are trained on the model they draft for.
+# **Further reading.** Ashkboos et al. 2024, *QuaRot*: rotations that spread the large channels out before rounding. Cai et al. 2024, *Medusa*, and Li et al. 2024, *EAGLE*: drafts that are trained on the model they draft for.
 #
-# **In the library.** In `mini_lib/llm/model`, `transformer.py` and `attention.py` are the model, `kv_cache.py` what it keeps, `decode.py` the plan, `layerwise.py` and `rescale.py` the compression, `speculative.py` the drafts, `here.py` the prediction for this machine. The kernels are in `mini_lib/kernels`: `packed.c` the matrices, `decoder.c` all else. `studies/language` has the recorded study, `tools/llm_speed.py` prints the contest with llama.cpp.
+# **In the library.** In `mini_lib/llm/model`, `transformer.py` and `attention.py` have the model, `kv_cache.py` the cache, `decode.py` the plan, `layerwise.py` and `rescale.py` the compression, `speculative.py` the drafts, and `here.py` the prediction for this machine. The kernels are in `mini_lib/kernels`: `packed.c` for the matrices, `decoder.c` for the rest. `studies/language` has the recorded study, and `tools/llm_speed.py` prints the comparison with llama.cpp.
+#
+# This is the last lesson. **Back to the start:** [01 What does a network cost?](01_measure.ipynb)
