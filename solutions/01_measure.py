@@ -727,6 +727,6 @@ progress()
 # **References.** Williams, Waterman and Patterson 2009, *Roofline: An Insightful Visual Performance Model for Multicore Architectures*. Howard et al. 2017, *MobileNets*.
 # Amdahl 1967, *Validity of the single processor approach to achieving large scale computing capabilities*. Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST*.
 #
-# **In the library.** `mini_lib/costs.py` counts, `mini_lib/latency.py` times, `mini_lib/roofline.py` measures the machine.
+# **In the library.** [`mini_lib/costs.py`](../mini_lib/costs.py) counts, [`mini_lib/latency.py`](../mini_lib/latency.py) times, [`mini_lib/roofline.py`](../mini_lib/roofline.py) measures the machine.
 #
 # **Next:** [02 How few bits does a weight need?](02_bits.ipynb)

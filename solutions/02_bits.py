@@ -1143,5 +1143,7 @@ progress()
 # Correction*. Nagel et al. 2021, *A White Paper on Neural Network Quantization*. Han et al. 2016, *Deep Compression*. Dettmers et al. 2023, *QLoRA*.
 # Rastegari et al. 2016, *XNOR-Net*.
 #
-# **In the library.** `mini_lib/quantize/affine.py` has the grid, `granularity.py` the sharing of scales, `observers.py` calibration, `formats/codebook.py`
-# k-means, and `mini_lib/packing.py` the packing of codes.
+# **In the library.** [`mini_lib/quantize/affine.py`](../mini_lib/quantize/affine.py) has the grid, [`granularity.py`](../mini_lib/quantize/granularity.py) the sharing of scales, [`observers.py`](../mini_lib/quantize/observers.py) calibration, [`formats/codebook.py`](../mini_lib/quantize/formats/codebook.py)
+# k-means, and [`mini_lib/packing.py`](../mini_lib/packing.py) the packing of codes.
+#
+# **Next:** [03 Can a network learn to live on 2 bits, on 1?](03_train_few_bits.ipynb)

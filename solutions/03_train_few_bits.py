@@ -1762,6 +1762,6 @@ progress()
 # Hassibi and Stork 1993, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*. Frantar and Alistarh 2022, *Optimal Brain Compression*. Frantar et al. 2023, *GPTQ*. Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Mishra and Marr 2018, *Apprentice*. Polino et al. 2018, *Model Compression via Distillation and Quantization*.
 # Micikevicius et al. 2022, *FP8 Formats for Deep Learning*. Rouhani et al. 2023, *Microscaling Data Formats for Deep Learning*. NVIDIA 2025, *Pretraining Large Language Models with NVFP4*. Nagel et al. 2022, *Overcoming Oscillations in Quantization-Aware Training*.
 #
-# **In the library.** `mini_lib/quantize/rounding` rounds with the inputs in mind, `mini_lib/quantize/train` trains through the rounding and exports, `mini_lib/distill.py` has the teacher's loss, and `mini_lib/quantize/formats` has every number format. The study is `studies/bits`.
+# **In the library.** [`mini_lib/quantize/rounding`](../mini_lib/quantize/rounding/__init__.py) rounds with the inputs in mind, [`mini_lib/quantize/train`](../mini_lib/quantize/train/__init__.py) trains through the rounding and exports, [`mini_lib/distill.py`](../mini_lib/distill.py) has the teacher's loss, and [`mini_lib/quantize/formats`](../mini_lib/quantize/formats/__init__.py) has every number format. The study is [`studies/bits`](../studies/bits/__init__.py).
 #
 # **Next:** [04 Which layer deserves which bits, on this machine?](04_mixed_precision.ipynb)

@@ -1482,6 +1482,6 @@ progress()
 #
 # **Further reading.** Lee et al. 2021, *Layer-adaptive Sparsity for the Magnitude-based Pruning* (a global contest that does not depend on the scale of a layer). Li et al. 2020, *EagleEye* (new batch-norm statistics before comparing).
 #
-# **In the library.** In `mini_lib/prune`, `scores.py` computes what a weight is worth, `keep.py` makes a mask of it, `mask.py` keeps the zeros, `gradual.py` trains in between; `structure` removes channels, `sparse` stores and multiplies, `second_order` uses the inputs.
+# **In the library.** In [`mini_lib/prune`](../mini_lib/prune/__init__.py), [`scores.py`](../mini_lib/prune/scores.py) computes what a weight is worth, [`keep.py`](../mini_lib/prune/keep.py) makes a mask of it, [`mask.py`](../mini_lib/prune/mask.py) keeps the zeros, [`gradual.py`](../mini_lib/prune/gradual.py) trains in between; [`structure`](../mini_lib/prune/structure/__init__.py) removes channels, [`sparse`](../mini_lib/prune/sparse/__init__.py) stores and multiplies, [`second_order`](../mini_lib/prune/second_order/__init__.py) uses the inputs.
 #
 # **Next:** [06 Was the winning ticket there from the start?](06_lottery_tickets.ipynb)

@@ -1257,6 +1257,6 @@ progress()
 #
 # **Further reading.** Ramanujan et al. 2020, *What's Hidden in a Randomly Weighted Neural Network?* Malach et al. 2020, *Proving the Lottery Ticket Hypothesis: Pruning is All You Need*. Su et al. 2020, *Sanity-Checking Pruning Methods: Random Tickets Can Win the Jackpot*. Frankle et al. 2021, *Pruning Neural Networks at Initialization: Why Are We Missing the Mark?*
 #
-# **In the library.** In `mini_lib/prune/tickets`, `imp.py` is the search, `arms.py` has the controls, `together.py` trains many nets as one; in `studies/tickets`, `study.py` and `run.py` are the study, `store.py` saves it and continues it.
+# **In the library.** In [`mini_lib/prune/tickets`](../mini_lib/prune/tickets/__init__.py), [`imp.py`](../mini_lib/prune/tickets/imp.py) is the search, [`arms.py`](../mini_lib/prune/tickets/arms.py) has the controls, [`together.py`](../mini_lib/prune/tickets/together.py) trains many nets as one; in [`studies/tickets`](../studies/tickets/__init__.py), [`study.py`](../studies/tickets/study.py) and [`run.py`](../studies/tickets/run.py) are the study, [`store.py`](../studies/tickets/store.py) saves it and continues it.
 #
 # **Next:** [07 Is a depthwise-separable convolution the same thing for less?](07_depthwise.ipynb)

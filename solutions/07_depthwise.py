@@ -1283,6 +1283,6 @@ progress()
 # **References.** Chollet 2017, *Xception: Deep Learning with Depthwise Separable Convolutions*. Howard et al. 2017, *MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications*. Sandler et al. 2018, *MobileNetV2: Inverted Residuals and Linear Bottlenecks*. Qararyah et al. 2024, *Fusing Depthwise and Pointwise Convolutions for Efficient Inference on GPUs* (arXiv 2404.19331). Guo et al. 2018, *Network
 # Decoupling: From Regular to Depthwise Separable Convolutions*. Eckart and Young 1936, *The Approximation of One Matrix by Another of Lower Rank*.
 #
-# **In the library.** In `mini_lib/factorize`, `cost.py` has the formulas, `layers.py` the layers, `separable.py` the nearest pair and the way back, and `model.py` puts them into a model; `studies/factorize` has the contests and the recorded results.
+# **In the library.** In [`mini_lib/factorize`](../mini_lib/factorize/__init__.py), [`cost.py`](../mini_lib/factorize/cost.py) has the formulas, [`layers.py`](../mini_lib/factorize/layers.py) the layers, [`separable.py`](../mini_lib/factorize/separable.py) the nearest pair and the way back, and [`model.py`](../mini_lib/factorize/model.py) puts them into a model; [`studies/factorize`](../studies/factorize/__init__.py) has the contests and the recorded results.
 #
 # **Next:** [08 How much of a trained filter is really there?](08_low_rank.ipynb) A pair is one way to take a layer apart. There are others, and their parts may mix channels as well.

@@ -1298,6 +1298,6 @@ progress()
 # **References.** Hong and Kung 1981, *I/O Complexity: The Red-Blue Pebble Game*. Smith et al. 2019, *A Tight I/O Lower Bound for Matrix Multiplication* (arXiv:1702.02017). Wolfe 1986, *Loop Skewing: The Wavefront Method Revisited*. Wolf and Lam 1991, *A Data Locality Optimizing Algorithm*. Allen and Kennedy 2001, *Optimizing Compilers for Modern Architectures*. Hill and Smith 1989, *Evaluating Associativity in CPU Caches*. Goto and van de Geijn
 # 2008, *Anatomy of High-Performance Matrix Multiplication*. Ragan-Kelley et al. 2013, *Halide*. Chen et al. 2018, *TVM* and *Learning to Optimize Tensor Programs*.
 #
-# **In the library.** In `mini_lib/loops`, `rewrites` has the rewrites, `legality` proves them, `caches` simulates, `codegen` writes the C, and `machine` predicts.
+# **In the library.** In [`mini_lib/loops`](../mini_lib/loops/__init__.py), [`rewrites`](../mini_lib/loops/rewrites/__init__.py) has the rewrites, [`legality`](../mini_lib/loops/legality/__init__.py) proves them, [`caches`](../mini_lib/loops/caches/__init__.py) simulates, [`codegen`](../mini_lib/loops/codegen/__init__.py) writes the C, and [`machine`](../mini_lib/loops/machine/__init__.py) predicts.
 #
 # **Next:** [10 How is a layer mapped onto the machine?](10_hardware.ipynb)

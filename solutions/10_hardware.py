@@ -1673,6 +1673,6 @@ progress()
 # Three Generations Shaped Google's TPUv4i*. Chen, Emer and Sze 2016, *Eyeriss*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Mattson et al. 1970, *Evaluation Techniques for Storage Hierarchies*.
 # Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Liberis and Lane 2019, *Neural networks on microcontrollers: saving memory at inference via operator reordering*.
 #
-# **In the library.** In `mini_lib/loops`, `machine` has the matrix units, the prices of energy and the pipeline, `caches` has the caches and the reuse distances, and `memory` has the live ranges and the plans.
+# **In the library.** In [`mini_lib/loops`](../mini_lib/loops/__init__.py), [`machine`](../mini_lib/loops/machine/__init__.py) has the matrix units, the prices of energy and the pipeline, [`caches`](../mini_lib/loops/caches/__init__.py) has the caches and the reuse distances, and [`memory`](../mini_lib/loops/memory/__init__.py) has the live ranges and the plans.
 #
 # **Next:** [11 When does augmentation hurt?](11_augment.ipynb)

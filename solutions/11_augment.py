@@ -1569,6 +1569,6 @@ progress()
 #
 # **Further reading.** Gontijo-Lopes et al. 2021, *Tradeoffs in Data Augmentation: An Empirical Study* (affinity and diversity, arXiv 2002.08973). Balestriero, Bottou and LeCun 2022, *The Effects of Regularization and Data Augmentation are Class Dependent* (arXiv 2204.03632). Hendrycks et al. 2020, *AugMix* (augmenting for robustness; `mini_lib/augment/augmix.py`).
 #
-# **In the library.** In `mini_lib/augment`, `operations` has the operations with their scales, `policy.py` the draw for each picture, `mixing.py` and `boxes.py` the mixing of pictures, `safety.py` the verdict of judges and `guard.py` the limits that follow from it. The study is `studies/augment/harm`.
+# **In the library.** In [`mini_lib/augment`](../mini_lib/augment/__init__.py), [`operations`](../mini_lib/augment/operations/__init__.py) has the operations with their scales, [`policy.py`](../mini_lib/augment/policy.py) the draw for each picture, [`mixing.py`](../mini_lib/augment/mixing.py) and [`boxes.py`](../mini_lib/augment/boxes.py) the mixing of pictures, [`safety.py`](../mini_lib/augment/safety.py) the verdict of judges and [`guard.py`](../mini_lib/augment/guard.py) the limits that follow from it. The study is [`studies/augment/harm`](../studies/augment/harm/__init__.py).
 #
 # **Next:** [12 Can the data tell us how to augment it?](12_autoaugment.ipynb)

@@ -81,3 +81,9 @@ def test_what_a_link_is():
 )
 def test_where_a_link_leads_from_the_learners_folder(link, leads):
     assert leads_in_work(link) == leads
+
+
+def test_every_lesson_names_the_next():
+    lessons = sorted((ROOT / "lessons").glob("*.ipynb"))
+    for lesson, following in zip(lessons, lessons[1:]):
+        assert re.search(rf"^\*\*Next:\*\* \[{following.name[:2]} .*?\]\({following.name}\)", text_of(lesson), re.M), lesson
