@@ -251,7 +251,7 @@ claim("then falls off a cliff", holds=accuracies[4] < baseline - 0.1 and accurac
 # For the layer `[[1.0, -2.0], [0.5, 0.25]]` and 2 bits (codes -1, 0, 1) the scales are 2.0 and 0.5: the largest magnitude of each row.
 
 # %% [markdown]
-# ### Exercise 2.4 - One scale a channel (5 min)
+# ### Exercise 2.4 - One scale per channel (5 min)
 
 
 # %% name="ex-2-4" tags=["exercise"]
