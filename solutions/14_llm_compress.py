@@ -107,7 +107,7 @@ def attend_one(query, keys, values):
     """softmax(q k^T / sqrt(head_dim)) v for each head of one new token, [heads, head_dim].
 
     query: [heads, head_dim]. keys, values: [kv_heads, context, head_dim]; the last ones belong to the new token.
-    Query head h reads KV head h // (heads // kv_heads).
+    Query head h reads KV head h // (heads // kv_heads). Write the formula; do not call torch's own attention.
     """
     ### BEGIN SOLUTION
     heads, head_dim = query.shape
