@@ -34,7 +34,7 @@ def unless_edited(panel: str, id: str, function: str, keep: bool) -> str:
     """
     says = f"Run the cell of {function}, then run this one."
     if keep:
-        says += " What stands below is about the version that ran."
+        says += " The output below is about the version that ran."
     words = f"data-label='{escape(id)} Changed since it was run' data-says='{escape(says)}'"
     judged = panel if keep else f"<div class='course-judged'>{panel}</div>"
     return f"<style>{_style()}</style><div class='course-changed' role='status' {words}></div>{judged}"

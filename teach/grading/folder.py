@@ -70,7 +70,7 @@ def _of_student(folder: Path, besides: Path | None) -> list[Submission]:
             is_link = path.is_symlink()
             if path.is_dir() and not is_link:
                 if path.name in OF_THE_COURSE:
-                    notes.append(f"what lies in {_readable(path.name)}/ is taken for the course's own")
+                    notes.append(f"the contents of {_readable(path.name)}/ are taken for the course's own files")
                 elif depth == MOST_DEPTH:
                     notes.append(f"folders in it are nested more than {MOST_DEPTH} deep")
                 else:

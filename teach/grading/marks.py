@@ -39,7 +39,7 @@ def cell_notes(steps: Sequence[Step], evidence: Evidence) -> tuple[str, ...]:
     """What went wrong in the cells of a submission, one sentence a cell."""
     notes = [shown(_about_cell(steps[at], why)) for at, why in sorted(evidence.cells.items())[:MOST_NOTES]]
     more = len(evidence.cells) - len(notes)
-    return (*notes, *([f"and so for {more} more cells"] if more else []))
+    return (*notes, *([f"and the same for {more} more cells"] if more else []))
 
 
 def _mark(exercise: Exercise, steps: Sequence[Step], evidence: Evidence) -> Mark:

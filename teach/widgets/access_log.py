@@ -88,7 +88,7 @@ class AccessLog:
             )
         if any(len(values) != len(self.loop_names) for values in self.loops):
             raise ValueError(
-                f"each step needs one value for each loop of {self.loop_names}; use None for one not around"
+                f"each step needs one value for each loop of {self.loop_names}; use None for a loop not around it"
             )
         if self.array.min() < 0 or self.array.max() >= len(self.arrays):
             raise ValueError(

@@ -57,7 +57,7 @@ class TestCopies:
             publish(house, "02_bits", text)
             beside = house / "work" / f"02_bits.new-2026-11-{day}.ipynb"
             assert update(house, MONDAY.replace(day=day)) == [
-                f"02_bits.ipynb: there is a new version, beside yours as {beside.name}. Yours is as you left it."
+                f"02_bits.ipynb: there is a new version, next to yours as {beside.name}. Yours is unchanged."
             ]
             assert beside.read_bytes() == (house / "lessons" / "02_bits.ipynb").read_bytes()
             assert mine.read_text(encoding="utf-8") == "my answers"

@@ -99,7 +99,7 @@ def test_results_into_a_file(tmp_path, capsys):
 
 def test_the_report_says_what_the_system_cannot_hold():
     assert cannot_hold(EMPTY.protections) == []
-    assert cannot_hold({"files", "processes and network"}) == ["This system puts no limit on its memory."]
+    assert cannot_hold({"files", "processes and network"}) == ["This system does not limit a submission's memory."]
     _, files, processes, alone = cannot_hold(())
     assert "reading and changing files" in files and "signals" in processes and "Python's audit hook" in alone
     page = report(replace(EMPTY, protections=frozenset({"files"})))
