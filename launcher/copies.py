@@ -1,7 +1,7 @@
 """The learner's copies of the lessons, in work/: given once, refreshed while untouched, never written over.
 
 A manifest remembers the hash of what was given. A copy that still has that hash is the course's to refresh; any other
-is the learner's, and a new version of its lesson is put beside it. A deleted copy stays deleted: each start says how to
+is the learner's, and a new version of its lesson is put next to it. A deleted copy stays so: each start says how to
 get it back, and does no more. A lesson that leaves the course leaves the learner's copy where it is.
 """
 
@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 def update(lessons, work, home, now):
     """Bring the copies in `work` up to date with `lessons`; return a sentence for each thing the learner should know.
 
-    `home` is the folder of the manifest, and `now` a datetime: its date names the versions that are put beside a copy.
+    `home` is the folder of the manifest, and `now` a datetime: its date names the versions that are put next to a copy.
     """
     manifest, notices = read_manifest(home)
     first_time = not manifest and not lessons_in(work)

@@ -1,7 +1,7 @@
-"""Over a verdict in JupyterLab stands a word when the cell above it is edited and not run.
+"""A word appears over a verdict in JupyterLab when the cell above it is edited and not run.
 
 The kernel does not know what a cell says until it is run; JupyterLab does, and marks the cell in its page
-(`jp-mod-dirty`). So this is a matter of style alone: no script, and no effect in a page that has no such mark. The
+(`jp-mod-dirty`). So this is a matter of style alone: no script, and no effect in a page without this mark. The
 words are in an attribute, since a viewer that drops the style would show them for good.
 """
 

@@ -1,6 +1,6 @@
 """python -m teach.grade FOLDER [--out DIR]: grades a folder of submitted notebooks.
 
-Writes grades.csv and report.html into DIR, by default the folder FOLDER-grades beside it.
+Writes grades.csv and report.html into DIR, by default the folder FOLDER-grades next to it.
 What this protects against, and what not: see teach.grading.
 """
 

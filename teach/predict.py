@@ -1,4 +1,4 @@
-"""predict and reveal: commit to a guess first, then see it beside the measurement.
+"""predict and reveal: commit to a guess first, then see it next to the measurement.
 
     predict("2.a", "How much accuracy is lost at 4 bits?", unit="points")      # one cell
     reveal("2.a", measured)                                                     # a later one

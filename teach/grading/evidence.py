@@ -25,7 +25,7 @@ class Trial:
     """What one exercise's function did, case by case; `why` says why it went no further, if so."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    missing: str = ""  # what stands under the function's name instead: "nothing", "mini_lib's own", or a type
+    missing: str = ""  # what the function's name holds instead: "nothing", "mini_lib's own", or a type
     why: str = ""
     cases: int = 0  # that were begun
     complete: bool = False

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# Never handed in: what programs leave beside notebooks, as well as all that starts with a dot.
+# Never handed in: what programs leave next to notebooks, as well as all that starts with a dot.
 LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "node_modules", "site-packages"}
 OF_THE_COURSE = {"solutions", "slides", "tests"}  # in a student's clone of it; a student may have such a name
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")

@@ -1,4 +1,4 @@
-"""report.html: what a teacher wants to know of a class, then what each student is told.
+"""report.html: what a teacher needs to know about a class, then what each student is told.
 
 One file without scripts or anything that is loaded from elsewhere. Everything that a learner wrote is escaped.
 """
@@ -185,7 +185,7 @@ def _number(value: int | str) -> str:
 
 def _sign(state: str) -> str:
     sign, look = SIGNS[state]
-    return f"<span class='{look}' aria-hidden='true'>&nbsp;{sign}&nbsp;</span>"  # its word stands next to it
+    return f"<span class='{look}' aria-hidden='true'>&nbsp;{sign}&nbsp;</span>"  # its word is next to it
 
 
 def _anchor(row: Row) -> str:

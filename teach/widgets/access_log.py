@@ -11,7 +11,7 @@ MOST_ELEMENTS = 16_384  # of all arrays together
 
 
 class LoggedArray(NamedTuple):
-    """An array of the log: where its first element lies, and how many elements lie from index to index."""
+    """An array of the log: where its first element is, and how many elements lie from index to index."""
 
     name: str
     shape: tuple[int, ...]

@@ -133,7 +133,7 @@ class TestCopies:
         manifest.unlink() if damage is None else manifest.write_text(damage, encoding="utf-8")
         notices = update(house)
         assert mine.read_text(encoding="utf-8") == "my answers"
-        assert any("is damaged and was begun anew" in notice for notice in notices) == (damage is not None)
+        assert any("is damaged and was started afresh" in notice for notice in notices) == (damage is not None)
         assert update(house) == []
 
     @pytest.mark.parametrize("name", ["02_bits.ipynb", "02_bits.ipynb.tmp", ".course/manifest.json"])
