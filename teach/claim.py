@@ -104,7 +104,7 @@ def claim(
     """Compare a sentence of the page with what was measured, and keep the answer among the cell's outputs.
 
     sentence: words of the lesson, exactly as written there. measured: a value for each number in it, in its units
-    (87 for 87%), and None for a number that was not measured. within: a tolerance on top of rounding, in the same units.
+    (87 for 87%), and None for one not measured. within: a tolerance on top of rounding, in the same units.
     holds: whether what else it says is true. page: the file that has the sentence, where it is not the lesson:
     `"README.md"`, `"slides/05_prune.md"`.
 

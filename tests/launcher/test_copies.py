@@ -139,7 +139,7 @@ class TestCopies:
     @pytest.mark.parametrize("name", ["02_bits.ipynb", "02_bits.ipynb.tmp", ".course/manifest.json"])
     def test_a_folder_in_the_way_of_a_file_is_named(self, house, name):
         (house / "work" / name).mkdir(parents=True)
-        with pytest.raises(Stop, match=f"{re.escape(name)} is a folder, and a file of that name is needed: move"):
+        with pytest.raises(Stop, match=f"{re.escape(name)} is a folder, but a file of that name is needed: move"):
             update(house)
 
     @pytest.mark.parametrize("name", [".course", "backups"])
@@ -147,7 +147,7 @@ class TestCopies:
         (house / "work").mkdir()
         (house / "work" / "02_bits.ipynb").write_text("my answers", encoding="utf-8")
         (house / "work" / name).write_text("mine", encoding="utf-8")
-        with pytest.raises(Stop, match=f"{re.escape(name)} is a file, and a folder of that name is needed: move"):
+        with pytest.raises(Stop, match=f"{re.escape(name)} is a file, but a folder of that name is needed: move"):
             reset(house, "02")
         assert tree(house / "work") == {"02_bits.ipynb": "my answers", name: "mine"}
 

