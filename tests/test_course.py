@@ -235,7 +235,8 @@ class TestCommandLine:
         done = course_in(*words)
         assert done.returncode == 1 and done.stdout == ""
         assert (
-            f"course.py: {house / 'work'} is a file, and a folder of that name is needed: move the file" in done.stderr
+            f"course.py: {house / 'work'} is a file, but a folder of that name is needed: move or rename the file"
+            in done.stderr
         )
         assert (house / "work").read_text() == "in the way"
 

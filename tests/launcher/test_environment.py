@@ -171,13 +171,17 @@ class TestEnvironment:
 
     def test_a_file_called_venv_is_named_and_stays(self, machine):
         (machine.root / ".venv").write_text("mine")
-        with pytest.raises(Stop, match=r"\.venv is a file, but a folder of that name is needed: move or rename the file"):
+        with pytest.raises(
+            Stop, match=r"\.venv is a file, but a folder of that name is needed: move or rename the file"
+        ):
             machine.prepare()
         assert (machine.root / ".venv").read_text() == "mine" and not any("venv" in words for words in machine.calls)
 
     def test_a_separator_of_paths_in_the_folders_name_is_named(self, machine, monkeypatch):
         monkeypatch.setattr(environment.os, "pathsep", machine.root.name[1])
-        with pytest.raises(Stop, match="which separates paths, so Python cannot make an environment there: rename the folder"):
+        with pytest.raises(
+            Stop, match="which separates paths, so Python cannot make an environment there: rename the folder"
+        ):
             machine.prepare()
         assert machine.calls == []
 
