@@ -103,7 +103,11 @@ def test_the_report_says_what_the_system_cannot_hold():
     _, files, processes, alone = cannot_hold(())
     assert "reading and changing files" in files and "signals" in processes and "Python's audit hook" in alone
     page = report(replace(EMPTY, protections=frozenset({"files"})))
-    assert "no limit on its memory" in page and "from writing outside its own folder" in page and "virtual" in page
+    assert (
+        "does not limit a submission's memory" in page
+        and "from writing outside its own folder" in page
+        and "virtual" in page
+    )
     assert "The kernel kept it from the network" not in page
 
 
