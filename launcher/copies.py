@@ -1,8 +1,8 @@
 """The learner's copies of the lessons, in work/: given once, refreshed while untouched, never written over.
 
 A manifest remembers the hash of what was given. A copy that still has that hash is the course's to refresh; any other
-is the learner's, and a new version of its lesson is put beside it. A deleted copy stays deleted: each start says how to
-get it back, and does no more. A lesson that leaves the course leaves the learner's copy where it is.
+is the learner's, and a new version of its lesson is put next to it. A deleted copy stays deleted: each start says how
+to get it back, and does no more. A lesson that leaves the course leaves the learner's copy where it is.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 def update(lessons, work, home, now):
     """Bring the copies in `work` up to date with `lessons`; return a sentence for each thing the learner should know.
 
-    `home` is the folder of the manifest, and `now` a datetime: its date names the versions that are put beside a copy.
+    `home` is the folder of the manifest, and `now` a datetime: its date names the versions that are put next to a copy.
     """
     manifest, notices = read_manifest(home)
     first_time = not manifest and not lessons_in(work)
@@ -38,9 +38,7 @@ def update(lessons, work, home, now):
             elif not record or hash_of(latest) not in (record["given"], record["offered"]):
                 beside = put_beside(copy, latest, f"new-{now:%Y-%m-%d}")
                 manifest[name] = {"given": record["given"] if record else None, "offered": hash_of(latest)}
-                notices.append(
-                    f"{name}: there is a new version, beside yours as {beside.name}. Yours is as you left it."
-                )
+                notices.append(f"{name}: there is a new version, next to yours as {beside.name}. Yours is unchanged.")
         elif record:
             notices.append(
                 f"{name}: you deleted your copy. `python3 course.py reset {number_of(lesson)}` gives a fresh one."
@@ -121,7 +119,7 @@ def put_beside(path, content, label):
         if not free.exists():
             write(free, content)
             return free
-    raise Stop(f"there are a thousand files beside {path}: remove those you do not need")
+    raise Stop(f"there are a thousand files next to {path}: remove the ones that you do not need")
 
 
 def read_manifest(home):
@@ -136,7 +134,7 @@ def read_manifest(home):
         return {name: {"given": record["given"], "offered": record["offered"]} for name, record in lessons.items()}, []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}, [
-            f"{path} is damaged and was begun anew: every copy counts as changed by you, so none is written over."
+            f"{path} is damaged and was started afresh: every copy counts as changed by you, so none is overwritten."
         ]
 
 

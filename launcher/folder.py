@@ -18,7 +18,7 @@ def need_writable(folder):
             pass
     except OSError as error:
         raise Stop(
-            f"nothing can be written into {folder} ({error.strerror}): copy the course to a folder of your own, and "
+            f"cannot write into {folder} ({error.strerror}): copy the course to a folder of your own, and "
             "start it there"
         ) from error
 
@@ -30,7 +30,7 @@ def need_no_file(folder):
         Stop: a file has it, or a link that leads nowhere.
     """
     if folder.exists() and not folder.is_dir():
-        raise Stop(f"{folder} is a file, and a folder of that name is needed: move the file, or give it another name")
+        raise Stop(f"{folder} is a file, but a folder of that name is needed: move or rename the file")
     need_no_lost_link(folder)
 
 
@@ -41,7 +41,7 @@ def need_no_folder(file):
         Stop: a folder has it, or a link that leads nowhere.
     """
     if file.is_dir():
-        raise Stop(f"{file} is a folder, and a file of that name is needed: move the folder, or give it another name")
+        raise Stop(f"{file} is a folder, but a file of that name is needed: move or rename the folder")
     need_no_lost_link(file)
 
 
@@ -52,4 +52,4 @@ def need_no_lost_link(path):
         Stop: it is not.
     """
     if path.is_symlink() and not path.exists():
-        raise Stop(f"{path} is a link to something that is not there: remove the link, or bring back what it points to")
+        raise Stop(f"{path} is a link to something that is not there: remove the link, or restore what it points to")

@@ -158,7 +158,7 @@ def answer(arguments, explanation):
     except (Stop, OSError) as reason:
         return complain(f"{reason}", 1)
     except KeyboardInterrupt:
-        return complain("stopped. The same command goes on from here.", 130)
+        return complain("stopped. Run the same command again to continue from here.", 130)
 
 
 def complain(sentence, status):

@@ -17,7 +17,7 @@ def need_python(version, requires):
     if not fits(version, requires):
         oldest, newest = bounds(requires)
         raise Stop(
-            f"the course runs on Python 3.{oldest} to 3.{newest}, and this is Python {version}, which its packages are "
+            f"the course runs on Python 3.{oldest} to 3.{newest}, but this is Python {version}, which its packages are "
             f"not built for: install Python 3.{newest} as well, then run `python3.{newest} course.py lab` (on Windows "
             f"`py -3.{newest} course.py lab`)"
         )

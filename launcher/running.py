@@ -58,7 +58,7 @@ def wait_for(python, folder):
         if note := look(python, folder):
             return note
         if look_number == 0:
-            print("Another start of the lab is under way here: waiting for it.", flush=True)
+            print("Another `course.py lab` is starting here: waiting for it.", flush=True)
         time.sleep(PAUSE_S)
     raise Stop(
         f"another `course.py lab` runs on {folder}, but its JupyterLab does not answer: look at the terminal that "

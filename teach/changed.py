@@ -1,7 +1,7 @@
-"""Over a verdict in JupyterLab stands a word when the cell above it is edited and not run.
+"""A word appears over a verdict in JupyterLab when the cell above it is edited and not run.
 
 The kernel does not know what a cell says until it is run; JupyterLab does, and marks the cell in its page
-(`jp-mod-dirty`). So this is a matter of style alone: no script, and no effect in a page that has no such mark. The
+(`jp-mod-dirty`). So this is a matter of style alone: no script, and no effect in a page without this mark. The
 words are in an attribute, since a viewer that drops the style would show them for good.
 """
 
@@ -34,7 +34,7 @@ def unless_edited(panel: str, id: str, function: str, keep: bool) -> str:
     """
     says = f"Run the cell of {function}, then run this one."
     if keep:
-        says += " What stands below is about the version that ran."
+        says += " The output below is about the version that ran."
     words = f"data-label='{escape(id)} Changed since it was run' data-says='{escape(says)}'"
     judged = panel if keep else f"<div class='course-judged'>{panel}</div>"
     return f"<style>{_style()}</style><div class='course-changed' role='status' {words}></div>{judged}"

@@ -75,7 +75,7 @@ def _did_not_run(exercise: Exercise, answer: Callable[..., Any] | None) -> Verdi
     if stopped is None:
         return None
     says = f"The cell of `{exercise.function}` did not run: it stopped with {words.sentence(stopped)}"
-    return Verdict(exercise.id, exercise.title, "not judged", f"{says} Mend it, run it, then run this one.")
+    return Verdict(exercise.id, exercise.title, "not judged", f"{says} Fix it, run it, then run this one.")
 
 
 def _judged(exercise: Exercise, answer: Callable[..., Any]) -> Verdict:
@@ -85,7 +85,9 @@ def _judged(exercise: Exercise, answer: Callable[..., Any]) -> Verdict:
     except OutOfTime as error:
         says = words.sentence(f"At {words.call(exercise, error.at)}: it did not finish within {LIMIT_S:g} s")
         where = _where(error, answer)
-        found = Verdict(exercise.id, exercise.title, "not yet", says, f"{where} Does a loop never end?".strip())
+        found = Verdict(
+            exercise.id, exercise.title, "not yet", says, f"{where} Is there a loop that never ends?".strip()
+        )
     except KeyboardInterrupt as error:
         says = f"Stopped before `{exercise.function}` was judged."
         found = Verdict(exercise.id, exercise.title, "not judged", says, _where(error, answer))
@@ -103,4 +105,8 @@ def _where(error: BaseException, answer: Callable[..., Any]) -> str:
     if not own:
         return ""
     text = linecache.getline(code.co_filename, own[-1]).strip()
-    return f"It was in line {own[-1]} of your cell: `{text}`." if text else f"It was in line {own[-1]} of your cell."
+    return (
+        f"It stopped in line {own[-1]} of your cell: `{text}`."
+        if text
+        else f"It stopped in line {own[-1]} of your cell."
+    )

@@ -1,6 +1,6 @@
 """claim("It keeps 87%", 86.9): a sentence of the page, compared with the numbers that it speaks of.
 
-Claims stand in cells of the solution that the lesson does not have. What each one found is kept in the built notebook,
+Claims are in cells of the solution that the lesson does not have. What each one found is kept in the built notebook,
 and the builder (teach/build/claims.py) refuses a page whose text and numbers have parted.
 """
 
@@ -14,7 +14,7 @@ from mini_lib.require import finite, not_negative, of_type
 #: How a claim is kept among a cell's outputs.
 MIME_TYPE = "application/vnd.course.claim+json"
 
-#: 14.3, .5, -2, 1,024, 87%, 5.2x; not the digits of int8 or conv3, and not those of 1.5GB: a unit stands apart.
+#: 14.3, .5, -2, 1,024, 87%, 5.2x; not the digits of int8 or conv3, and not those of 1.5GB: a unit is written apart.
 NUMBER = re.compile(
     r"(?:(?<![\w.)])[-–−])?(?<![\w.])(?:(?:\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?|(\.\d+))(?:e[-+]?\d+)?(?!\.\d|,\d{3}|(?!x\b)\w)"
 )
@@ -25,7 +25,7 @@ class Claim:
     """A sentence and what was measured: one value for each of its numbers, or None for a number that was not measured.
 
     A value agrees with its number where it rounds to it as written (14.3 stands for 14.25 to 14.35), give or take
-    `within`. `holds` is the answer to what the sentence says besides: who wins, that nothing was lost.
+    `within`. `holds` is the answer to what the sentence says in addition: who wins, that nothing was lost.
 
     Raises:
         TypeError: a value is no number, or `holds` neither True nor False.
@@ -103,9 +103,9 @@ def claim(
 ) -> None:
     """Compare a sentence of the page with what was measured, and keep the answer among the cell's outputs.
 
-    sentence: words of the lesson, exactly as they stand there. measured: a value for each number in it, in its units
-    (87 for 87%), and None for a number that was not measured. within: a tolerance besides rounding, in the same units.
-    holds: whether what it says besides is true. page: the file that has the sentence, where it is not the lesson:
+    sentence: words of the lesson, exactly as written there. measured: a value for each number in it, in its units
+    (87 for 87%), and None for one not measured. within: a tolerance on top of rounding, in the same units.
+    holds: whether what else it says is true. page: the file that has the sentence, where it is not the lesson:
     `"README.md"`, `"slides/05_prune.md"`.
 
     On another machine a claim may not hold: it then says so. Only a build fails.

@@ -77,7 +77,7 @@ class _Comparison:
 
     def _of_numbers(self, got: Any, expected: int | float) -> str | None:
         if isinstance(got, bool):
-            return f"{self._plainly(got, expected)}: a number is wanted, not a truth value"
+            return f"{self._plainly(got, expected)}: return a number, not a truth value"
         if isinstance(got, torch.Tensor):
             return f"{self.where}you returned {_kind(got)}, expected one number, {number(expected)}"
         if not isinstance(got, (int, float)):
@@ -154,7 +154,7 @@ class _Comparison:
         for key in got:
             if key not in expected:
                 keys = value(list(expected))
-                return f"{self.where}you returned an entry {value(key)} that is not wanted; expected {keys}"
+                return f"{self.where}you returned an extra entry {value(key)}; expected only {keys}"
         found = (self._inside(f"for {value(key)}").clause(got[key], expected[key]) for key in expected)
         return next((clause for clause in found if clause), None)
 
@@ -190,13 +190,13 @@ def unreadable(got: Opaque, expected: Any) -> str:
     """Return what was returned instead of plain data, and what to do about it.
 
     >>> unreadable(Opaque("map"), (1, 2))
-    'a map, which holds no values yet: make a tuple of it with `tuple(...)`'
+    'a map, which holds no values yet: turn it into a tuple with `tuple(...)`'
     """
     if got.kind in LAZY:
         kind = "tuple" if isinstance(expected, tuple) else "list"
-        return f"{a(got.kind)}, which holds no values yet: make a {kind} of it with `{kind}(...)`"
+        return f"{a(got.kind)}, which holds no values yet: turn it into a {kind} with `{kind}(...)`"
     if got.kind in FUNCTIONS:
-        return "a function, not what it gives: call it, with `(...)`"
+        return "a function, not its result: call it with `(...)`"
     return (
         f"{a(got.kind)}, which cannot be used as the answer: {got.why}"
         if got.why

@@ -227,7 +227,7 @@ def _first(trial: Trial) -> Explanation | None:
         return None
     if any(trial.outcomes[at].kind != "returned" for at in trial.failing):
         return None
-    says = f"Right in the {passed} small cases, wrong in all {failed} after them: it does not hold in general."
+    says = f"Right in the {passed} small cases, wrong in all {failed} later ones: it does not work in general."
     return Explanation(says, trial.failing)
 
 

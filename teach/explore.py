@@ -158,7 +158,7 @@ def _labels(choices: dict[str, Any], labels: Mapping[str, str]) -> dict[str, str
             raise ValueError(f"labels has {name!r}, expected a name that has values: {', '.join(choices)}")
         words[name] = " ".join(str(label).split())
     if not all(words.values()) or len({*words.values()}) < len(words):
-        raise ValueError(f"labels are {[*words.values()]}; each slider needs words of its own, as 'bits per weight'")
+        raise ValueError(f"labels are {[*words.values()]}; give each slider its own label, such as 'bits per weight'")
     return words
 
 

@@ -1,6 +1,6 @@
 """python -m teach.grade FOLDER [--out DIR]: grades a folder of submitted notebooks.
 
-Writes grades.csv and report.html into DIR, by default the folder FOLDER-grades beside it.
+Writes grades.csv and report.html into DIR, by default the folder FOLDER-grades next to it.
 What this protects against, and what not: see teach.grading.
 """
 
@@ -82,11 +82,13 @@ def _show_on(bar: tqdm) -> Callable[[int, int], None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m teach.grade", description="Grade a folder of submitted notebooks.")
     parser.add_argument(
-        "folder", type=Path, help="the submitted notebooks: one file or one sub-folder a student, or an LMS's download"
+        "folder",
+        type=Path,
+        help="the submitted notebooks: one file or one sub-folder per student, or an LMS's download",
     )
     parser.add_argument("--out", type=Path, help="folder for grades.csv and report.html (FOLDER-grades)")
     parser.add_argument("--lesson", help="grade this lesson only, such as 02")
-    parser.add_argument("--jobs", type=int, default=2, help="submissions at once (2)")
+    parser.add_argument("--jobs", type=int, default=2, help="submissions graded at once (2)")
     parser.add_argument("--time-limit-s", type=float, default=120, help="seconds for one submission (120)")
     parser.add_argument("--step-limit-s", type=float, default=20, help="seconds for one cell or exercise (20)")
     parser.add_argument("--memory-limit-gib", type=float, default=4, help="memory for one submission, in GiB (4)")

@@ -28,7 +28,7 @@ def stopped_with(name: str, answer: Callable[..., Any] | None) -> str | None:
 
 
 def _is_from(shell: Any, cell: str, count: int, answer: Any, defines: re.Pattern[str]) -> bool:
-    """Whether the last definition in the cell made the function. A cell's code bears a file name of its own."""
+    """Whether the last definition in the cell made the function. A cell's code has its own file name."""
     code = code_of(answer)
     if code is None or code.co_filename != shell.compile.get_code_name(cell, cell, count):
         return False

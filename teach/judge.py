@@ -48,7 +48,9 @@ def undefined(exercise: Exercise, instead: str = "") -> Verdict:
     """Return the verdict where the learner's function does not exist; `instead` is one that may be meant."""
     message = f"There is no function `{exercise.function}` yet: run the exercise's cell first, then this one."
     if instead:
-        message = f"There is no function `{exercise.function}`. If you mean `{instead}`, call it `{exercise.function}`."
+        message = (
+            f"There is no function `{exercise.function}`. If you mean `{instead}`, rename it to `{exercise.function}`."
+        )
     return Verdict(exercise.id, exercise.title, "not attempted", message)
 
 
@@ -139,7 +141,7 @@ def _exception(exercise: Exercise, at: int, got: Outcome) -> str:
         return f"{words.sentence(what)} The call itself failed: {_signature(exercise, raised.parameters)}."
     if raised.line_number is None:
         return words.sentence(what)
-    where = f"It is line {raised.line_number} of your cell"
+    where = f"Look at line {raised.line_number} of your cell"
     return f"{words.sentence(what)} {where}: `{raised.line}`." if raised.line else f"{words.sentence(what)} {where}."
 
 
@@ -150,7 +152,7 @@ def _signature(exercise: Exercise, written: Sequence[str]) -> str:
     mine, names = ([one.split("=")[0].strip() for one in row] for row in (written, wanted))
     missing, added = [name for name in names if name not in mine], [name for name in mine if name not in names]
     if len(missing) == len(added) == 1:
-        return f"the parameter `{missing[0]}` is called `{added[0]}` in yours; {keep}"
+        return f"the parameter `{missing[0]}` is called `{added[0]}` in your function; {keep}"
     if len(missing) > 1:
         return f"the parameters `{', '.join(missing)}` are missing; {keep}"
     if missing:
@@ -158,7 +160,7 @@ def _signature(exercise: Exercise, written: Sequence[str]) -> str:
     lost = [full for full, name in zip(wanted, names) if "=" in full and name in written]
     if lost:
         return f"the default `{lost[0]}` is missing; {keep}"
-    return f"the parameter `{added[0]}` is not passed; {keep}" if added else keep
+    return f"your extra parameter `{added[0]}` gets no value; {keep}" if added else keep
 
 
 def _with_defaults(exercise: Exercise) -> list[str]:

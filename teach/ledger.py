@@ -34,7 +34,7 @@ class Ledger:
         return [(*head, RATIO), *((*line, ratio) for line, ratio in zip(cells, ratios))]
 
     def __repr__(self) -> str:
-        text = aligned(self.lines()) if self.rows else "The ledger is empty: each lesson adds its row at its end."
+        text = aligned(self.lines()) if self.rows else "The ledger is empty: each lesson adds a row at its end."
         return "\n".join([text] + ([self.note] if self.note else []))
 
     def _repr_html_(self) -> str:

@@ -1,6 +1,6 @@
 """What happened when a function was called: plain data that can cross to another process as JSON.
 
-The grader runs a submission in a process of its own and reads its outcomes back as text. Nothing that
+The grader runs a submission in its own process and reads its outcomes back as text. Nothing that
 comes back can run code here, as a pickle could.
 """
 

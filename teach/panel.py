@@ -42,7 +42,7 @@ def panel(head: str, body: str, colour: str = GREY, background: str = PALE_GREY)
 
 
 def code(text: str) -> str:
-    """Return plain text as HTML, with what stands between backticks as code.
+    """Return plain text as HTML, with the text between backticks as code.
 
     >>> code("use `a < b`").replace(CODE_STYLE, "...")
     "use <code style='...'>a &lt; b</code>"

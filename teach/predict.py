@@ -1,4 +1,4 @@
-"""predict and reveal: commit to a guess first, then see it beside the measurement.
+"""predict and reveal: commit to a guess first, then see it next to the measurement.
 
     predict("2.a", "How much accuracy is lost at 4 bits?", unit="points")      # one cell
     reveal("2.a", measured)                                                     # a later one
@@ -141,7 +141,7 @@ class Revealed:
         """A closing word: a nudge where there is no guess, a word on a choice, a mark on a guess that came late."""
         guess = self.prediction.guess
         if guess is None:
-            return "" if is_static() else "You have not committed a guess: the next one is worth more if you do."
+            return "" if is_static() else "You did not commit to a guess: a measurement is worth more if you do."
         late = f"{AFTERWARDS.capitalize()}." if self.prediction.late else ""
         if not isinstance(self.measured, str):
             return late
@@ -287,7 +287,7 @@ def _read_number(answer: Any, unit: str) -> float:
     except ValueError:
         number = float("nan")
     if not abs(number) < float("inf"):
-        raise ValueError(f"“{answer}” is not a number: type one such as 3 or 0.5.")
+        raise ValueError(f"“{answer}” is not a number: type a number such as 3 or 0.5.")
     return number
 
 

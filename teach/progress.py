@@ -1,6 +1,6 @@
 """progress(): how many exercises are passed, lesson by lesson. What was passed once stays passed.
 
-The lesson whose exercises this kernel checked last comes first: a notebook has a kernel of its own.
+The lesson whose exercises this kernel checked last comes first: a notebook has its own kernel.
 """
 
 from collections.abc import Iterable
@@ -132,7 +132,7 @@ def _of(lessons: Iterable[LessonProgress]) -> str:
 
 def _row(lesson: LessonProgress) -> str:
     share = 100 * len(lesson.passed) // lesson.count if lesson.count else 0
-    bar = (  # for the eye alone: its number stands next to it
+    bar = (  # for the eye alone: its number is next to it
         f"<span style='display:inline-block;width:3.5em;height:0.7em;border:1px solid {GREEN};margin-right:0.6em'>"
         f"<span style='display:block;width:{share}%;height:100%;background:{GREEN}'></span></span>"
     )

@@ -1,6 +1,6 @@
 """Call a learner's function on the cases of an exercise, and note what happens.
 
-Nothing is judged here. The grader runs this beside the submission, in a process of its own, and
+Nothing is judged here. The grader runs this next to the submission, in its own process, and
 judges the outcomes elsewhere.
 """
 

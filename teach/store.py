@@ -16,7 +16,7 @@ from mini_lib.files import write_file
 
 
 def home() -> Path:
-    """Return the folder of everything remembered: COURSE_HOME, or `.course` beside the notebook."""
+    """Return the folder of everything remembered: COURSE_HOME, or `.course` next to the notebook."""
     return Path(os.environ.get("COURSE_HOME") or Path.cwd() / ".course")
 
 

@@ -37,7 +37,7 @@ class Verdict:
 
     @property
     def message(self) -> str:
-        """What stands after "2.1 not yet."."""
+        """The text after "2.1 not yet."."""
         return f"{self.says} {self.example}".strip()
 
     @property

@@ -37,7 +37,7 @@ class Waiting:
 
     @property
     def said(self) -> str:
-        """What stands there meanwhile."""
+        """The text shown there meanwhile."""
         return "The measurement is ready. Commit to a guess above, or choose “Show me”."
 
     def __repr__(self) -> str:

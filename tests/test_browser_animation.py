@@ -77,7 +77,7 @@ def test_the_slider_obeys_the_keyboard_and_the_picture_follows(animation):
     assert slider.input_value() == "5"
     # The fifth access goes down to A[4, 0]: by hand, line 4 goes to set 4 % 4 = 0, where line 0 was.
     assert "i = 4, j = 0" in said(animation)
-    assert "Access 5 of 64: read A[4, 0]: miss, comes from memory; A[0, 0:8] must leave" in said(animation)
+    assert "Access 5 of 64: read A[4, 0]: miss, comes from memory; evicts A[0, 0:8]" in said(animation)
     assert "A[4, 0]: miss" in slider.get_attribute("aria-valuetext")
     held = animation.locator("canvas").first.get_attribute("aria-label")
     assert "set 0: A[4, 0:8]. set 1: A[1, 0:8]. set 2: A[2, 0:8]. set 3: A[3, 0:8]." in held
@@ -138,7 +138,7 @@ def test_python_learns_where_the_slider_rests_and_can_move_it(animation, opened)
     notebook.page.locator("[data-under=test] .jp-OutputArea-output", has_text=re.compile(r"^\s*7\s*$")).wait_for()
     notebook.run("tell")
     animation.page.wait_for_function("slider => slider.value === '9'", arg=slider.element_handle())
-    assert "Access 9 of 64: read A[0, 1]: miss, comes from memory; A[4, 0:8] must leave" in said(animation)
+    assert "Access 9 of 64: read A[0, 1]: miss, comes from memory; evicts A[4, 0:8]" in said(animation)
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])

@@ -257,6 +257,6 @@ def test_news_are_seen_in_the_browser_and_the_last_lesson_is_one_click_away(hous
         page.get_by_role("heading", name="News of the course").wait_for()
         if folder := os.environ.get("COURSE_SCREENSHOTS"):
             page.screenshot(path=Path(folder) / "lab-news.png")
-        assert "Yours is as you left it." in page.locator(".jp-MarkdownViewer").inner_text()
+        assert "Yours is unchanged." in page.locator(".jp-MarkdownViewer").inner_text()
         page.locator(".jp-MarkdownViewer").get_by_role("link", name="01_start.ipynb").last.click()
         current(page, "01_start.ipynb")

@@ -169,7 +169,7 @@ class TestCommands:
 
         monkeypatch.setattr(environment, "prepare", interrupted)
         assert course.main(["lab"]) == 130
-        assert "stopped. The same command goes on from here." in capsys.readouterr().err
+        assert "stopped. Run the same command again to continue from here." in capsys.readouterr().err
 
     def test_run_returns_the_exit_status(self):
         assert self.run_in_a_process("import os, sys; sys.exit(int(os.environ['STATUS']))").returncode == 7
@@ -235,7 +235,8 @@ class TestCommandLine:
         done = course_in(*words)
         assert done.returncode == 1 and done.stdout == ""
         assert (
-            f"course.py: {house / 'work'} is a file, and a folder of that name is needed: move the file" in done.stderr
+            f"course.py: {house / 'work'} is a file, but a folder of that name is needed: move or rename the file"
+            in done.stderr
         )
         assert (house / "work").read_text() == "in the way"
 
@@ -276,7 +277,7 @@ class TestOlderPythons:
             old = first.replace("sys.version_info", version)
             assert old != first
             with pytest.raises(
-                SystemExit, match=f"course.py needs Python 3.11 or newer, and this is Python {name}: install"
+                SystemExit, match=f"course.py needs Python 3.11 or newer, but this is Python {name}: install"
             ):
                 exec(old, {})
 

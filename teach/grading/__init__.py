@@ -10,7 +10,7 @@ The grader's own process never runs a learner's code and never unpickles anythin
 What this protects against: endless loops, crashes, memory hogs, floods of output, of threads and of files, forks and
 left-over processes, signals to others, network access, files and modes changed or deleted, other submissions read, and
 notebooks that patch the checks. On Linux the kernel keeps these rules: seccomp with a list of the calls that are
-allowed, Landlock, rlimits; what none of these counts, the keeper looks at ten times a second. On other systems Python's
+allowed, Landlock, rlimits; what none of these counts, the keeper looks at 10 times per second. Elsewhere Python's
 audit hook keeps them, which a determined learner can get around; on Windows and macOS nothing limits the memory. The
 report says what could not be held.
 

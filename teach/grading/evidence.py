@@ -25,7 +25,7 @@ class Trial:
     """What one exercise's function did, case by case; `why` says why it went no further, if so."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    missing: str = ""  # what stands under the function's name instead: "nothing", "mini_lib's own", or a type
+    missing: str = ""  # what the function's name holds instead: "nothing", "mini_lib's own", or a type
     why: str = ""
     cases: int = 0  # that were begun
     complete: bool = False
@@ -170,7 +170,7 @@ def in_words(ended: End, limits: Limits) -> str:
     >>> in_words(End("step time"), Limits(step_time_s=20))
     'it did not finish within 20 s'
     >>> in_words(End("exit", -9), Limits())
-    'it ended the process (signal 9), perhaps for lack of memory'
+    'it ended the process (signal 9), perhaps because memory ran out'
     """
     if ended.why == "step time":
         return f"it did not finish within {limits.step_time_s:g} s"
@@ -179,15 +179,15 @@ def in_words(ended: End, limits: Limits) -> str:
     if ended.why == "silent":
         return "it broke off its reports"
     if ended.why == "lost":
-        return "it ended the process that watches over it"
+        return "it ended the process that supervises it"
     if ended.why in WORDS:
         return WORDS[ended.why]
     if ended.why == "flood":
-        return "it reported far more than any answer has"
+        return "it reported far more data than any answer contains"
     if ended.status == OUT_OF_MEMORY:
         return f"it ran out of memory (limit {limits.memory_bytes / GIB:g} GiB)"
     if ended.status == -9:
-        return "it ended the process (signal 9), perhaps for lack of memory"
+        return "it ended the process (signal 9), perhaps because memory ran out"
     if ended.status < 0:
         return f"it crashed the process (signal {-ended.status})"
     return f"it ended the process (exit status {ended.status})"

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# Never handed in: what programs leave beside notebooks, as well as all that starts with a dot.
+# Never handed in: what programs leave next to notebooks, as well as all that starts with a dot.
 LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "node_modules", "site-packages"}
 OF_THE_COURSE = {"solutions", "slides", "tests"}  # in a student's clone of it; a student may have such a name
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
@@ -70,7 +70,7 @@ def _of_student(folder: Path, besides: Path | None) -> list[Submission]:
             is_link = path.is_symlink()
             if path.is_dir() and not is_link:
                 if path.name in OF_THE_COURSE:
-                    notes.append(f"what lies in {_readable(path.name)}/ is taken for the course's own")
+                    notes.append(f"the contents of {_readable(path.name)}/ are taken for the course's own files")
                 elif depth == MOST_DEPTH:
                     notes.append(f"folders in it are nested more than {MOST_DEPTH} deep")
                 else:

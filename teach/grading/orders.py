@@ -40,7 +40,7 @@ class End:
 
 
 class Keeper:
-    """A keeper process of its own for each worker of the grader."""
+    """A separate keeper process for each worker of the grader."""
 
     def __init__(
         self, lessons: Sequence[Lesson], limits: Limits, closed: Sequence[Path] = (), share: tuple[int, int] = (0, 1)

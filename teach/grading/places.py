@@ -1,4 +1,4 @@
-"""What a submission may read besides its own folder: Python, its packages, the course's library, the system's own.
+"""What a submission may read outside its own folder: Python, its packages, the course's library, the system's own.
 
 Not the rest of the teacher's disk: other submissions, solutions, letters.
 """

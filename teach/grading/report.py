@@ -1,4 +1,4 @@
-"""report.html: what a teacher wants to know of a class, then what each student is told.
+"""report.html: what a teacher needs to know about a class, then what each student is told.
 
 One file without scripts or anything that is loaded from elsewhere. Everything that a learner wrote is escaped.
 """
@@ -46,14 +46,14 @@ HEAD = (
 )
 # What a system may be unable to hold: what it says of itself, where it cannot.
 CANNOT = {
-    "memory": "This system puts no limit on its memory.",
-    "files": "This system's kernel does not keep it from reading and changing files outside its own folder.",
+    "memory": "This system does not limit a submission's memory.",
+    "files": "This system's kernel does not keep a submission from reading and changing files outside its own folder.",
     "processes and network": (
-        "This system's kernel does not keep it from other processes, from signals to them, and from the network."
+        "This system's kernel does not keep a submission from the network, other processes or signals to them."
     ),
 }
 ALONE = (
-    "Where the kernel does not, Python's audit hook does, and a determined learner can get around that: "
+    "Python's audit hook does so instead, but a determined learner can get around it: "
     "grade a class that you do not trust in a container or a virtual machine."
 )
 
@@ -128,8 +128,8 @@ def _misconceptions(lesson: Lesson, rows: Sequence[Row]) -> str:
             told = f"<td>{code(says)}<br><small>{_text(', '.join(students))}</small></td>"
             lines.append(_number(len(students)) + f"<th scope='row'>{_text(id)}</th>" + told)
     if not lines:
-        return "<h3>Misconceptions</h3><p>No answer shows a known one.</p>"
-    return "<h3>Misconceptions</h3>" + _table(["Students", "Exercise", "What they are told"], lines)
+        return "<h3>Misconceptions</h3><p>No answer shows a known misconception.</p>"
+    return "<h3>Misconceptions</h3>" + _table(["Students", "Exercise", "Message"], lines)
 
 
 def _not_graded(rows: Sequence[Row]) -> str:
@@ -155,8 +155,8 @@ def _student(row: Row) -> str:
 
 def _limits(book: Gradebook) -> str:
     limits = book.limits
-    time = f"for at most {limits.time_s:g} s, and {limits.step_time_s:g} s a cell or exercise"
-    said = [f"Each submission ran in a process of its own, {time}, on its share of the processor's cores."]
+    time = f"for at most {limits.time_s:g} s, and {limits.step_time_s:g} s per cell or exercise"
+    said = [f"Each submission ran in its own process, {time}, on its share of the processor's cores."]
     if "memory" in book.protections:
         said.append(f"It could take at most {limits.memory_bytes / GIB:g} GiB of memory.")
     if "processes and network" in book.protections:
@@ -185,7 +185,7 @@ def _number(value: int | str) -> str:
 
 def _sign(state: str) -> str:
     sign, look = SIGNS[state]
-    return f"<span class='{look}' aria-hidden='true'>&nbsp;{sign}&nbsp;</span>"  # its word stands next to it
+    return f"<span class='{look}' aria-hidden='true'>&nbsp;{sign}&nbsp;</span>"  # its word is next to it
 
 
 def _anchor(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""What learners wrote, as it may stand in a table or on a page: visible, on one line, and not long."""
+"""What learners wrote, as it may be shown in a table or on a page: visible, on one line, and not long."""
 
 import re
 
@@ -13,7 +13,7 @@ def shown(text: str, most: int = MOST_TEXT) -> str:
     >>> shown("evil\\u202e\\x1b[31m\\n twin"), shown("abcdefgh", most=6)
     ('evil [31m twin', 'abc...')
     """
-    text = text[: 8 * most]  # megabytes need not be looked at
+    text = text[: 8 * most]  # megabytes do not have to be looked at
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return text if len(text) <= most else text[: most - 3] + "..."
 

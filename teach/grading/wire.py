@@ -22,7 +22,7 @@ REPORTS = (
     "case",  #    step       -        the exercise's next case begins
     "outcome",  # step       to_json of that case's outcome
     "too big",  # step       -        that outcome does not fit in a line
-    "missing",  # step       what stands under the function's name: "nothing", "mini_lib's own", or a type
+    "missing",  # step       what the function's name holds: "nothing", "mini_lib's own", or a type
     "failed",  #  step       the error that the cell raised
     "memory",  #  step       -        the limit was reached; the child ends
     "end",  #     step       -

@@ -17,7 +17,7 @@ def returned_as_it_came(wrong: Wrong) -> str:
     for name in wrong.failing[0].arguments:
         pairs = [aligned(one.got, one.arguments.get(name)) for one in cases]
         if all(pair is not None and pair[0].numel() and bool(close(*pair).all()) for pair in pairs):
-            return f"it is `{name}`, as it was passed"
+            return f"it is the argument `{name}`, unchanged"
     return ""
 
 
@@ -40,8 +40,11 @@ def of_an_argument(wrong: Wrong) -> str:
 
 
 RELATIONS: tuple[tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], str], ...] = (
-    (lambda mine, right: mine / right, "{it} is too large by a factor, {size}: divide by it, or leave it out"),
-    (lambda mine, right: right / mine, "{it} is too small by a factor, {size}: multiply by it, or do not divide by it"),
+    (lambda mine, right: mine / right, "{it} is too large by a factor of {size}: divide by it, or leave it out"),
+    (
+        lambda mine, right: right / mine,
+        "{it} is too small by a factor of {size}: multiply by it, or do not divide by it",
+    ),
     (lambda mine, right: mine - right, "{it} is too large by {size}: subtract it, or leave it out"),
     (lambda mine, right: right - mine, "{it} is too small by {size}: add it, or do not subtract it"),
 )

@@ -35,7 +35,7 @@ def find_slip(failing: list[Seen], passing: list[Seen], right: Callable[[Any, An
 
     >>> failing = [Seen(8 * n, n, {"n": n}) for n in (2, 3, 5)]
     >>> find_slip(failing, [], lambda got, expected: got == expected)
-    'it is always 8 times too large. A byte has 8 bits: are these bits where bytes are wanted?'
+    'it is always 8 times too large. A byte has 8 bits: are these bits instead of bytes?'
     """
     wrong = Wrong(tuple(failing), tuple(passing))
     part = _only_item(wrong, right)

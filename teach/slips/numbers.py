@@ -26,37 +26,38 @@ class Through:
 # In order: of two that explain an answer, the first is named.
 FUNCTIONS = (
     Through(lambda x: -x, "has the wrong sign"),
-    Through(torch.abs, "has lost its sign: a negative value is wanted where yours is positive"),
+    Through(torch.abs, "has lost its sign: your value is positive where the right one is negative"),
     Through(
         lambda x: torch.where((x >= 0) & (x <= 1), 1 - x, math.nan),
-        "is 1 minus the right value: the other share is wanted",
+        "is 1 minus the right value: return the other share",
     ),
-    Through(lambda x: 1 / x, "is the reciprocal, 1 / x, of the right value: numerator and denominator are exchanged"),
-    Through(lambda x: x**2, "is the square of the right value: a square root is missing, or a square is one too many"),
-    Through(lambda x: x**0.5, "is the square root of the right value: a square is missing, or a root is one too many"),
-    Through(torch.log, "is the natural logarithm of the right value: `exp` is missing, or `log` is one too many"),
-    Through(torch.exp, "is `exp` of the right value: `log` is missing, or `exp` is one too many"),
-    Through(torch.log2, "is the logarithm of the right value to base 2: `2 **` is missing"),
+    Through(lambda x: 1 / x, "is the reciprocal, 1 / x, of the right value: swap numerator and denominator"),
+    Through(
+        lambda x: x**2, "is the square of the right value: a square root is missing, or there is one square too many"
+    ),
+    Through(
+        lambda x: x**0.5, "is the square root of the right value: a square is missing, or there is one root too many"
+    ),
+    Through(torch.log, "is the natural logarithm of the right value: `exp` is missing, or there is one `log` too many"),
+    Through(torch.exp, "is `exp` of the right value: `log` is missing, or there is one `exp` too many"),
+    Through(torch.log2, "is the base-2 logarithm of the right value: `2 **` is missing"),
 )
 
 UNITS = {  # what a factor usually comes from: the sentence where a value is too large, and where it is too small
     2: ("Is something counted twice?", "Does something count twice, such as a multiplication and its addition?"),
-    4: ("Look for a factor of 2 that is taken twice, or for the 4 bytes of a float32.",) * 2,
-    8: (
-        "A byte has 8 bits: are these bits where bytes are wanted?",
-        "A byte has 8 bits: are these bytes where bits are wanted?",
-    ),
-    32: ("A float32 has 32 bits: are bits and elements confused?",) * 2,
-    60: ("Are minutes and seconds confused?",) * 2,
-    100: ("Is this a percentage where a share is wanted?", "Is this a share where a percentage is wanted?"),
-    1000: ("Look at the unit: thousands (kilo, milli).",) * 2,
-    1024: ("Look at the unit: KiB or bytes?",) * 2,
-    3600: ("Are hours and seconds confused?",) * 2,
-    10**6: ("Look at the unit: millions (mega, micro).",) * 2,
-    1024**2: ("Look at the unit: MiB or bytes?",) * 2,
-    10**9: ("Look at the unit: billions (giga, nano).",) * 2,
-    1024**3: ("Look at the unit: GiB or bytes?",) * 2,
-    10**12: ("Look at the unit: trillions (tera, pico).",) * 2,
+    4: ("Look for a factor of 2 that you apply twice, or for the 4 bytes of a float32.",) * 2,
+    8: ("A byte has 8 bits: are these bits instead of bytes?", "A byte has 8 bits: are these bytes instead of bits?"),
+    32: ("A float32 has 32 bits: did you mix up bits and elements?",) * 2,
+    60: ("Did you mix up minutes and seconds?",) * 2,
+    100: ("Is this a percentage instead of a share?", "Is this a share instead of a percentage?"),
+    1000: ("Check the unit: thousands (kilo, milli).",) * 2,
+    1024: ("Check the unit: KiB or bytes?",) * 2,
+    3600: ("Did you mix up hours and seconds?",) * 2,
+    10**6: ("Check the unit: millions (mega, micro).",) * 2,
+    1024**2: ("Check the unit: MiB or bytes?",) * 2,
+    10**9: ("Check the unit: billions (giga, nano).",) * 2,
+    1024**3: ("Check the unit: GiB or bytes?",) * 2,
+    10**12: ("Check the unit: trillions (tera, pico).",) * 2,
 }
 MIXED = {1.024: "kB and KiB", 1.024**2: "MB and MiB", 1.024**3: "GB and GiB"}
 
@@ -73,14 +74,14 @@ def factor(wrong: Wrong) -> str:
     than = "too large" if large else "too small"
     for mixed, units in MIXED.items():
         if math.isclose(size, mixed, rel_tol=1e-5):
-            return f"{wrong.when}{wrong.it} is {mixed:.4g} times {than}: {units} are confused"
+            return f"{wrong.when}{wrong.it} is {mixed:.4g} times {than}: {units} are mixed up"
     whole = round(size)
     if whole < 2 or not math.isclose(size, whole, rel_tol=1e-5):
         return ""
     usual = UNITS.get(whole, ("", ""))[0 if large else 1]
     root = math.isqrt(whole)
     if not usual and root >= 8 and root**2 == whole and root in UNITS:
-        usual = f"That is {root:,} squared: is it multiplied where it must be divided, or divided?"
+        usual = f"That is {root:,} squared: do you multiply where you must divide, or the reverse?"
     return f"{wrong.when}{wrong.it} is {'always ' if not wrong.when else ''}{whole:,} times {than}. {usual}".strip()
 
 
@@ -97,7 +98,7 @@ def signs(wrong: Wrong) -> str:
     """The magnitudes are right, and some signs are not."""
     pairs = _pairs(wrong)
     if pairs and all(bool(close(mine.abs(), right.abs()).all()) for mine, right in pairs) and _telling(pairs):
-        return f"{wrong.when}{wrong.it} has the right magnitude and a wrong sign"
+        return f"{wrong.when}{wrong.it} has the right magnitude but the wrong sign"
     return ""
 
 
@@ -112,7 +113,11 @@ def by_one(wrong: Wrong) -> str:
             if not whole:
                 look = "look for a 1 that is added or subtracted"
             else:
-                look = "look at what is rounded, and at the ends" if wrong.passing else "count the ends again"
+                look = (
+                    "check the rounding, and whether the ends count"
+                    if wrong.passing
+                    else "check whether the ends count"
+                )
             return f"{wrong.when}{wrong.it} is {'' if wrong.passing else 'always '}1 too {than}: {look}"
     return ""
 
@@ -125,12 +130,10 @@ def rounded(wrong: Wrong) -> str:
     ways = {"cut": (torch.floor, torch.trunc), "rounded": (torch.round,), "rounded up": (torch.ceil,)}
     fits = [way for way, functions in ways.items() if any(_explains(f, pairs) for f in functions)]
     if fits:
-        return f"{wrong.when}{wrong.it} is {' or '.join(fits)} to a whole number: the exact value is wanted"
+        return f"{wrong.when}{wrong.it} is {' or '.join(fits)} to a whole number: return the exact value"
     for digits in range(1, 6):
         if _explains(lambda x, n=digits: (x * 10**n).round() / 10**n, pairs):
-            return (
-                f"{wrong.when}{wrong.it} is rounded to {digits} decimal{'s' * (digits > 1)}: the exact value is wanted"
-            )
+            return f"{wrong.when}{wrong.it} is rounded to {digits} decimal{'s' * (digits > 1)}: return the exact value"
     if any(isinstance(leaf, float) for one in wrong.failing for leaf in leaves(one.expected)):
         return ""
     ways = {"down": (torch.floor, torch.trunc), "to the nearest": (torch.round,), "up": (torch.ceil,)}

@@ -12,10 +12,10 @@ from teach.slips.seen import RICH, Seen, Wrong, aligned, close, distinct, enough
 from teach.words import a, value
 
 TURNS = {
-    "back to front": lambda right: right.flip(0),
-    "with rows and columns exchanged: transpose it": lambda right: right.transpose(0, 1),
-    "sorted: leave them in their places": lambda right: right.sort().values,
-    "sorted from the largest down: leave them in their places": lambda right: right.sort(descending=True).values,
+    "in reverse order": lambda right: right.flip(0),
+    "with rows and columns swapped: transpose it": lambda right: right.transpose(0, 1),
+    "sorted: keep their original order": lambda right: right.sort().values,
+    "sorted in descending order: keep their original order": lambda right: right.sort(descending=True).values,
 }
 PLACES = ("first", "second", "third", "fourth")
 
@@ -27,11 +27,11 @@ def one_of_several(wrong: Wrong) -> str:
         return ""
     if not all(_is_one(one.got, one.expected) for one in wrong.failing):
         return ""
-    count = {2: "two", 3: "three", 4: "four"}.get(len(first.expected), str(len(first.expected)))
-    said = f"you return one value where {count} are wanted"
+    count = _count(first.expected)
+    said = f"you return one value instead of {count}"
     for at, name in enumerate(PLACES[: len(first.expected)]):
         if _told_apart(wrong) and all(_same(one.got, one.expected[at]) for one in wrong.failing):
-            return f"{said}: it is the {name} of them"
+            return f"{said}: it is the {name} of the {count}"
     return said
 
 
@@ -41,8 +41,8 @@ def several_for_one(wrong: Wrong) -> str:
         return ""
     for at, name in enumerate(PLACES[:2]):
         if all(_same(one.got[at], one.expected) for one in wrong.failing):
-            count = len(wrong.failing[0].got)
-            return f"{wrong.it} holds more than is wanted: return the {name} of its {count} values alone"
+            count = _count(wrong.failing[0].got)
+            return f"{wrong.it} has more values than asked for: return only the {name} of its {count} values"
     return ""
 
 
@@ -54,7 +54,7 @@ def swapped(wrong: Wrong) -> str:
     if not isinstance(pairs[0][1], tuple) or not enough([right for _, right in pairs]):
         return ""
     exchanged = all(_same(mine[0], right[1]) and _same(mine[1], right[0]) for mine, right in pairs)
-    return f"{wrong.when}the two values are right, in the wrong order: exchange them" if exchanged else ""
+    return f"{wrong.when}the two values are right, but in the wrong order: swap them" if exchanged else ""
 
 
 def inverted(wrong: Wrong) -> str:
@@ -64,7 +64,7 @@ def inverted(wrong: Wrong) -> str:
     if wrong.passing or len(right) < RICH or set(map(type, mine + right)) != {bool} or len(set(right)) < 2:
         return ""  # of a single truth value, whatever is wrong is the other one: all of them must be
     other = len(mine) == len(right) and all(one != two for one, two in zip(mine, right))
-    return f"{wrong.it} says True where False is right, and False where True is: turn it around" if other else ""
+    return f"{wrong.it} is True where False is right, and False where True is right: invert it" if other else ""
 
 
 def reshaped(wrong: Wrong) -> str:
@@ -79,10 +79,8 @@ def reshaped(wrong: Wrong) -> str:
         return ""
     mine, right = numbers(wrong.failing[0].got), numbers(wrong.failing[0].expected)
     if not right.ndim:
-        return f"the number is right, but {wrong.it} comes in a tensor or list: return the number alone"
-    return (
-        f"the values are right, but {wrong.it} has the shape {tuple(mine.shape)} where {tuple(right.shape)} is wanted"
-    )
+        return f"the number is right, but {wrong.it} is inside a tensor or list: return the number itself"
+    return f"the values are right, but {wrong.it} has shape {tuple(mine.shape)}, expected {tuple(right.shape)}"
 
 
 def reordered(wrong: Wrong) -> str:
@@ -106,10 +104,10 @@ def one_missing(wrong: Wrong) -> str:
     if any(mine is None or not right for mine, right in pairs) or not _told_apart(wrong):
         return ""
     cuts = {
-        "lacks the last value": lambda mine, right: _same(mine, right[:-1]),
-        "lacks the first value": lambda mine, right: _same(mine, right[1:]),
-        "has one value too many at its end": lambda mine, right: _same(mine[:-1], right),
-        "has one value too many at its beginning": lambda mine, right: _same(mine[1:], right),
+        "is missing the last value": lambda mine, right: _same(mine, right[:-1]),
+        "is missing the first value": lambda mine, right: _same(mine, right[1:]),
+        "has one extra value at the end": lambda mine, right: _same(mine[:-1], right),
+        "has one extra value at the beginning": lambda mine, right: _same(mine[1:], right),
     }
     for says, cut in cuts.items():
         if all(cut(mine, right) for mine, right in pairs):
@@ -127,7 +125,7 @@ def contained(wrong: Wrong) -> str:
         return ""
     names = {torch.Tensor: "tensor"}
     kinds = [a(names.get(kind, kind.__name__)) for kind in (mine, right)]
-    return f"the values are right, but {wrong.it} is {kinds[0]} where {kinds[1]} is wanted"
+    return f"the values are right, but {wrong.it} is {kinds[0]}, expected {kinds[1]}"
 
 
 def as_text(wrong: Wrong) -> str:
@@ -135,7 +133,11 @@ def as_text(wrong: Wrong) -> str:
     for one in wrong.failing:
         if not isinstance(one.got, str) or not isinstance(one.expected, (int, float)) or isinstance(one.expected, bool):
             return ""
-    return f"{wrong.it} is text, {value(wrong.failing[0].got)}: a number is wanted"
+    return f"{wrong.it} is the text {value(wrong.failing[0].got)}, expected a number"
+
+
+def _count(values: tuple) -> str:
+    return {2: "two", 3: "three", 4: "four"}.get(len(values), str(len(values)))
 
 
 def _told_apart(wrong: Wrong) -> bool:

@@ -11,7 +11,7 @@ MOST_ELEMENTS = 16_384  # of all arrays together
 
 
 class LoggedArray(NamedTuple):
-    """An array of the log: where its first element lies, and how many elements lie from index to index."""
+    """An array of the log: where its first element is, and how many elements lie from index to index."""
 
     name: str
     shape: tuple[int, ...]
@@ -88,7 +88,7 @@ class AccessLog:
             )
         if any(len(values) != len(self.loop_names) for values in self.loops):
             raise ValueError(
-                f"each step needs one value for each loop of {self.loop_names}; use None for one not around"
+                f"each step needs one value for each loop of {self.loop_names}; use None for a loop not around it"
             )
         if self.array.min() < 0 or self.array.max() >= len(self.arrays):
             raise ValueError(

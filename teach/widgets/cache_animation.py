@@ -1,4 +1,4 @@
-"""animate(log, cache): the accesses of a loop nest, one by one, beside the cache that they fill.
+"""animate(log, cache): the accesses of a loop nest, one by one, next to the cache that they fill.
 
 Python replays the cache once and sends the whole story; the browser only draws it (cache_animation.js). The same
 output holds key frames for paper, static pages and notebooks without a kernel (cache_frames.py).
@@ -67,7 +67,7 @@ class CacheAnimation:
 
 
 def animate(log: AccessLog, *caches: Cache) -> CacheAnimation:
-    """Show the accesses of a log one by one beside the first of `caches`, as a cell's output.
+    """Show the accesses of a log one by one next to the first of `caches`, as a cell's output.
 
     `caches` are the levels that the log was made with, from the fastest on. They start empty.
 
@@ -162,7 +162,7 @@ def _story(log: AccessLog, touches: list, sets: int, ways: int, line_bytes: int,
 
 
 def _wrapped(count: int, in_line: int) -> int:
-    """In how many columns a vector is shown: one cache line or more to a row, and no tower."""
+    """In how many columns a vector is shown: one cache line or more per row, and no tower."""
     columns = max(8, in_line)
     while count > 2 * columns * columns:
         columns *= 2
@@ -187,7 +187,7 @@ def _loops(log: AccessLog) -> list[str]:
 
 
 def _sentences(log: AccessLog, story: dict[str, Any]) -> list[str]:
-    """What happens at each access: "read A[0, 4]: miss, comes from memory; A[4, 0:8] must leave"."""
+    """What happens at each access: "read A[0, 4]: miss, comes from memory; evicts A[4, 0:8]"."""
     held: dict[int, int] = {}
     leaves: dict[int, list[str]] = {}
     for access, slot, line in story["touches"]:
@@ -201,7 +201,7 @@ def _sentences(log: AccessLog, story: dict[str, Any]) -> list[str]:
         more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
         source = "memory" if by == story["levels"] else f"level {by + 1}"
         served = f"miss, comes from {source}" if by else "hit"
-        gone = f"; {' and '.join(leaves[access])} must leave" if access in leaves else ""
+        gone = f"; evicts {' and '.join(leaves[access])}" if access in leaves else ""
         sentences.append(f"{'write' if log.is_write[access] else 'read'} {array.name}[{index}]{more}: {served}{gone}")
     return sentences
 

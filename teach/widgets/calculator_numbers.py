@@ -53,7 +53,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "kv_bits": (16, 8, 4),
     "generation": (2023, 2025),
 }
-"""The values of each control, in the order in which they stand in the panel."""
+"""The values of each control, in the order in which the panel shows them."""
 
 WAITS = {"compute": "arithmetic", "memory": "memory", "link": "link", "overhead": "kernel starts"}
 """The bounds of a step in words."""
@@ -148,7 +148,7 @@ class PanelNumbers:
 
     @property
     def memory_bytes(self) -> dict[str, float]:
-        """What lies in the memory of a device, none where the model cannot be split so."""
+        """What is in the memory of a device, none where the model cannot be split so."""
         m = self.memory
         return {"weights": m.weights_bytes, "KV cache": m.kv_bytes, "activations": m.activation_bytes} if m else {}
 
@@ -203,7 +203,7 @@ def numbers(setting: Setting) -> PanelNumbers:
         engine = engine_of(s.device, s.generation) if s.efficiency is None else s.efficiency
         return PanelNumbers(s, held, estimate(s.model, s.device, s.workload, engine), largest, "", ())
     except ValueError as error:  # too large, or numbers that the device has no units for
-        short = f"It does not fit: {held.short_bytes / 2**30:,.1f} GiB are missing on each device."
+        short = f"It does not fit: {held.short_bytes / 2**30:,.1f} GiB more are needed on each device."
         return PanelNumbers(s, held, None, largest, f"{error}." if held.fits else short, remedies(s))
 
 

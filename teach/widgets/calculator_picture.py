@@ -20,7 +20,7 @@ WIDTH, LEFT, RIGHT = 920, 4, 344  # pixels: of all, and where bars begin and end
 MEMORY = dict(zip(("weights", "KV cache", "activations"), (COLOURS["blue"], COLOURS["orange"], COLOURS["green"])))
 TIME = dict(zip(WAITS.values(), (COLOURS["vermillion"], COLOURS["sky"], COLOURS["yellow"], "#aaaaaa")))
 PLOT = (496, 30, 396, 310)  # left, top, width, height
-X, Y = (0.3, 1e4), (1e10, 1e16)  # FLOPs a byte, FLOPs a second: every device, from one user to the longest prompt
+X, Y = (0.3, 1e4), (1e10, 1e16)  # FLOPs per byte, FLOPs per second: every device, from one user to the longest prompt
 DOTS = {"prefill": COLOURS["vermillion"], "decode": COLOURS["blue"]}
 NEAR = 16  # pixels: dots that are nearer share a label
 
@@ -91,7 +91,7 @@ def _start(name: str) -> float:
 
 
 def _head(y: float, title: str, colours: dict[str, str]) -> str:
-    """A title, and the meaning of the colours beside it."""
+    """A title, and the meaning of the colours next to it."""
     drawn, x = [_text(LEFT, y, title, font_weight="bold")], LEFT + 92
     for words, colour in colours.items():
         drawn += [_rect(x, y - 11, 12, 12, colour), _text(x + 15, y, words, font_size=12)]

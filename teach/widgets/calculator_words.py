@@ -118,7 +118,7 @@ def sentence(shown: PanelNumbers) -> str:
     """Return the answer in words; a screen reader says it after each change."""
     e, held = shown.estimate, shown.memory
     if e is None:
-        helps = "It would run with:" if shown.remedies else "No one or two changes here make it run."
+        helps = "It would run with:" if shown.remedies else "No one or two changes of the controls make it run."
         return f"{shown.setting.title}: {shown.problem} {helps}"
     usd = "no list price"
     if e.usd_per_hour is not None:

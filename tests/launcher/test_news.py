@@ -2,14 +2,12 @@
 
 from launcher.news import write_news
 
-NOTICE = (
-    "02_bits.ipynb: there is a new version, beside yours as 02_bits.new-2026-11-23-2.ipynb. Yours is as you left it."
-)
+NOTICE = "02_bits.ipynb: there is a new version, next to yours as 02_bits.new-2026-11-23-2.ipynb. Yours is unchanged."
 PAGE = """\
 # News of the course
 
-- [02_bits.ipynb](02_bits.ipynb): there is a new version, beside yours as \
-[02_bits.new-2026-11-23-2.ipynb](02_bits.new-2026-11-23-2.ipynb). Yours is as you left it.
+- [02_bits.ipynb](02_bits.ipynb): there is a new version, next to yours as \
+[02_bits.new-2026-11-23-2.ipynb](02_bits.new-2026-11-23-2.ipynb). Yours is unchanged.
 - 03_gone.ipynb: a new lesson.
 
 **Go on with** [02_bits.ipynb](02_bits.ipynb)

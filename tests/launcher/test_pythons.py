@@ -23,7 +23,7 @@ def test_any_other_is_told_which_one_to_install(version):
     with pytest.raises(Stop) as stop:
         need_python(version, ">=3.11,<3.15")
     assert str(stop.value) == (
-        f"the course runs on Python 3.11 to 3.14, and this is Python {version}, which its packages are not built for: "
+        f"the course runs on Python 3.11 to 3.14, but this is Python {version}, which its packages are not built for: "
         "install Python 3.14 as well, then run `python3.14 course.py lab` (on Windows `py -3.14 course.py lab`)"
     )
 

@@ -132,7 +132,7 @@ def test_the_story_is_json_and_says_what_happens():
     story = animate(walk("columns"), FOUR_LINES).story
     assert json.loads(json.dumps(story)) == story
     assert story["said"][0] == "read A[0, 0]: miss, comes from memory"
-    assert story["said"][4] == "read A[4, 0]: miss, comes from memory; A[0, 0:8] must leave"
+    assert story["said"][4] == "read A[4, 0]: miss, comes from memory; evicts A[0, 0:8]"
     assert story["loops"][10] == "i = 2, j = 1"
     assert story["label"] == [f"A[{row}, 0:8]" for row in range(8)]
     assert story["arrays"][0]["lines"] == [row for row in range(8) for _ in range(8)]
@@ -172,8 +172,8 @@ def test_a_transposed_array_takes_its_vector_down_a_column():
 def test_lower_levels_are_told_apart_and_a_loop_that_is_not_around_is_left_out():
     log = walk("columns", [2] * 8 + [1] * 56, loops=[(None, access) for access in range(64)])
     story = animate(log, FOUR_LINES, Cache(16 * 64, ways=4)).story
-    assert story["said"][7] == "read A[7, 0]: miss, comes from memory; A[3, 0:8] must leave"
-    assert story["said"][8] == "read A[0, 1]: miss, comes from level 2; A[4, 0:8] must leave"
+    assert story["said"][7] == "read A[7, 0]: miss, comes from memory; evicts A[3, 0:8]"
+    assert story["said"][8] == "read A[0, 1]: miss, comes from level 2; evicts A[4, 0:8]"
     assert story["loops"][3] == "j = 3"
 
 

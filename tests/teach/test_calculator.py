@@ -133,7 +133,7 @@ def test_every_setting_has_an_answer_and_every_remedy_helps(setting):
 def test_seventy_billion_on_one_card_by_hand():
     shown = panel_numbers(**LLAMA_70B, batch=1, prompt=16, output=16)
     # 70,553,706,496 weights of 2 bytes are 131.42 GiB, a cache of 32 tokens and the work space are below .05
-    assert shown.problem == "It does not fit: 51.4 GiB are missing on each device."
+    assert shown.problem == "It does not fit: 51.4 GiB more are needed on each device."
     # 8 bits are 66.7 GiB and fit; two devices have 160, and the smallest single one that holds 131.5 has 141
     assert {"weights": "8 bits, computed in 8"} in shown.remedies
     assert {"devices": 2} in shown.remedies
@@ -173,7 +173,7 @@ def test_a_device_without_units_for_eight_bits_says_so():
 def test_what_nothing_helps_says_so():
     small = measured_device(1e11, 2e10, 2**20)  # a megabyte
     shown = numbers(replace(Setting(device=small, model="Llama-3.1-405B"), prompt=131072, batch=512, output=8192))
-    assert shown.remedies == () and sentence(shown).endswith("No one or two changes here make it run.")
+    assert shown.remedies == () and sentence(shown).endswith("No one or two changes of the controls make it run.")
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_a_remedy_is_a_button_that_moves_the_controls():
 def test_without_a_kernel_the_remedies_are_words():
     panel = calculator(**LLAMA_70B)
     for text in (repr(panel), panel.static_html()):
-        assert "are missing on each device. It would run with: " in text and "; 2 devices; " in text
+        assert "more are needed on each device. It would run with: " in text and "; 2 devices; " in text
 
 
 def test_the_live_picture_says_what_it_shows(panel):

@@ -69,7 +69,7 @@ def defined(source):
 def test_a_function_under_another_name_is_told_the_name_that_is_wanted(source, meant):
     found = eval("check('2.1')", defined(source))
     assert found.state == "not attempted"
-    wanted = f"If you mean `{meant}`, call it `symmetric_scale`." if meant else "run the exercise's cell first"
+    wanted = f"If you mean `{meant}`, rename it to `symmetric_scale`." if meant else "run the exercise's cell first"
     assert wanted in found.text
 
 
@@ -146,7 +146,7 @@ def test_an_endless_loop_is_told_so_with_its_call_and_line(monkeypatch):
     # worked by hand: the first case of the exercise, and the body of the loop above
     assert found.says == "At `symmetric_scale([-1.0, 0.5], bits=2)`: it did not finish within 0.2 s."
     line = endless.__code__.co_firstlineno + 1
-    assert any(f"It was in line {line + more} of your cell: `" in found.example for more in (0, 1))
+    assert any(f"It stopped in line {line + more} of your cell: `" in found.example for more in (0, 1))
     assert [entry["key"] for entry in store.load_all("exercises-tried")] == ["2.1"]
 
 

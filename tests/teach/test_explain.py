@@ -43,10 +43,10 @@ class TestAConstant:
         found = judge(asked(lambda x: [x, 2 * x], *NUMBERS), lambda x: (n * x for n in (1, 2)))
         assert found.says == ""
         assert found.example == (
-            "For `x = 1` you returned a generator, which holds no values yet: make a list of it with `list(...)`."
+            "For `x = 1` you returned a generator, which holds no values yet: turn it into a list with `list(...)`."
         )
         found = judge(asked(lambda x: (x, 2 * x), *NUMBERS), lambda x: map(abs, (x, 2 * x)))
-        assert "make a tuple of it with `tuple(...)`" in found.example
+        assert "turn it into a tuple with `tuple(...)`" in found.example
 
 
 class TestHalfOfAMistake:
@@ -107,7 +107,7 @@ class TestTheFirstCasesOnly:
     def test_it_is_said(self):
         answer = {1: 1, 2: 4, 3: 9}
         found = judge(asked(lambda x: x**2, *NUMBERS), lambda x: answer.get(x, x * 5 % 7))
-        assert found.says == "Right in the 3 small cases, wrong in all 3 after them: it does not hold in general."
+        assert found.says == "Right in the 3 small cases, wrong in all 3 later ones: it does not work in general."
         assert found.example == "For `x = 4` you returned 6, expected 16."
 
     def test_one_right_case_proves_nothing(self):
@@ -181,10 +181,10 @@ class TestTheCall:
         "parameters, what",
         [
             ("w", "the parameter `bits` is missing; keep"),
-            ("w, bit=4", "the parameter `bits` is called `bit` in yours; keep"),
+            ("w, bit=4", "the parameter `bits` is called `bit` in your function; keep"),
             ("w, bits", "the default `bits=4` is missing; keep"),
             ("w, bits, more", "the default `bits=4` is missing; keep"),
-            ("w, more, bits=4", "the parameter `more` is not passed; keep"),
+            ("w, more, bits=4", "your extra parameter `more` gets no value; keep"),
             ("", "the parameters `w, bits` are missing; keep"),
         ],
     )
@@ -229,6 +229,6 @@ def test_the_function_that_the_learner_called_is_named():
 def test_a_general_slip_is_named_in_the_grader_as_well(judged):
     found = judged(SCALE, lambda w, bits: 8 * w.abs().max() / (2 ** (bits - 1) - 1))
     assert found.text == (
-        "2.1 not yet. It is always 8 times too large. A byte has 8 bits: are these bits where bytes are wanted? "
+        "2.1 not yet. It is always 8 times too large. A byte has 8 bits: are these bits instead of bytes? "
         "For `w = [-1.0, 0.5], bits = 2` you returned 8.0, expected 1.0."
     )

@@ -72,8 +72,8 @@ def test_a_name_of_several_words_is_shown_as_words():
     "labels, message",
     [
         ({"bit": "bits per weight"}, "labels has 'bit', expected a name that has values: bits, shade"),
-        ({"bits": " "}, r"labels are \['', 'shade'\]; each slider needs words of its own"),
-        ({"bits": "shade"}, r"labels are \['shade', 'shade'\]; each slider needs words of its own"),
+        ({"bits": " "}, r"labels are \['', 'shade'\]; give each slider its own label"),
+        ({"bits": "shade"}, r"labels are \['shade', 'shade'\]; give each slider its own label"),
     ],
 )
 def test_a_label_that_names_no_slider_or_not_one_alone_is_refused(labels, message):

@@ -99,11 +99,15 @@ def test_results_into_a_file(tmp_path, capsys):
 
 def test_the_report_says_what_the_system_cannot_hold():
     assert cannot_hold(EMPTY.protections) == []
-    assert cannot_hold({"files", "processes and network"}) == ["This system puts no limit on its memory."]
+    assert cannot_hold({"files", "processes and network"}) == ["This system does not limit a submission's memory."]
     _, files, processes, alone = cannot_hold(())
     assert "reading and changing files" in files and "signals" in processes and "Python's audit hook" in alone
     page = report(replace(EMPTY, protections=frozenset({"files"})))
-    assert "no limit on its memory" in page and "from writing outside its own folder" in page and "virtual" in page
+    assert (
+        "does not limit a submission's memory" in page
+        and "from writing outside its own folder" in page
+        and "virtual" in page
+    )
     assert "The kernel kept it from the network" not in page
 
 

@@ -142,7 +142,7 @@ def test_every_hand_in_has_a_line(quick):
         ("fay", "fay/a.ipynb", ""),
         ("fay", "fay/b.ipynb.zip", ARCHIVE),
         ("fay", "fay/old.7z", ARCHIVE),
-        ("gus", "gus/", f"{NONE}; what lies in tests/ is taken for the course's own"),
+        ("gus", "gus/", f"{NONE}; the contents of tests/ are taken for the course's own files"),
         ("hal", "hal/", NONE),
         ("ida", "ida", LINK),
         ("jon", "jon.ipynb", ""),  # `read_notebook` says that it is a link

@@ -68,7 +68,7 @@ def test_the_newest_cell_counts(kernel, name, monkeypatch):
     found = kernel(*cells, "print(check('1.1'))")
     assert said in found
     if said.startswith(FAILED):
-        assert found.startswith("1.1 not judged.") and found.endswith(" Mend it, run it, then run this one.\n")
+        assert found.startswith("1.1 not judged.") and found.endswith(" Fix it, run it, then run this one.\n")
 
 
 def test_what_was_not_judged_is_not_recorded(tmp_path, kernel):

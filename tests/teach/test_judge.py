@@ -96,7 +96,7 @@ def test_an_exception_shows_its_call_and_its_line():
     line = answer.__code__.co_firstlineno + 1
     assert found.text == (
         "2.1 not yet. `symmetric_scale([-1.0, 0.5], bits=2)` raised NameError: name 'nothing' is not defined. "
-        f"It is line {line} of your cell: `return w / nothing  # noqa: F821`."
+        f"Look at line {line} of your cell: `return w / nothing  # noqa: F821`."
     )
 
 

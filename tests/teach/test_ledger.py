@@ -20,7 +20,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_an_empty_ledger_says_so():
-    assert repr(ledger()) == "The ledger is empty: each lesson adds its row at its end."
+    assert repr(ledger()) == "The ledger is empty: each lesson adds a row at its end."
     assert "The ledger is empty" in ledger()._repr_html_()
 
 

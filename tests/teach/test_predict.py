@@ -63,7 +63,7 @@ def test_committing_nothing_asks_again():
     field, button, said = parts(number().widget())
     field.value = "a lot"
     button.click()
-    assert "“a lot” is not a number: type one such as 3 or 0.5." in said.value and not field.disabled
+    assert "“a lot” is not a number: type a number such as 3 or 0.5." in said.value and not field.disabled
 
 
 @pytest.mark.parametrize("text, value", [("3", 3), (" 0.5 points", 0.5), ("1,000", 1000), ("-2%", -2), ("1e3", 1000)])
@@ -76,7 +76,7 @@ def test_numbers_as_people_type_them(text, value):
 @pytest.mark.parametrize("text", ["", "nan", "inf", "1 or 2", "--3"])
 def test_what_is_no_number_is_not_committed(text):
     asked = number()
-    with pytest.raises(ValueError, match="is not a number: type one such as 3 or 0.5"):
+    with pytest.raises(ValueError, match="is not a number: type a number such as 3 or 0.5"):
         asked.commit(text)
     assert asked.guess is None and reveal("2.a", 1.0).prediction.guess is None
 
@@ -98,7 +98,7 @@ def test_another_question_under_the_same_id_asks_again():
 def test_without_a_guess_the_measurement_is_shown_with_a_nudge():
     number()
     assert repr(reveal("2.a", 0.31)) == (
-        "Prediction 2.a: measured 0.31 points. You have not committed a guess: the next one is worth more if you do."
+        "Prediction 2.a: measured 0.31 points. You did not commit to a guess: a measurement is worth more if you do."
     )
 
 
