@@ -22,7 +22,7 @@ class Held:
         self._handle: Any = None
 
     def __repr__(self) -> str:
-        return f"Kept back until prediction {self.id} has your guess, or you choose “Show me”."
+        return f"Hidden until you commit a guess for prediction {self.id}, or choose “Show me”."
 
     def _repr_html_(self) -> str:
         return panel(escape(repr(self)), "", BLUE, PALE_BLUE)

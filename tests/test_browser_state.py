@@ -74,7 +74,7 @@ def test_run_all_reveals_no_prediction(notebook):
         assert "Commit to a guess above, or choose “Show me”." in output(notebook, cell_id).inner_text()
         assert "measured" not in output(notebook, cell_id).inner_text()
         assert "measured" not in "".join(saved(notebook, cell_id))
-    assert "Kept back until prediction 1.a has your guess" in output(notebook, "table-a").inner_text()
+    assert "Hidden until you commit a guess for prediction 1.a" in output(notebook, "table-a").inner_text()
     assert "31 points" not in "".join(saved(notebook, "table-a"))
 
 
