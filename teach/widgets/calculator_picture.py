@@ -149,7 +149,7 @@ def _roof(shown: PanelNumbers) -> str:
         at, words = _y(10**power), f"{10 ** (power % 3)} {' GTP'[power // 3 - 2]}"
         drawn.append(_line((left, at), (left + width, at), **PALE))
         drawn.append(_text(left - 6, at + 4, words, text_anchor="end", font_size=13))
-    drawn.append(_text(left + width / 2, top + height + 38, "FLOPs for each byte moved", text_anchor="middle"))
+    drawn.append(_text(left + width / 2, top + height + 38, "FLOPs per byte moved", text_anchor="middle"))
     drawn.append(_text(left + 6, top + 16, "FLOP/s"))
     ridge = peak / slope
     drawn.append(

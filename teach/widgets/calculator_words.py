@@ -28,8 +28,8 @@ _CHANGES = {
     "generation": "engine of {}",
 }
 COLUMNS = (
-    "USD per million in", "USD per million out", "first token (TTFT)", "each next (TPOT)", "tokens/s each user",
-    "tokens/s in all", "memory per device", "largest batch",
+    "USD per million in", "USD per million out", "first token (TTFT)", "each next (TPOT)", "tokens/s per user",
+    "tokens/s in total", "memory per device", "largest batch",
 )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def sentence(shown: PanelNumbers) -> str:
     return (
         f"{shown.setting.title}: {gib(held.used_bytes)} of {gib(held.capacity_bytes)} GiB. "
         f"First token after {seconds(e.ttft_s)}, waiting for {WAITS[e.prefill.bound]}; "
-        f"each next after {seconds(e.tpot_s)}, waiting for {WAITS[e.decode.bound]}. Cost: {usd}."
+        f"each next token after {seconds(e.tpot_s)}, waiting for {WAITS[e.decode.bound]}. Cost: {usd}."
     )
 
 
