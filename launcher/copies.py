@@ -75,7 +75,8 @@ def reset(number, lessons, work, home, now):
     write(copy, latest)
     manifest[lesson.name] = {"given": hash_of(latest), "offered": hash_of(latest)}
     write(home / MANIFEST, json.dumps({"lessons": manifest}, indent=1).encode())
-    return [*notices, *done, f"A fresh copy is at {copy}."]
+    reload = "If it is open in JupyterLab, choose File > Reload Notebook from Disk, then Kernel > Restart Kernel."
+    return [*notices, *done, f"A fresh copy is at {copy}.", f"{reload} Your guesses and passes are kept."]
 
 
 def last_used(work, home):

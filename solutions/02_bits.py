@@ -399,7 +399,7 @@ def is_depthwise(name, layer):
 formats = {
     "per channel, 4 bits": IntFormat(4, granularity=PerChannel()),
     "per layer, 8 bits": IntFormat(8),
-    "per channel, 6 bits, 16-bit scale": IntFormat(6, granularity=PerChannel(), scale_dtype=torch.float16),
+    "per channel, 6 bits, fp16": IntFormat(6, granularity=PerChannel(), scale_dtype=torch.float16),
 }
 nine_weights = networks["depthwise_cnn"][0].depthwise2.weight.detach()
 
@@ -436,8 +436,8 @@ claim("at 90% right, another 2,000 would move an accuracy by", None, len(by_imag
 claim(
     "with 16 bits for a scale, codes of 6 bits fit into 6 + 16 / 9 = 7.8, and one scale per channel is level",
     *[None] * 5,
-    quantize.quantize(nine_weights, formats["per channel, 6 bits, 16-bit scale"]).bits_per_weight,
-    holds=abs(paired(seeds["per channel, 6 bits, 16-bit scale"], seeds["per layer, 8 bits"]).mean) < 0.007,
+    quantize.quantize(nine_weights, formats["per channel, 6 bits, fp16"]).bits_per_weight,
+    holds=abs(paired(seeds["per channel, 6 bits, fp16"], seeds["per layer, 8 bits"]).mean) < 0.007,
 )
 claim(
     "about one point, above both kinds of chance",
@@ -1131,7 +1131,7 @@ progress()
 # %% [markdown]
 # ## Summary
 #
-# - A grid is a scale and a zero point; zero is exactly on it; ties go to the even code.
+# - A grid is a scale and a zero point; zero is exactly on it; ties in x / scale go to the even number.
 # - The choice of which weights share a scale can matter as much as the number of bits, and it depends on the model.
 # - Clipping trades one error for another. A codebook has a smaller error than one grid for the layer, and loses the integer arithmetic.
 # - Correct the biases before you judge a width: at 3 bits that was worth more than ten points.

@@ -15,6 +15,8 @@ from teach.plain import Opaque
 from teach.slips.find import find_slip
 from teach.slips.seen import CASES, RICH, Seen, distinct, leaves
 
+FEW = 4  # examples of a symptom that are run to choose the case shown
+
 Own = Callable[[Callable[..., Any]], Sequence[Outcome]]  # what a function of the exercise itself gives in its cases
 
 
@@ -201,8 +203,18 @@ def _symptom(trial: Trial) -> Explanation | None:
         return None
     for symptom in trial.exercise.symptoms:
         if all(shows(trial.exercise, symptom, at, trial.outcomes[at], trial.right[at]) for at in trial.failing):
-            return Explanation(symptom.says, trial.failing, symptom)
+            return Explanation(symptom.says, _of_the_slip(trial, symptom), symptom)
     return None
+
+
+def _of_the_slip(trial: Trial, symptom: Symptom) -> Sequence[int]:
+    """The failing cases that the symptom's examples fail too: a second slip of the answer may show in the others."""
+    its = trial.failing
+    for example in symptom.examples[:FEW]:
+        given = trial.own(example)
+        fewer = [at for at in its if not agrees(trial.exercise, given[at], trial.right[at])]
+        its = fewer or its
+    return its
 
 
 def _general(trial: Trial) -> Explanation | None:

@@ -1,5 +1,6 @@
 """Links of lessons, solutions and slides lead to files that are there: on GitHub, and from the learner's folder."""
 
+import itertools
 import json
 import re
 from pathlib import Path, PurePosixPath
@@ -85,5 +86,6 @@ def test_where_a_link_leads_from_the_learners_folder(link, leads):
 
 def test_every_lesson_names_the_next():
     lessons = sorted((ROOT / "lessons").glob("*.ipynb"))
-    for lesson, following in zip(lessons, lessons[1:]):
-        assert re.search(rf"^\*\*Next:\*\* \[{following.name[:2]} .*?\]\({following.name}\)", text_of(lesson), re.M), lesson
+    for lesson, following in itertools.pairwise(lessons):
+        link = rf"^\*\*Next:\*\* \[{following.name[:2]} .*?\]\({following.name}\)"
+        assert re.search(link, text_of(lesson), re.MULTILINE), lesson.name

@@ -168,6 +168,8 @@ class TestReset:
         assert reset(house, "02") == [
             f"Your copy is kept as {backup}.",
             f"A fresh copy is at {house / 'work' / '02_bits.ipynb'}.",
+            "If it is open in JupyterLab, choose File > Reload Notebook from Disk, then Kernel > Restart Kernel. "
+            "Your guesses and passes are kept.",
         ]
         assert backup.read_text(encoding="utf-8") == "my answers"
         assert (house / "work" / "02_bits.ipynb").read_bytes() == (house / "lessons" / "02_bits.ipynb").read_bytes()

@@ -37,6 +37,14 @@ def test_a_symptom_needs_enough_failing_cases():
     assert judge(rich, lambda x: torch.arange(x) * (x != 3)).mistake is None
 
 
+def test_the_case_shown_is_one_that_the_examples_fail_too():
+    """The answer forgets two things; one of them is named, so the case shown must be one where that one matters."""
+    forgotten = Symptom(lambda got, expected, arguments: got < expected, "Count the ends.", [lambda x, ends=0: x])
+    exercise = asked(lambda x, ends=0: x + ends, Case(1), Case(2), Case(3, ends=2), Case(4, ends=3))
+    found = judge(replace(exercise, symptoms=[forgotten]), lambda x, ends=0: x - 1)
+    assert found.says == "Count the ends." and found.example.startswith("For `x = 3, ends = 2`")
+
+
 def test_a_symptom_that_breaks_does_not_show():
     exercise = replace(SCALE, symptoms=[NEGATIVE])
     assert judge(exercise, lambda w, bits: ["not", "a", "number", bits]).mistake is None
