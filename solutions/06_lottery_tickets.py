@@ -7,7 +7,7 @@
 # small network does not learn as well as a large one: train large, prune later. In 2018 Jonathan Frankle and Michael Carbin tried something simple.
 # They pruned a trained network, set the remaining weights back to *the values that they had before any training*, and trained this small network again. It learned as well as the
 # large one, and faster. With other initial values it did not. Their explanation is **the lottery ticket hypothesis**: a large network is a
-# heap of tickets, small networks with random weights, and one of them wins because of the values that its weights happened to get.
+# heap of tickets (small networks with random weights), and one of them wins because of the values that its weights happened to get.
 #
 # That is a claim about cause, and a claim about cause needs an experiment with controls. In this lesson you run it.
 #
@@ -45,7 +45,7 @@ figures.use_style()
 # %% [markdown]
 # ## 1 Find a ticket
 #
-# The network is LeNet-300-100, the smallest of the paper: three linear layers, 784 to 300 to 100 to 10. The pictures are those of this course. Training is short, so that the whole study fits into this lesson.
+# The network is LeNet-300-100, the smallest network in the paper: three linear layers, 784 to 300 to 100 to 10. The pictures are the ones used throughout this course. Training is short, so that the whole study fits into this lesson.
 
 # %%
 splits = data.fashion()
@@ -63,9 +63,9 @@ print(f"{RECIPE.steps * RECIPE.batch_size / len(splits.train):.1f} passes over t
 # 1. Draw the initial weights, and keep a copy.
 # 2. Train.
 # 3. Of the weights that are left, remove the share $p$ with the smallest magnitude.
-# 4. Set the others back to their initial values. Go on with step 2.
+# 4. Set the others back to their initial values. Go back to step 2.
 #
-# You could also remove everything at once. The paper finds smaller winning tickets in rounds.
+# You could also prune to the final density all at once. In the paper, pruning in rounds finds smaller winning tickets.
 #
 # How much is left after some rounds? Worked by hand, with $p = 0.2$: the first round leaves 0.8. The second round removes a fifth *of that*, 0.16, and leaves 0.64.
 
@@ -90,7 +90,7 @@ check("6.1")
 # %% [markdown]
 # <details><summary>Hint 1: one round</summary>
 #
-# By which factor does a round multiply the density?
+# By what factor does a round multiply the density?
 # </details>
 
 # %% [markdown]
@@ -105,7 +105,7 @@ check("6.1")
 def next_mask(trained, mask, rate):
     """The mask of the next round: of the weights that the mask keeps, the smallest are removed.
 
-    trained: a tensor of weights; where the mask is False, it may have any value. mask: True is kept; same shape.
+    trained: a tensor of weights; where the mask is False, it may have any value. mask: True where a weight is kept; same shape.
     Removes round(rate * number kept) weights by magnitude; no two kept weights are equally large. Returns a new mask.
     """
     ### BEGIN SOLUTION
@@ -145,7 +145,7 @@ check("6.2")
 def reset(initial, trained, mask):
     """The weights that a ticket starts from.
 
-    initial, trained: all parameters by name, before and after training. mask: for some of them, True where it stays.
+    initial, trained: all parameters by name, before and after training. mask: for some of them, True where a weight is kept.
     Returns all parameters by name, as new tensors.
     """
     ### BEGIN SOLUTION
@@ -182,9 +182,9 @@ check("6.3")
 
 # %% name="ex-6-4" tags=["exercise"]
 def masked_step(weight, gradient, velocity, mask, learning_rate, momentum):
-    """One step of SGD with momentum, for weights of which some have just been pruned.
+    """One step of SGD with momentum, for weights some of which have just been pruned.
 
-    weight, gradient, velocity: tensors of one shape, as they are before the step; mask: True is kept.
+    weight, gradient, velocity: tensors of one shape, as they are before the step; mask: True where a weight is kept.
     Returns (new weight, new velocity), both zero where the mask is False.
     """
     ### BEGIN SOLUTION
@@ -245,12 +245,12 @@ claim(
 )
 
 # %% [markdown]
-# All layers were ranked together, so each layer keeps its own share. The first layer has most of the weights, and loses the largest share of them.
+# The weights of all layers were ranked together, so the share that is kept differs from layer to layer. The first layer has most of the weights, and loses the largest share of them.
 
 # %%
 predict(
     "6.a",
-    "Sort the 784 pixels by their brightness in the mean picture. Which third keeps most of its weights?",
+    "Sort the 784 pixels by their brightness in the mean picture. Which third of the pixels keeps the most weights?",
     choices=("the darkest third", "the middle third", "the brightest third", "about the same in all three"),
 )
 
@@ -284,7 +284,7 @@ def draw_pixels():
     for axes, picture in ((three[1], kept), (three[2], by_chance)):
         shown = axes.imshow(picture, vmin=0, vmax=kept.max())
     figure.colorbar(shown, ax=three, label="weights kept, of 300", shrink=0.8)
-    for axes, title in zip(three, ("the mean picture", "the ticket", "as many, at random")):
+    for axes, title in zip(three, ("the mean picture", "the ticket", "the same number, at random")):
         axes.set(title=title, xticks=(), yticks=())
         axes.grid(False)
     return figure
@@ -296,8 +296,8 @@ show(
 )
 
 # %% [markdown]
-# Look for outlines: the neck and the hem of a shirt, the gap between the legs of trousers. Places drawn at random show no outlines. So a mask that was found by training contains information about the data, although
-# its weights have been reset.
+# Look for outlines: the neck and the hem of a shirt, the gap between the legs of trousers. Places drawn at random show no outlines. So a mask that was found by training contains information about the data, even though
+# the weights have been reset.
 
 # %% [markdown]
 # > **Takeaway.** The weights of a ticket are back at the start, but its mask was made from trained weights and has seen the data.
@@ -311,9 +311,9 @@ show(
 # | --- | --- | --- | --- |
 # | ticket | found by pruning | its own | |
 # | reinit | the ticket's | drawn anew | the mask alone is enough |
-# | shuffled | as many in each layer, places drawn anew | its own | the number in each layer is enough |
-# | random | as many in total, anywhere | its own | a sparse network is enough |
-# | dense | everything | its own | nothing was needed |
+# | shuffled | the same number in each layer, in places drawn anew | its own | the number in each layer is enough |
+# | random | the same number in total, anywhere | its own | a sparse network is enough |
+# | dense | everything | its own | no pruning was needed |
 #
 # Worked by hand: a layer with the mask `[1, 0, 0]`, initial weights `[1, 2, 3]` and other weights `[-4, -5, -6]`. Reinit starts from `[-4, 0, 0]`. For shuffled, draw a random number for each place, say `[0.2, 0.1, 0.9]`. One weight is kept, the one at the place with the highest number: `[0, 0, 3]`.
 
@@ -325,8 +325,9 @@ show(
 def controls(mask, initial, other, chance):
     """The initial weights of two controls: reinit and shuffled.
 
-    mask: a tensor for each layer, by name, True is kept. initial, other: the ticket's initial weights, and others.
-    chance: random numbers, all different; each layer keeps the places with the highest ones. The same names and shapes in all.
+    mask: a tensor for each layer, by name, True where a weight is kept. initial: the ticket's initial weights. other:
+    another draw of initial weights. chance: random numbers, all different; each layer keeps the places with the highest
+    numbers. All four have the same names and shapes.
     Returns (reinit, shuffled), each a dict of weights by name, with zeros where nothing is kept.
     """
     ### BEGIN SOLUTION
@@ -361,12 +362,10 @@ check("6.5")
 # %% [markdown]
 # ### Fifty-one networks
 #
-# One network of each kind proves nothing: another seed gives another result. Three seeds, four arms and four densities, plus the dense networks, make 51 trainings. The library can stack the weights of many networks into one tensor and train them **as one**: the same loop, with each matrix product done for all networks at once (`torch.func.vmap`). The networks do not influence each other. And if there are more cores, each can run a process. Time these ways; this takes about 10 seconds.
+# One network of each kind proves nothing: another seed gives another result. Three seeds, four arms and four densities, plus the dense networks, make 51 training runs. The library can stack the weights of many networks into one tensor and train them **as one**: the same loop, with each matrix product done for all networks at once (`torch.func.vmap`). The networks do not influence each other. And if the machine has several cores, each can run a process. The next cell times all these ways and takes about 10 seconds.
 
 # %%
-predict(
-    "6.b", "The fastest of these ways: how many times as fast is it as training the networks one by one?", unit="times"
-)
+predict("6.b", "How many times as fast as training the networks one by one is the fastest of these ways?", unit="times")
 
 # %% name="run-ways"
 CORES = joblib.cpu_count()
@@ -426,7 +425,7 @@ predict(
 # %%
 predict(
     "6.d",
-    "The same density, at the end of training: by how many points of test accuracy is random below the ticket?",
+    "At the same density, at the end of training: by how many points of test accuracy is random below the ticket?",
     unit="points",
 )
 
@@ -522,7 +521,7 @@ claim(
 )
 
 # %% [markdown]
-# The left panel shows who learns *fast*, the right panel who gets *far*. After 50 steps the ticket is ahead of the dense network and of every control. What does a network lose when its weights are drawn anew and the mask stays? What does it lose when it keeps as many of its own weights at other places?
+# The left panel shows which arm learns *fast*, the right panel which arm gets *far*. After 50 steps the ticket is ahead of the dense network and of every control. What does a network lose when its weights are drawn anew and the mask stays? What does it lose when it keeps the same number of its own weights, but in other places?
 
 # %% [markdown]
 # > **Takeaway.** Each control changes one thing, mask or initial weights, so that a difference has one possible cause.
@@ -604,17 +603,17 @@ claim(
     float(stats.t.ppf(0.975, 2)) / 3**0.5,
     float(stats.t.ppf(0.975, 9)) / 10**0.5,
 )
-claim("chance alone does that about every fifth time", holds=abs(2 * float(stats.t.sf(3**0.5, 2)) - 0.2) < 0.05)
+claim("chance alone does that about one time in five", holds=abs(2 * float(stats.t.sf(3**0.5, 2)) - 0.2) < 0.05)
 
 # %% [markdown]
-# How far off can the mean be? Its **95% interval** (Student's t) extends 2.5 standard deviations to either side with three seeds, and 0.7 with ten. In this lesson a difference is called *real* if its interval does not contain zero. "More than one standard deviation" is not enough: with three seeds, chance alone does that about every fifth time.
+# How far off can the mean be? Its **95% interval** (Student's t) extends 2.5 standard deviations to either side with three seeds, and 0.7 with ten. In this lesson a difference is called *real* if its interval does not contain zero. "More than one standard deviation" is not enough: with three seeds, chance alone does that about one time in five.
 #
 # Three seeds are few. So here is a study with more seeds, more steps, and more rounds, each of which removes a fifth. It was **recorded**: this cell trains nothing; it reads a file that comes with the course
-# and names the command that makes it again.
+# and names the command that reproduces that file.
 
 # %% name="out-recorded"
 longer, settings = recorded()
-print("RECORDED, not run here; to make it again:")
+print("RECORDED, not run here; to reproduce it:")
 print(f"{RECORDING_COMMAND} tickets --folder DIR")
 print(f"{len(longer.seeds)} seeds, {settings['recipe.steps']} steps, rate {settings['rate']}\n")
 print(longer)
@@ -667,12 +666,12 @@ claim(
 # %% [markdown]
 # ## 4 Rewinding
 #
-# For larger networks the experiment *failed* at first: set back to the very start, the pruned network did not reach the dense one. It helped to go back not to step 0 but to a slightly later step $k$: **late rewinding** (Frankle et al., 2019b). The proposed explanation (Frankle et al., 2020) speaks of valleys of the loss. Early in training, chance, for instance the order
-# of the pictures, decides which valley the network ends in, and a mask from one valley does not fit another one. Later the valley is settled.
+# For larger networks the experiment *failed* at first: set back to the very start, the pruned network did not reach the dense one. It helped to go back not to step 0 but to a slightly later step $k$: **late rewinding** (Frankle et al., 2019b). The proposed explanation (Frankle et al., 2020) is about valleys of the loss. Early in training, chance (for instance, the order
+# of the pictures) decides which valley the network ends in, and a mask from one valley does not fit another. Later the valley is settled.
 #
-# There are two related methods (Renda et al., 2020). **Learning-rate rewinding** keeps the trained weights and sets back only the schedule of the learning rate. **Fine-tuning** keeps both: the trained weights, and the low rate of the end.
+# There are two related methods (Renda et al., 2020). **Learning-rate rewinding** keeps the trained weights and sets back only the schedule of the learning rate. **Fine-tuning** keeps both the trained weights and the low rate reached at the end of training.
 #
-# If the weights go back to step $k$, so does the schedule: the steps from $k$ to $T$ are made again, with their own learning rates. Worked by hand: three steps have the rates 0.3, 0.2, 0.1. Rewound to step 1, two steps are left, with 0.2 and 0.1.
+# If the weights go back to step $k$, so does the schedule: the steps from $k$ to the last step, $T$, are repeated, with their own learning rates. Worked by hand: three steps have the rates 0.3, 0.2, 0.1. Rewound to step 1, two steps are left, with 0.2 and 0.1.
 
 # %% [markdown]
 # ### Exercise 6.7 - Rewind to step k (5 min)
@@ -683,7 +682,7 @@ def rewind(history, rates, mask, k):
     """The weights of a network that is rewound to step k, and the rest of its schedule.
 
     history: the weights after 0, 1, 2 ... T steps, a list of T + 1 tensors. rates: the learning rates of the T steps.
-    mask: True is kept. Returns (weights to start from, list of the learning rates of the steps still to make).
+    mask: True where a weight is kept. Returns (weights to start from, list of the learning rates of the remaining steps).
     """
     ### BEGIN SOLUTION
     return history[k] * mask, rates[k:]
@@ -696,7 +695,7 @@ check("6.7")
 # %% [markdown]
 # <details><summary>Hint 1: count</summary>
 #
-# When the weights are those of step k, k of the T steps have been made. How many are left?
+# When the weights are those after step k, k of the T steps have been taken. How many are left?
 # </details>
 # <details><summary>Hint 2: which index</summary>
 #
@@ -775,7 +774,7 @@ show(
 )
 
 # %% name="out-valleys" tags=["hide-input"]
-print("parted at, or by                   barriers of three pairs, points")
+print("where the two networks part        barriers of three pairs, points")
 for name, lines in valleys.items():
     print(f"{name:<35}" + "".join(f"{100 * barrier(line):8.1f}" for line in lines))
 
@@ -783,16 +782,16 @@ for name, lines in valleys.items():
 barriers = {name: [100 * barrier(line) for line in lines] for name, lines in valleys.items()}
 ours, steep0, steep60, apart = barriers.values()
 claim(
-    "another order of the pictures leaves barriers of about a point, while other initial weights leave 5 points and more",
+    "another order of the pictures leaves barriers of about a point, while other initial weights leave 5 points or more",
     holds=max(ours) < 2 and min(apart) > 5,
 )
 claim(
-    "the barrier is lower from step 60 on in each of the three pairs, and it is then below a point",
+    "the barrier is lower in each of the three pairs if the copies part at step 60 instead of step 0, and it is then below a point",
     holds=max(steep60) < 1 and all(late < at_once for late, at_once in zip(steep60, steep0)),
 )
 
 # %% [markdown]
-# At our rate the network is settled from the very start: another order of the pictures leaves barriers of about a point, while other initial weights leave 5 points and more. At about four times the rate, the barrier is lower from step 60 on in each of the three pairs, and it is then below a point. If the explanation is right, going back to a later step has
+# At our rate the network is settled from the very start: another order of the pictures leaves barriers of about a point, while other initial weights leave 5 points or more. At about four times the rate, the barrier is lower in each of the three pairs if the copies part at step 60 instead of step 0, and it is then below a point. If the explanation is right, going back to a later step has
 # nothing to repair at our rate. (Frankle et al., 2020, found the same for this network on digits, and for none of their larger networks.)
 
 # %%
@@ -801,7 +800,7 @@ predict(
     "6.e",
     f"A dense network is pruned once, to {(1 - RATE) ** ROUNDS:.0%}, and trained again. With which weights and rates does it reach the highest test accuracy?",
     choices=(
-        "weights of the start",
+        "the initial weights",
         f"weights of step {REWIND_TO}",
         "trained weights, all rates again",
         "trained weights, the last rate",
@@ -809,7 +808,7 @@ predict(
 )
 
 # %% [markdown]
-# With a constant rate, learning-rate rewinding has nothing to set back. So here the rate drops to a tenth after 150 of the 300 steps, and again after 225. All four networks use the same mask, and all but `late` make 300 steps more. This takes about 9 seconds.
+# With a constant rate, learning-rate rewinding has nothing to set back. So here the rate drops to a tenth after 150 of the 300 steps, and again after 225. All four ways use the same mask, and all but `late` (the weights of step 50) take 300 more steps. This takes about 9 seconds.
 
 # %% name="run-rewinding"
 FALLING = replace(RECIPE, drops=(150, 225))
@@ -846,7 +845,7 @@ best_way = max(WAYS_BACK, key=lambda name: sum(again[name]))
 reveal(
     "6.e",
     {
-        "ticket": "weights of the start",
+        "ticket": "the initial weights",
         "late": f"weights of step {REWIND_TO}",
         "lr_rewind": "trained weights, all rates again",
         "fine-tuned": "trained weights, the last rate",
@@ -866,19 +865,19 @@ claim(
 late_gain = Paired(tuple(one - other for one, other in zip(again["late"], again["ticket"])))
 claim("Late rewinding is no better than the ticket", holds=late_gain.interval()[0] < 0)
 claim(
-    "here `ticket` and `late` are ahead of `fine-tuned` in the mean",
+    "here `ticket` and `late` are ahead of `fine-tuned` on average",
     holds=min(sum(again["ticket"]), sum(again["late"])) > sum(again["fine-tuned"]),
 )
 
 # %% [markdown]
-# `lr_rewind` and `fine-tuned` make the same number of steps from the same weights and differ only in the rates: the rates are worth about 5 points. `lr_rewind` is also ahead of `late` and `ticket`, by less than a point, but its weights have already had all the steps of the dense network. Late rewinding is no better than the ticket. Renda et al.
-# found in deep networks that both ways of rewinding beat fine-tuning, and that rewinding the learning rate is enough; here `ticket` and `late` are ahead of `fine-tuned` in the mean.
+# `lr_rewind` and `fine-tuned` take the same number of steps from the same weights and differ only in the rates: the rates are worth about 5 points. `lr_rewind` is also ahead of `late` and `ticket`, by less than a point, but its weights have already been trained for all the steps of the dense network. Late rewinding is no better than the ticket. Renda et al.
+# found in deep networks that both ways of rewinding beat fine-tuning, and that rewinding the learning rate is enough; here `ticket` and `late` are ahead of `fine-tuned` on average.
 #
 # And what if the network is *less* settled at step 0? Here is a **recorded** study at the high rate, constant again, with six rounds, 600 steps and ten seeds.
 
 # %% name="out-rewinding-recorded" tags=["hide-input"]
 steep, steep_settings = recorded("rewinding")
-print("RECORDED, not run here; to make it again:")
+print("RECORDED, not run here; to reproduce it:")
 print(f"{RECORDING_COMMAND} rewinding --folder DIR")
 print(
     f"{len(steep.seeds)} seeds, {steep_settings['recipe.steps']} steps, learning rate {steep_settings['recipe.learning_rate']:g} (above: {RECIPE.learning_rate:g}),"
@@ -898,7 +897,7 @@ print(
 corrected = min(holm([gain.p_value for gain in of_late]))
 claim("no gain is established ($p$ = 0.09)", corrected, holds=corrected > 0.05)
 claim(
-    "going back to a later step gains about half a point more at most, in the mean",
+    "on average, going back to a later step gains at most about half a point",
     holds=max(gain.mean for gain in of_late) < 0.0055,
 )
 claim(
@@ -909,7 +908,7 @@ claim(
 )
 
 # %% [markdown]
-# Start with the last two columns: is the ticket, set back to the very start, worse than the dense network, or no better than a network drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Now the first column: going back to a later step gains about half a point more at most, in the mean. Corrected for the six comparisons, no gain is established ($p$ = 0.09).
+# Start with the last two columns: is the ticket, set back to the very start, worse than the dense network, or no better than a network drawn anew? That would be the failure. But on average the ticket is ahead of both at each density. Now the first column: on average, going back to a later step gains at most about half a point. Corrected for the six comparisons, no gain is established ($p$ = 0.09).
 # So at this rate, with its barrier at step 0, the ticket does not fail. The failures of the papers are those of deeper networks.
 
 # %% [markdown]
@@ -918,7 +917,7 @@ claim(
 # %% [markdown]
 # ## 5 What the search costs
 #
-# Worked by hand: take 3 rounds of 100 steps each, without rewinding to a later step. The dense network makes 100 steps, and so does the ticket of each round: 400 in all. If the tickets go back to step 10, the dense network still makes 100 steps, and each ticket makes 90.
+# Worked by hand: take 3 rounds of 100 steps each, without rewinding to a later step. The dense network takes 100 steps, and so does the ticket of each round: 400 in all. If the tickets go back to step 10, the dense network still takes 100 steps, and each ticket takes 90.
 
 # %% [markdown]
 # ### Exercise 6.8 - What the search costs (4 min)
@@ -926,9 +925,9 @@ claim(
 
 # %% name="ex-6-8" tags=["exercise"]
 def search_steps(rounds, steps, rewind_to):
-    """The total number of training steps: of the dense network, and of the ticket of each round, the last one included.
+    """The total number of training steps of the dense network and of the ticket of each round, including the last.
 
-    rounds: rounds of pruning; steps: those of the dense network; rewind_to: the step that tickets go back to.
+    rounds: rounds of pruning; steps: training steps of the dense network; rewind_to: the step that tickets go back to.
     Returns a whole number.
     """
     ### BEGIN SOLUTION
@@ -940,13 +939,13 @@ def search_steps(rounds, steps, rewind_to):
 check("6.8")
 
 # %% [markdown]
-# <details><summary>Hint 1: count trainings</summary>
+# <details><summary>Hint 1: count training runs</summary>
 #
-# With one round of pruning, the dense network is trained and pruned, and its ticket is trained. How many trainings is that?
+# With one round of pruning, the dense network is trained and pruned, and its ticket is trained. How many training runs is that?
 # </details>
 
 # %% [markdown]
-# The ticket needed the steps of a whole search, though its weights were reset. What if the dense network had got all these steps? This takes about 10 seconds.
+# The ticket needed the steps of a whole search, though its weights were reset. What if the dense network had been given all these steps? This takes about 10 seconds.
 
 # %%
 predict(
@@ -967,7 +966,7 @@ ahead = fit.Spread(tuple(patient_accuracy[seed] - value for seed, value in ticke
 
 # %% name="out-cost" tags=["hide-input"]
 with hold("6.f"):
-    print(f"the search, seed 0: {ROUNDS} trainings, {search_s:.1f} s; the ticket's own training: {ticket_s:.1f} s")
+    print(f"the search, seed 0: {ROUNDS} training runs, {search_s:.1f} s; the ticket's own training: {ticket_s:.1f} s")
     print(f"dense, {RECIPE.steps} steps               {results.spread('dense', 0)}")
     print(f"ticket at {results.density(lowest):.1%}, {RECIPE.steps} steps     {results.spread('ticket', lowest)}")
     print(f"dense, {all_steps} steps              {fit.Spread(tuple(patient_accuracy.values()))}")
@@ -985,16 +984,16 @@ claim(
 )
 
 # %% [markdown]
-# With all the steps, the dense network is ahead of the ticket in each of the three seeds, but the interval of the mean still contains zero: three seeds do not settle it. The price, however, is certain. You need all these trainings to know which weights to keep, and each of them multiplies the zeros, too. A ticket shows something
+# With all the steps, the dense network is ahead of the ticket in each of the three seeds, but the interval of the mean still contains zero: three seeds do not settle it. The price, however, is certain. You need all these training runs to know which weights to keep, and they spend time on multiplying the zeros, too. A ticket shows something
 # else: **a small network could have learned this, if we had known where to look.**
 
 # %% [markdown]
-# > **Takeaway.** A fair comparison gives the dense network the steps of the whole search: a ticket is knowledge, not a cheap way to a good network.
+# > **Takeaway.** A fair comparison gives the dense network the steps of the whole search: a ticket is knowledge, not a cheap way to get a good network.
 
 # %% [markdown]
 # ## 6 Look around
 #
-# Move the density. The left panel has the *initial* values of all weights of the first layer, and of those that the ticket keeps: does training keep weights that were large from the start? The middle panel shows how many weights each pixel keeps. The right panel has the test accuracy of all arms.
+# Move the density. The left panel shows the *initial* values of all weights of the first layer, and of the weights that the ticket keeps: does training keep weights that were large from the start? The middle panel shows how many weights each pixel keeps. The right panel shows the test accuracy of all arms.
 
 # %% name="fig-explore" tags=["hide-input", "widget"]
 initial = tickets.weights_of(net)["linear1.weight"].flatten()
@@ -1060,8 +1059,8 @@ explore(
 )
 
 # %% [markdown]
-# The histogram shows something that no arm has tested. Before training all values were equally likely. Most of the kept weights were large *from the start*, and reinit draws from all values again, so it also starts with smaller ones. Is that why it is worse? Two more controls
-# for the sparsest ticket test this: one shuffles its initial values among its own places in each layer; the other shuffles only their *sizes*, while each place keeps its *sign*. This takes about 10 seconds.
+# The histogram shows something that no arm has tested. Before training all values were equally likely. Most of the kept weights were large *from the start*, and reinit draws from the whole range again, so it also starts with smaller values. Is that why it is worse? Two more controls
+# for the sparsest ticket test this: one shuffles the ticket's initial values among the ticket's places in each layer; the other shuffles only their *sizes*, while each place keeps its *sign*. This takes about 10 seconds.
 
 # %%
 predict(
@@ -1125,17 +1124,17 @@ claim(
 )
 
 # %% [markdown]
-# Read the rows from the bottom to the top. Each adds one thing: the ticket's *values* (and biases), then their *signs* at the right places, then their *sizes* at the right places. By far the largest gain is due to the signs, and three draws show no gain from the sizes. This is one ticket of one network. Zhou et al. (2019) also found that the signs matter most.
+# Read the rows from the bottom up, starting with weights drawn anew. Each further row adds one thing: the ticket's *values* (and biases), then their *signs* in the right places, then their *sizes* in the right places. By far the largest gain is due to the signs, and three draws show no gain from the sizes. This is one ticket of one network. Zhou et al. (2019) also found that the signs matter most.
 #
-# Now the first column. These networks have their initial weights, the mask, and no training. With the ticket's own values, the mask alone gives about 74%; with weights drawn anew, the accuracy is that of chance. So finding a mask is a kind of training (Zhou et al.: *supermasks*). And a network that is large enough contains a mask that needs no training at all: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
+# Now the first column. These networks have their initial weights, the mask, and no training. With the ticket's own values, the mask alone gives about 74%; with weights drawn anew, the accuracy is that of chance. So finding a mask is a kind of training (Zhou et al.: *supermasks*). And a network that is large enough contains a mask that needs no training at all: the *strong* hypothesis (Ramanujan et al. 2020; proved by Malach et al. 2020).
 
 # %% [markdown]
-# > **Takeaway.** Initial weights consist of values, signs and sizes, and you can test them one at a time: for this ticket the signs matter most.
+# > **Takeaway.** You can test the values, the signs and the sizes of initial weights one at a time, and for this ticket the signs matter most.
 
 # %% [markdown]
 # ## 7 A study that can be stopped, or run elsewhere
 #
-# If you give a long study a folder, it writes each seed's state there after each round, in one step. The same call continues where it stopped, also with more rounds or more seeds. With *other settings* it refuses. This takes about 5 seconds.
+# If you give a long study a folder, it writes each seed's state there after each round, in a single step that cannot be left half done. The same call continues where the study stopped, even with more rounds or more seeds. With *other settings* it refuses. This takes about 5 seconds.
 
 # %% name="out-resume"
 short = Recipe(steps=20)
@@ -1144,7 +1143,7 @@ with tempfile.TemporaryDirectory() as folder:
     for rounds in (1, 2):
         made = []
         run_study(Study(short, seeds=(0, 1), rounds=rounds), folder, progress=made.append)
-        print(f"asked for {rounds} rounds: trained the rounds", sorted({state.round - 1 for state in made}))
+        print(f"rounds asked for: {rounds}; rounds trained:", sorted({state.round - 1 for state in made}))
     try:
         run_study(Study(short, seeds=(0, 1), rounds=2, rate=0.5), folder)
     except ValueError as refusal:
@@ -1167,10 +1166,10 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # ## 8 Where it stops working
 #
-# - **The training is short.** The paper trains this network for 50,000 steps on digits; here it is a few hundred. So "the ticket beats the dense network" means here: *at the same number of steps*. Section 5 has the other comparison.
+# - **The training is short.** The paper trains this network for 50,000 steps on digits; here it is a few hundred. So "the ticket beats the dense network" means here: *at the same number of steps*. Section 5 makes the other comparison.
 # - **Not every result of the paper holds at this length.** There, a ticket of a few percent is about as good as the dense network, and with other initial weights it soon falls behind. Compare this with the rows `ticket - dense` and `reinit - dense`: where even reinit is no worse than dense, doing as well as the dense network is no proof of a ticket.
 # - **A mask is not neutral.** It was made from trained weights, so it contains information about the data (section 6). SNIP (lesson 05) and other methods look for a mask *before* training. Shuffled within each layer, such masks do as well, so these methods find only how many weights each layer needs (Su et al. 2020; Frankle et al. 2021).
-# - **Larger networks need late rewinding**, according to the papers. With a high learning rate, or with whole channels pruned, networks drawn anew are often as good as tickets (Liu et al.). Your results are about this network, this data, single weights, and this recipe.
+# - **Larger networks need late rewinding**, according to the papers. With a high learning rate, or with whole channels pruned, networks drawn anew are often as good as tickets (Liu et al. 2019). Your results are about this network, this data, the pruning of single weights, and this recipe.
 # - **No speed, no bytes.** A ticket in a dense tensor is as large and as slow as the network that it was found in. Lesson 05 shows how to change that.
 
 # %% [markdown]
@@ -1179,11 +1178,11 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # ## With pencil and paper
 #
-# **1.** Each round removes a fifth of the remaining weights, and each training takes 300 steps from step 0. How many rounds does it take to reach a density of 6.25% or less, and how many steps is that with the training of the dense network? How many rounds and steps are needed if each round removes a half?
+# **1.** Each round removes a fifth of the remaining weights, and each training takes 300 steps from step 0. How many rounds does it take to reach a density of 6.25% or less, and how many steps is that, including the training of the dense network? How many rounds and steps are needed if each round removes half?
 #
 # <details><summary>Answer</summary>
 #
-# 0.8 to the power of 12 is 0.069, and to the power of 13 it is 0.055: 13 rounds, so 14 trainings and 4,200 steps. With a half, 0.5 to the power of 4 is 0.0625: 4 rounds, 5 trainings and 1,500 steps.
+# 0.8 to the power of 12 is 0.069, and to the power of 13 it is 0.055: 13 rounds, so 14 training runs and 4,200 steps. If each round removes half, 0.5 to the power of 4 is 0.0625: 4 rounds, 5 training runs and 1,500 steps.
 # </details>
 #
 # **2.** Three seeds give the ticket accuracies of 0.80, 0.84 and 0.79, and the control 0.78, 0.80 and 0.79. What are the mean and the sample standard deviation of the differences? Is the difference real?
@@ -1247,10 +1246,10 @@ progress()
 # - Train, remove the smallest share of the remaining weights, go back to the start, repeat. Count only the weights that are left; reset the biases, too; keep the zeros through every step.
 # - A ticket is a mask *and* its initial weights. Each control takes one of them away.
 # - One seed is an anecdote. Subtract seed by seed, then look at mean and spread.
-# - You can also take initial weights apart: values, signs, sizes, one at a time.
-# - The early steps and the end are two questions, and a short training answers only some of them.
-# - Two runs end in one valley or in two: a straight line between them shows which.
-# - The search costs many trainings. Its result is knowledge, not speed.
+# - You can also test the values, the signs and the sizes of initial weights one at a time.
+# - How fast a network learns and how far it gets are two questions, and a short training run answers them only in part.
+# - Two runs end in the same valley or in different ones: the accuracy along a straight line between them shows which.
+# - The search costs many training runs. Its result is knowledge, not speed.
 #
 # **References.** Frankle and Carbin 2019, *The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks*. Zhou et al. 2019, *Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask*. Liu et al. 2019, *Rethinking the Value of Network Pruning*. Frankle et al. 2019b, *Stabilizing the Lottery Ticket
 # Hypothesis* (arXiv 1903.01611). Frankle et al. 2020, *Linear Mode Connectivity and the Lottery Ticket Hypothesis*. Renda et al. 2020, *Comparing Rewinding and Fine-tuning in Neural Network Pruning*. Han et al. 2015, *Learning both Weights and Connections for Efficient Neural Networks*.

@@ -3,12 +3,12 @@
 #
 # Lesson 10 · {minutes} · before it: [09 Why does the order of loops matter?](09_loops.ipynb)
 #
-# A layer is a few nested loops over numbers. A machine has instructions that do a whole block at once, caches that move whole lines, and a small memory, and most of the data is somewhere else. How you map the loops onto the machine decides the time, the bytes and the energy. The arithmetic stays the same.
+# A layer is a few nested loops over numbers. A machine has instructions that do a whole block at once, caches that move whole lines, and little fast memory; most of the data is somewhere else. How you map the loops onto the machine decides the time, the bytes and the energy. The arithmetic stays the same.
 #
 # **You will be able to**
 # 1. compute how much of a block instruction a layer can use, and say why a depthwise layer uses so little;
 # 2. count the bytes and the joules of a layout and a tiling, and compare the counts with a simulated cache and with the clock;
-# 3. plan the memory of a network, and say when fetching ahead hides the time of loading.
+# 3. plan the memory of a network, and say when fetching ahead hides the loading time.
 #
 # The cell below each exercise checks your answer. Nothing later depends on your answers: you can skip an exercise, run everything, and come back. Code that only draws is folded: one click shows it.
 
@@ -109,9 +109,9 @@ def table(rows, columns, cell, corner="", left=30):
 
 
 # %% [markdown]
-# ## 1 An instruction does a block
+# ## 1 One instruction computes a block
 #
-# A processor for neural networks does not multiply two numbers at a time. Its instruction multiplies two small *matrices*: 16 x 16 x 16 products in one go. The rewrite **tensorize** says that a group of loops is this instruction.
+# A processor for neural networks does not multiply two numbers at a time. Its instruction multiplies two small *matrices*: 16 x 16 x 16 products in one go. The rewrite **tensorize** marks a group of loops as the work of this instruction.
 
 # %% name="out-tensorize"
 block = Intrinsic("mma 16x16x16", matmul(16, 16, 16), cycles=16)
@@ -124,7 +124,7 @@ for line in str(tensorized).splitlines():
     print(line if len(line) <= 72 else line[:69] + "...")
 
 # %% [markdown]
-# An instruction is declared by the loops that it does, so the match can be checked. Loops that do not fit are refused, such as those of a pointwise convolution with 14 x 14 = 196 pixels:
+# An instruction is declared as the loops that it computes, so the match can be checked. Loops that do not fit are refused, such as those of a pointwise convolution with 14 x 14 = 196 pixels:
 
 # %%
 attempts = {
@@ -180,7 +180,7 @@ check("10.1")
 # %% [markdown]
 # <details><summary>Hint 1: one axis</summary>
 #
-# How many blocks does an axis take? An axis of 17 on blocks of 16 takes two, and those have room for 32.
+# How many blocks does an axis take? An axis of 17 on blocks of 16 takes two blocks, which have room for 32.
 # </details>
 # <details><summary>Hint 2: several axes</summary>
 #
@@ -190,7 +190,7 @@ check("10.1")
 # %% [markdown]
 # Which loop goes on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, and k is summed. An axis takes only loops of its role. A unit of independent lanes is freer, and takes any two loops. A convolution has many loops: outputs, inputs, rows, columns. So the compiler tries every assignment.
 #
-# Worked by hand: the loops are out = 10 and in = 8, and the unit has 8 x 8 such lanes. With `out` on an axis, 10 of 16 places are used; with `in`, 8 of 8.
+# Worked by hand: the loops are out = 10 and in = 8, and the unit has 8 x 8 independent lanes. With `out` on an axis, 10 of 16 places are used; with `in`, 8 of 8.
 
 # %% [markdown]
 # ### Exercise 10.2 - Which loop on which axis (8 min)
@@ -198,7 +198,7 @@ check("10.1")
 
 # %% name="ex-10-2" tags=["exercise"]
 def best_axes(loops, rows, columns):
-    """The two loops that use most of a unit of rows x columns.
+    """The two loops that give a unit of rows x columns the highest utilization.
 
     loops: a dict of lengths, such as {"out": 17, "in": 16, "x": 32}. Returns the two names:
     (the loop on the rows, the loop on the columns); if several pairs are equally good, any of them.
@@ -306,9 +306,9 @@ show(
 )
 
 # %% [markdown]
-# By hand: the layer uses 1 of 8 columns, and has 9 taps where 16 would fit: 1/8 · 9/16 = 0.07. (Pixels waste a little more.)
+# By hand: the layer uses 1 of 8 columns, and has 9 taps where 16 would fit: 1/8 · 9/16 = 0.07. (The padding of the pixels wastes a little more.)
 #
-# The lanes of a matrix unit *share* their operands, which is what makes it cheap. Groups share nothing, so all columns but one do no useful work. In a vector unit each lane brings its own operands, and then each lane can take its own channel. Here are the best mappings of one depthwise layer, and of the dense layer after it:
+# The lanes of a matrix unit *share* their operands, which is what makes it cheap. The channels (groups) of a depthwise layer share nothing, so all columns but one do no useful work. In a vector unit each lane brings its own operands, and then each lane can take its own channel. Here are the best mappings of one depthwise layer, and of the pointwise layer after it:
 
 # %% name="out-mappings" tags=["hide-input", "nbval-check-output"]
 for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_cnn"]["pointwise2"])):
@@ -318,7 +318,7 @@ for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_
         print(f"    {mapping.unit.name:<24}({loops:<12}) {100 * mapping.share_of_peak:6.1f}% of the peak")
 
 # %% [markdown]
-# Could the *channels* of the depthwise layer go on an axis of the matrix unit? The refusal says why not: X would have to be the same for all channels.
+# Could the *channels* of the depthwise layer go on an axis of the matrix unit? The refusal shows why not: X would have to be the same for all channels, but its subscripts include the channel.
 
 # %% name="out-refused-depthwise"
 depthwise_nest = nest(
@@ -347,7 +347,7 @@ best_of = {
     for unit in units
 }
 claim(
-    "1/8 · 9/16 = 0.07. (Pixels waste a little more.)",
+    "1/8 · 9/16 = 0.07. (The padding of the pixels wastes a little more.)",
     None,
     None,
     None,
@@ -411,14 +411,14 @@ claim(
 )
 
 # %% [markdown]
-# > **Takeaway.** Padding multiplies over the axes and groups share no operands, so a depthwise layer uses little of a matrix unit.
+# > **Takeaway.** The losses from padding multiply over the axes, and groups share no operands, so a depthwise layer uses little of a matrix unit.
 
 # %% [markdown]
 # ## 2 Layout: what is next to what
 #
 # A picture with channels has three axes, and only one of them can have its elements next to each other in memory. **NCHW** puts the pixels of a channel together, **NHWC** the channels of a pixel. A cache fetches lines of 64 bytes, which is sixteen floats. A walk along the wrong axis uses one float of each line.
 #
-# Worked by hand: 17 adjacent floats are in two lines. 10 floats that are 100 apart are in ten.
+# Worked by hand: 17 adjacent floats are in two lines. 10 floats that are 100 floats apart are in ten lines.
 
 # %% [markdown]
 # ### Exercise 10.3 - Cache lines of a walk (5 min)
@@ -449,7 +449,7 @@ check("10.3")
 # </details>
 
 # %% [markdown]
-# A pointwise convolution has three loops: output channel `o`, input channel `c`, pixel `p`. Here are three of their orders. `layout` changes where the elements are in memory, not the loops.
+# A pointwise convolution has three loops: output channel `o`, input channel `c`, pixel `p`. Here are three orders of these loops. `layout` changes where the elements are in memory, not the loops.
 #
 # Each nest is compiled twice. A C compiler must assume that the arrays may overlap: a store to Y might change X or W. "No overlap" is the same nest with the promise that they do not (`restrict`, lesson 09).
 
@@ -502,11 +502,11 @@ with hold("10.b"):
     table(nests, columns, layout_row, "pointwise, 64 to 16, 56 x 56", left=30)
 
 # %% [markdown]
-# Why so many? In NHWC two neighbouring pixels of one channel are 64 floats apart. Each access to X takes a line of its own: sixteen times as many lines. Then Y, which also uses one float of each line, does not stay in the cache either, and misses as often as X: that doubles the misses.
+# Why so many? In NHWC two neighboring pixels of one channel are 64 floats apart. Each access to X takes a line of its own: sixteen times as many lines. Then Y, which also uses one float of each line, does not stay in the cache either, and misses as often as X: that doubles the misses.
 #
 # So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should be adjacent. With inputs or outputs innermost, both layouts miss equally often.
 #
-# Without the promise, these two orders also take about the same time in both layouts. The promise makes all four of these nests faster, and then the layout counts. With inputs innermost, NHWC is several times as fast, where *outputs* are adjacent. With outputs innermost it is NCHW, where the *pixels* are adjacent. So "keep the innermost axis adjacent" is no law: a compiler that knows that nothing overlaps may make vectors of another loop than the innermost. (Whether it did so here was not tested.)
+# Without the promise, these two orders also take about the same time in both layouts. The promise makes all four of these nests faster, and then the layout matters. With inputs innermost, NHWC is several times as fast: its *outputs* are adjacent. With outputs innermost it is NCHW, where the *pixels* are adjacent. So "keep the innermost axis adjacent" is not a law: a compiler that knows that nothing overlaps may vectorize a loop other than the innermost one. (Whether it did so here was not tested.)
 #
 # Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several-fold, though the simulation counts the same misses for all of them. (It follows the nest, not the code that the compiler makes of it.) **Misses are one cost among several.**
 #
@@ -558,7 +558,7 @@ with hold("10.c"):
         print(f"{name}: cold {kinds.cold:,}, capacity {kinds.capacity:,}, conflict {kinds.conflict:,}")
 
 # %% [markdown]
-# All misses of L1 except the cold ones are conflicts. Padding removes every conflict, and changes little else: the instructions and the misses of L2 stay the same, and the pages hardly change. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the same misses count as *capacity*, and padding still helps where a cache is larger than that.)
+# All misses of L1 except the cold ones are conflicts. Padding removes every conflict, and changes little else: the instructions and the L2 misses stay the same, and the number of memory pages touched hardly changes. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the same misses count as *capacity* misses, and padding still helps on a machine whose cache is larger than that.)
 
 # %% tags=["solution-only"]
 unpadded, spread_out = reasons.values()
@@ -566,13 +566,13 @@ claim(
     "All misses of L1 except the cold ones are conflicts. Padding removes every conflict",
     holds=(unpadded.capacity == 0 < unpadded.conflict and spread_out.conflict == spread_out.capacity == 0),
 )
-claim("the misses of L2 stay the same", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
+claim("the L2 misses stay the same", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
 claim("So here the conflicts are the likely cause", holds=faster > 2)
 wide = {extra: transpose(512, 512).pad("B", axis=1, elements=extra) for extra in (16, 32)} | {0: transpose(512, 512)}
 whole = classify(trace(wide[0]), L1)
 larger = [misses(wide[extra], Cache(48 * 1024, ways=12))[0].misses for extra in (0, 16)]
 claim(
-    "There the same misses count as *capacity*, and padding still helps where a cache is larger than that",
+    "There the same misses count as *capacity* misses, and padding still helps on a machine whose cache is larger than that",
     holds=(whole.conflict == 0 < whole.capacity and larger[1] < 0.2 * larger[0]),
 )
 claim("sixteen times as many lines. Then Y", holds=2 * 15 < grown < 2 * 16.1)
@@ -660,12 +660,12 @@ check("10.4")
 # </details>
 
 # %% [markdown]
-# Does the formula hold? We simulate a cache of 8 KiB, once with room for any line in any place, and once with 4 ways.
+# Does the formula hold? We simulate a cache of 8 KiB three times: with any line allowed in any place, with 4 ways, and with 4 ways and padded rows.
 
 # %%
 predict(
     "10.d",
-    "Tiles grow from 2 x 2 to 64 x 64, where a tile of C takes twice the cache. What do the simulated bytes do?",
+    "Tiles grow from 2 x 2 to 64 x 64, where a tile of C takes twice the size of the cache. What do the simulated bytes do?",
     choices=("they fall all the way", "they fall, then rise", "they follow the formula exactly"),
 )
 
@@ -797,11 +797,11 @@ columns = {"accesses": 12, "L1, MB": 10, "L2, MB": 10, "L3, MB": 10, "time at -O
 table(schedules, columns, level_row, "256^3", left=14)
 
 # %% [markdown]
-# The megabytes are the traffic between a level and the one below it: "L3" is the traffic with memory. The last row has padded rows, and keeps a tile of C and a row of B in registers.
+# The megabytes are the traffic between a level and the one below it: "L3" is the traffic with memory. The schedule in the last line of the table pads the rows of the matrices, and keeps a tile of C and a row of B in registers.
 #
-# Each level catches part of what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: the conflicts are back. Registers are the level above the first cache: a number that stays there takes no access at all.
+# Each level catches part of what the one above lets through; a good tiling keeps the traffic in the levels close to the core. Without padding, tiling alone does not help the first level: the conflicts are back. Registers are the level above the first cache: a number that stays there needs no memory access at all.
 #
-# The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles removes nearly all of the first level's traffic and hardly any time.
+# The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles removes nearly all of the first level's traffic but saves hardly any time.
 
 # %% tags=["solution-only"]
 first_level = {name: moved_bytes(levels[name][0]) for name in schedules}
@@ -814,7 +814,7 @@ claim(
     ),
 )
 claim(
-    "Padding the tiles removes nearly all of the first level's traffic and hardly any time",
+    "Padding the tiles removes nearly all of the first level's traffic but saves hardly any time",
     holds=(
         first_level["tiles, padded"] < 0.05 * first_level["tiles of 16"]
         and clock_s["tiles, padded"] > 0.7 * clock_s["tiles of 16"]
@@ -864,7 +864,7 @@ show(
 #
 # ### Where the joules go
 #
-# A battery pays not only for multiplications, but also for moving numbers, and for the instructions that do both. These figures of 2014 are for chips of 45 nm, made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between the two has grown (Jouppi et al. 2021).
+# A battery pays not only for multiplications, but also for moving numbers, and for the instructions that do both. These figures, published in 2014, are for 45 nm chips, which were made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between the two has grown (Jouppi et al. 2021).
 
 # %% name="out-energies" tags=["hide-input"]
 prices = HOROWITZ_45NM
@@ -885,7 +885,7 @@ print(f"    {f'{prices.access_bytes} bytes, DRAM':<28}{low:8.0f} to {high:.0f} p
 
 # %% name="ex-10-5" tags=["exercise"]
 def layer_energy(macs, cache_bytes, dram_bytes, pj):
-    """Joules of a layer: its multiply-accumulates, its cache bytes, its memory bytes.
+    """The energy of a layer in joules, from its multiply-accumulates, cache bytes and memory bytes.
 
     pj: picojoules as {"multiply": 4.0, "add": 1.0, "cache word": 20.0, "dram word": 1500.0};
     a word has 8 bytes.
@@ -911,7 +911,7 @@ check("10.5")
 # </details>
 
 # %% [markdown]
-# The table leaves out that an instruction has to be fetched and steered through the core. By the same source, that costs about 70 pJ in a simple core, whatever the instruction computes. We charge it as well; the model of lesson 09 counts the instructions. A vector instruction is charged the same, although a wide one costs more.
+# The table leaves out the cost of fetching an instruction and steering it through the core. According to the same source, this costs about 70 pJ in a simple core, whatever the instruction computes. We charge it as well; the model of lesson 09 counts the instructions. A vector instruction is charged the same, although a wide one costs more.
 
 # %%
 predict("10.e", "The matrix product as written (m n k). What share of its energy is arithmetic?", unit="%")
@@ -981,12 +981,12 @@ with hold("10.e"):
         print(f"{name:<16}{1e3 * energy.low_j:7.2f} to {1e3 * energy.high_j:.2f} mJ")
 
 # %% [markdown]
-# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) This is a sum of table prices, not a measurement, and leakage is not in it. The last row saves twice: fewer accesses, and fewer instructions for the same work.
+# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) This is a sum of table prices, not a measurement, and it leaves out leakage (the power that a chip draws even when it does nothing). The last row saves twice: fewer accesses, and fewer instructions for the same work.
 
 # %% tags=["solution-only"]
 low_j = {name: energy.low_j for name, energy in energies.items()}
 claim("Moving a number costs more than multiplying it", holds=prices.cache_j[8 * 1024] > prices.operation_j["fp32_mul"])
-claim("Most joules of the naive order can be saved", holds=low_j["in registers"] < 0.2 * low_j["m n k"])
+claim("Most of the joules of the naive order can be saved", holds=low_j["in registers"] < 0.2 * low_j["m n k"])
 parts_j = {name: {key: part[0] for key, part in energy.parts_j.items()} for name, energy in energies.items()}
 claim(
     "The arithmetic is the same small bar in each; all other parts except memory differ a lot",
@@ -1015,7 +1015,7 @@ claim(
 # %% [markdown]
 # ## 4 Memory: a place for each tensor
 #
-# While a network runs, each layer writes a tensor and the next one reads it. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers often have no allocator, and some runtimes for phones choose to use none: all places are planned in advance, in one block of memory, the *arena*.
+# While a network runs, each layer writes a tensor and the next one reads it. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers often have no allocator, and some runtimes for phones choose to do without one: all places are planned in advance, in one block of memory, the *arena*.
 
 # %%
 small_layers = [(cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)]
@@ -1128,7 +1128,7 @@ print(f"watched in PyTorch:       {watched_peak(models['small_cnn'], picture):,}
 def first_fit(size, taken):
     """The lowest offset where `size` bytes are free.
 
-    taken: a list of (first byte, first byte after) of the tensors that are alive at the same time as this
+    taken: a list of (first byte, first byte after it) for the tensors that are alive at the same time as this
     one, in any order. They may overlap each other.
     """
     ### BEGIN SOLUTION
@@ -1195,7 +1195,7 @@ planners = {
 # %%
 predict(
     "10.f",
-    "Four branches. The tensors are placed in the order in which they appear. How far is that above the optimum?",
+    "Four branches. The tensors are placed in the order in which they appear. How far above the optimum is the memory that this takes?",
     choices=("no difference", "up to 10%", "10 to 30%", "more than 30%"),
 )
 
@@ -1220,7 +1220,7 @@ with hold("10.f"):
     table(graphs, columns, plan_row, "bytes", left=20)
 
 # %% [markdown]
-# Choose a planner: where is each tensor of the graph with four branches? White is free; the dotted line is the bound.
+# Choose a planner, and see where it puts each tensor of the graph with four branches. (*Each its own* reuses nothing. *Best fit* takes the tensors in order of time and puts each into the smallest gap that is large enough. *Largest first* takes them in order of size.) White is free; the dotted line is the bound.
 
 
 # %% name="fig-plans" tags=["hide-input", "widget"]
@@ -1264,7 +1264,7 @@ show(
 )
 
 # %% [markdown]
-# Placing tensors in the order of time puts a small tensor where a large one would have fitted later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
+# Placing tensors in order of time (best fit) puts a small tensor where a large one would have fit later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
 
 # %% name="out-orders" tags=["nbval-check-output"]
 first, middle, end = branches[:1], branches[1:8], branches[8:]
@@ -1288,7 +1288,7 @@ claim(
     holds=(plans["small_cnn", "best fit"].peak_bytes < 1.05 * plans["small_cnn", "optimum"].peak_bytes),
 )
 claim(
-    "Placing tensors in the order of time puts a small tensor where a large one would have fitted later",
+    "Placing tensors in order of time (best fit) puts a small tensor where a large one would have fit later",
     holds=(at_peak["best fit"] > 1.3 * at_peak["largest first"]),
 )
 claim(
@@ -1298,16 +1298,16 @@ claim(
 claim("the bound also depends on the *order* of the steps", holds=min(bounds.values()) < max(bounds.values()))
 
 # %% [markdown]
-# > **Takeaway.** Memory must hold the tensors that are alive together; the best plans here need no more, and working in place or another order of the steps changes that bound.
+# > **Takeaway.** Memory must at least hold the tensors that are alive together; the best plans here need no more than that, and working in place or another order of the steps changes this bound.
 
 # %% [markdown]
 # ## 5 Fetching: hide the waiting
 #
-# A tile has to be loaded before the machine can work on it. One after the other, a loop over tiles takes the *sum* of the two times. With a second buffer the next tile is loaded **while** the machine works on this one: *double buffering*. Then, for equal tiles,
+# A tile has to be loaded before the machine can work on it. If loading and computing take turns, a loop over tiles takes the *sum* of the two times. With a second buffer the next tile is loaded **while** the machine works on this one: *double buffering*. Then, for equal tiles,
 #
 # $$\text{time} = \text{load} + (\text{tiles} - 1) \cdot \max(\text{load}, \text{compute}) + \text{compute}.$$
 #
-# Worked by hand: three tiles, load 1, compute 4. In turns: 3 · 5 = 15. Double-buffered: 1 + 2 · 4 + 4 = 13.
+# Worked by hand: three tiles, load 1, compute 4. Taking turns: 3 · 5 = 15. Double-buffered: 1 + 2 · 4 + 4 = 13.
 
 
 # %% name="fig-gantt" tags=["hide-input"]
@@ -1339,7 +1339,7 @@ show(
 )
 
 # %% [markdown]
-# The tiles in the figure differ. Work out the rule for such tiles: while tile 0 is worked on, tile 1 is loaded; the next round begins when **both** are done.
+# The tiles in the figure are not all equal. Work out the rule for unequal tiles: while tile 0 is worked on, tile 1 is loaded; the next round begins when **both** are done.
 
 # %% [markdown]
 # ### Exercise 10.8 - The time of a double-buffered loop (8 min)
@@ -1378,7 +1378,7 @@ check("10.8")
 # %%
 predict(
     "10.g",
-    "Sixteen tiles, and loading takes as long as computing. How many times as fast is double buffering?",
+    "Sixteen tiles, and loading takes as long as computing. How many times as fast as one buffer are two?",
     unit="times",
 )
 
@@ -1428,7 +1428,7 @@ explore(
 )
 
 # %% [markdown]
-# At best, loading takes as long as computing, and half of the time is hidden. Far from balance it helps little: nine tenths of loading cannot hide behind one tenth of computing, nor the other way round. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be smaller.
+# The best case is when loading takes as long as computing: then nearly half of the time is hidden. Far from this balance, a second buffer helps little: nine tenths of loading cannot hide behind one tenth of computing, and the reverse is no better. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be smaller.
 #
 # ### The rewrite
 #
@@ -1471,9 +1471,9 @@ with hold("10.h"):
         print(f"{name:<18}{latency or 'no compiler, not measured'}")
 
 # %% [markdown]
-# Here nothing copies *during* the work: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other means against waiting (not varied here). Its **prefetcher** recognizes a walk and fetches ahead, and the core starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
+# Here nothing copies *during* the work: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other ways to avoid waiting (not varied here). Its **prefetcher** recognizes a walk and fetches ahead, and the core starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
 #
-# A CPU can overlap when a second thread does the loading. A data loader does exactly this. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead. This takes about 5 seconds.
+# A CPU can overlap when a second thread does the loading. A data loader does exactly this. Here a "load" unpacks compressed numbers and "compute" is a matrix product. First the two take turns; then loading runs one tile ahead. This takes about 5 seconds.
 
 # %%
 TILES = 12
@@ -1521,12 +1521,12 @@ for name, latency in clocked.items():
     print(f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms")
 
 # %% [markdown]
-# In turns, the formula is about right. One tile ahead, no run beats the formula by much. How close a run comes depends on a second core that is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula leaves that out.) Where other programs keep the second core busy, little is gained.
+# When loading and computing take turns, the formula is about right. When loading runs one tile ahead, no run beats the formula by much. How close a run comes depends on whether a second core is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula leaves that out.) Where other programs keep the second core busy, little is gained.
 
 # %% tags=["solution-only"]
-claim("At best, loading takes as long as computing, and half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
+claim("The best case is when loading takes as long as computing: then nearly half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
 claim(
-    "nine tenths of loading cannot hide behind one tenth of computing, nor the other way round",
+    "nine tenths of loading cannot hide behind one tenth of computing, and the reverse is no better",
     holds=gain(0.9, 16) < 1.12 and gain(0.1, 16) < 1.12,
 )
 quickest_s = {name: min(latency.times_s) for name, latency in {**taken, **clocked, **one_tile}.items()}
@@ -1535,7 +1535,7 @@ claim(
     holds=quickest_s["no copy"] < min(quickest_s["copy, one slot"], quickest_s["copy, two slots"]),
 )
 claim(
-    "In turns, the formula is about right",
+    "When loading and computing take turns, the formula is about right",
     holds=abs(quickest_s["turns"] / serial_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES) - 1) < 0.15,
 )
 ahead_s = double_buffered_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES)
@@ -1563,7 +1563,7 @@ for batch in (1, 8, 32, 128):
     print(f"batch {batch:>3}: weights {weights:,} bytes, activations {best.peak_bytes:>12,} bytes")
 
 # %% [markdown]
-# **Fetching ahead hides latency, not traffic.** If the memory is busy all the time, no order of waiting makes it faster. Then only fewer bytes help: tiling, fusion, fewer bits.
+# **Fetching ahead hides latency, not traffic.** If the memory is busy all the time, fetching earlier makes nothing faster. Then only fewer bytes help: tiling, fusion, fewer bits.
 
 # %% [markdown]
 # > **Takeaway.** A count says what a schedule moves or could reach; only the clock says which schedule is faster.
@@ -1571,7 +1571,7 @@ for batch in (1, 8, 32, 128):
 # %% [markdown]
 # ## With pencil and paper
 #
-# **1.** A linear layer has 300 inputs and 10 outputs. It is a matrix product with m = pictures, n = 10, k = 300. How much of a tensor core of 16 x 8 x 16 does it use for one picture (m on the axis of 16, n on that of 8)? And for sixteen pictures?
+# **1.** A linear layer has 300 inputs and 10 outputs. It is a matrix product with m = pictures, n = 10, k = 300. How much of a tensor core of 16 x 8 x 16 does it use for one picture (m on the axis of length 16, n on the axis of length 8)? And for sixteen pictures?
 #
 # <details><summary>Answer</summary>
 #
@@ -1585,17 +1585,17 @@ for batch in (1, 8, 32, 128):
 # Each matrix has 1,024 · 1,024 = 1,048,576 numbers. With tiles of 64, A and B are read 16 times each, and C is read and written: 16 + 16 + 2 = 34 passes, so 34 · 1,048,576 · 4 = 142,606,336 bytes, about 143 MB. With tiles of 128 it would be 8 + 8 + 2 = 18 passes, fewer by a factor of 34 / 18 = 1.9. But a tile of C would take 128 · 128 · 4 = 65,536 bytes, 64 KiB, which does not fit. A tile of 64 x 64 takes 16 KiB.
 # </details>
 #
-# **3.** Eight equal tiles take 3 ms each to load and 5 ms each to compute. How long does the loop take in turns, and with two buffers? And if loading becomes twice as fast?
+# **3.** Eight equal tiles take 3 ms each to load and 5 ms each to compute. How long does the loop take if loading and computing take turns, and how long with two buffers? And if loading becomes twice as fast?
 #
 # <details><summary>Answer</summary>
 #
-# In turns: 8 · (3 + 5) = 64 ms. With two buffers: 3 + 7 · 5 + 5 = 43 ms, 1.5 times as fast. With loads of 1.5 ms: in turns 8 · 6.5 = 52 ms, with two buffers 1.5 + 7 · 5 + 5 = 41.5 ms. Once the loading is hidden, making it faster hardly helps.
+# Taking turns: 8 · (3 + 5) = 64 ms. With two buffers: 3 + 7 · 5 + 5 = 43 ms, 1.5 times as fast. With loads of 1.5 ms: 8 · 6.5 = 52 ms when taking turns, and 1.5 + 7 · 5 + 5 = 41.5 ms with two buffers. Once the loading is hidden, making it faster hardly helps.
 # </details>
 
 # %% [markdown]
 # ## The ledger
 #
-# This lesson's row is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. Planned and in place, its activations would need the second number of bytes that the cell prints; PyTorch does not plan.
+# This lesson's row is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. Its timing runs alternate with those of the usual layout. With a memory plan and work in place, its activations would need only the second number of bytes that the cell prints. PyTorch makes no such plan.
 
 # %%
 splits = data.fashion()
@@ -1662,11 +1662,11 @@ progress()
 # %% [markdown]
 # ## Summary
 #
-# - A block instruction is only as good as the layer that fills it. Padding multiplies over the axes, and groups share no operands.
-# - A layout is good for an order of loops and for what the compiler may do with them, not in itself. Rows whose length is a power of two may need padding.
-# - A tile decides how often the other operands are read again. The formula holds where whole lines are used and the tile fits.
-# - Moving a number costs more than multiplying it. Most joules of the naive order can be saved: by moving less, and by fewer instructions.
-# - Memory has to hold the tensors that are alive at once; the best plans here needed no more. Working in place lowers that bound, and the order of the steps changes it.
+# - A block instruction is only as good as the layer that fills it. The losses from padding multiply over the axes, and groups share no operands.
+# - No layout is good in itself: that depends on the order of the loops and on what the compiler may do with them. Rows whose length is a power of two may need padding.
+# - The size of a tile decides how often the other operands are read again. The formula holds where whole lines are used and the tile fits.
+# - Moving a number costs more than multiplying it. Most of the joules of the naive order can be saved by moving fewer bytes and running fewer instructions.
+# - Memory must at least hold the tensors that are alive at once, and the best plans here needed no more than this bound. Working in place lowers the bound, and the order of the steps changes it.
 # - Two buffers turn a sum into a maximum, if another core or a copy engine does the loading.
 #
 # **References.** Chen et al. 2018, *TVM: An Automated End-to-End Optimizing Compiler for Deep Learning*. Jouppi et al. 2017, *In-Datacenter Performance Analysis of a Tensor Processing Unit*. Jouppi et al. 2021, *Ten Lessons From

@@ -642,7 +642,7 @@ claim(
 # %% [markdown]
 # ## 5 How fast?
 #
-# Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, so it moves more bytes than the float layer. `pack_for_speed` hands the layers to C kernels that multiply with the packed codes (lesson 02). Pack two models: all matrices in 8 bits, and 4 bits with an 8-bit head, about the size of the file. This takes about 20 seconds.
+# Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, so it moves more bytes than the float layer. `pack_for_speed` hands the layers to C kernels that multiply with the packed codes (lesson 02). Pack two models: all matrices in 8 bits, and 4 bits with an 8-bit head, about the size of the file. This takes about 8 seconds.
 
 
 # %%
