@@ -47,12 +47,18 @@ def _as_trained(start):
     """
     if not isinstance(start, dict):
         return start
-    seen = {}
+    seen = dict(start)
     for name, value in start.items():
-        seen[name] = value.copy() if isinstance(value, np.ndarray) else value.detach().clone()
+        if isinstance(value, torch.Tensor):
+            seen[name] = value.detach().clone()
+        elif isinstance(value, np.ndarray):
+            seen[name] = value.copy()
     for value in start.values():
         with contextlib.suppress(RuntimeError, ValueError):  # expanded or read-only: it cannot be trained in place
-            value.fill(7) if isinstance(value, np.ndarray) else value.detach().fill_(7)
+            if isinstance(value, torch.Tensor):
+                value.detach().fill_(7)
+            elif isinstance(value, np.ndarray):
+                value.fill(7)
     return seen
 
 

@@ -172,6 +172,12 @@ BUSIEST_SET = Exercise(
             ),
         ),
         variants(
+            "Row 0 counts as well: the rows have the numbers 0 to rows - 1.",
+            lambda rows, row_bytes, sets, line_bytes: _fullest(
+                lambda i: (i + 1) * row_bytes // line_bytes, sets, rows - 1
+            ),
+        ),
+        variants(
             "Those are all lines of the column. Only those of one set compete.",
             lambda rows, row_bytes, sets, line_bytes: _lines(rows, row_bytes, line_bytes),
         ),
