@@ -112,6 +112,13 @@ def _control(at: int, says: str, wrong) -> Symptom:
     return Symptom(shows, says, [example(one) for one in wrong])
 
 
+def _moved(weight: Tensor, keep: Tensor, places: Tensor) -> Tensor:
+    """A wrong control: the kept weights, in their order, at the first of other places."""
+    moved = torch.zeros(weight.numel())
+    moved[places[: int(keep.sum())]] = weight[keep]
+    return moved.reshape(weight.shape)
+
+
 def _first_control(says: str, *wrong) -> Symptom:
     return _control(0, says, wrong)
 
@@ -203,6 +210,31 @@ CONTROLS = Exercise(
             "The mask of the first control is the wrong way round: True is kept.",
             lambda mask, initial, other, chance: {name: other[name] * ~keep for name, keep in mask.items()},
         ),
+        Symptom(
+            lambda got, expected, given: any(got[1][name].ndim == 1 < one.ndim for name, one in expected[1].items()),
+            "The second control is flat. Each tensor has the shape of its layer: reshape it at the end.",
+            [lambda *given: (controls(*given)[0], {name: one.flatten() for name, one in controls(*given)[1].items()})],
+        ),
+        _second_control(
+            "That is the new mask. The second control is the initial weights, multiplied by it.",
+            lambda mask, initial, other, chance: {
+                name: _best(chance[name], int(keep.sum())).float() for name, keep in mask.items()
+            },
+        ),
+        _second_control(
+            "The ticket's mask still counts in the second control. The drawn places replace it: initial weights there "
+            "stay, whether the ticket keeps them or not.",
+            lambda mask, initial, other, chance: {
+                name: initial[name] * keep * _best(chance[name], int(keep.sum())) for name, keep in mask.items()
+            },
+        ),
+        _second_control(
+            "`argsort` gives the places in order, not the rank of each place. Keep the first of these places.",
+            lambda mask, initial, other, chance: {
+                name: initial[name] * (chance[name].flatten().argsort(descending=True).reshape(keep.shape) < keep.sum())
+                for name, keep in mask.items()
+            },
+        ),
         _second_control(
             "The second control keeps the places with the *highest* chances, in each layer as many as the ticket keeps "
             "there.",
@@ -220,8 +252,6 @@ CONTROLS = Exercise(
                     lambda drawn, keep: drawn >= 1 - keep.float().mean(),
                     lambda drawn, keep: drawn > keep.float().mean(),
                     lambda drawn, keep: drawn > 0.5,
-                    lambda drawn, keep: drawn.flatten().argsort(descending=True).reshape(drawn.shape) < keep.sum(),
-                    lambda drawn, keep: drawn.flatten().argsort().reshape(drawn.shape) < keep.sum(),
                     lambda drawn, keep: keep.flatten()[drawn.flatten().argsort()].reshape(drawn.shape),
                     lambda drawn, keep: keep.flatten()[drawn.flatten().argsort(descending=True)].reshape(drawn.shape),
                 )
@@ -244,6 +274,14 @@ CONTROLS = Exercise(
                 }
                 for falling in (True, False)
             ),
+            lambda mask, initial, other, chance: {
+                name: _moved(initial[name], keep, chance[name].flatten().argsort(descending=True))
+                for name, keep in mask.items()
+            },
+            lambda mask, initial, other, chance: {
+                name: _moved(initial[name], keep, _best(chance[name], int(keep.sum())).flatten().nonzero()[:, 0])
+                for name, keep in mask.items()
+            },
         ),
         _second_control(
             "The chances only say which places are kept. The weights there are the initial ones.",

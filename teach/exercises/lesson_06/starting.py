@@ -1,5 +1,7 @@
 """Lesson 06, exercise 6.3: from where a ticket starts."""
 
+import contextlib
+
 import numpy as np
 import torch
 from torch import Tensor, tensor
@@ -38,6 +40,28 @@ def _reset_in_place(initial: Weights, trained: Weights, mask: Weights) -> Weight
     return initial
 
 
+def _as_trained(start):
+    """The tensors of a start as they are; those that were returned are then overwritten, as training does.
+
+    A tensor of `initial` that comes back itself, or shares its memory, so changes an argument.
+    """
+    if not isinstance(start, dict):
+        return start
+    seen = dict(start)
+    for name, value in start.items():
+        if isinstance(value, torch.Tensor):
+            seen[name] = value.detach().clone()
+        elif isinstance(value, np.ndarray):
+            seen[name] = value.copy()
+    for value in start.values():
+        with contextlib.suppress(RuntimeError, ValueError):  # expanded or read-only: it cannot be trained in place
+            if isinstance(value, torch.Tensor):
+                value.detach().fill_(7)
+            elif isinstance(value, np.ndarray):
+                value.fill(7)
+    return seen
+
+
 def _net_case(generator: torch.Generator) -> Case:
     shapes = {"linear1.weight": (3, 4), "linear1.bias": (3,), "linear2.weight": (2, 3), "linear2.bias": (2,)}
     initial = {name: torch.randn(shape, generator=generator).round(decimals=2) for name, shape in shapes.items()}
@@ -67,6 +91,7 @@ RESET = Exercise(
     id="6.3",
     title="Back to the start",
     reference=reset,
+    view=_as_trained,
     cases=(
         Case({"weight": tensor([0.1, -0.2])}, {"weight": tensor([0.5, -0.9])}, {"weight": tensor([True, True])}),
         Case(
@@ -117,6 +142,17 @@ RESET = Exercise(
             _reset_in_place,
             "It writes into the initial weights themselves. The next "
             "round, and every control, still needs them: work on a copy.",
+        ),
+        Mistake(
+            lambda initial, trained, mask: {
+                name: value * mask[name] if name in mask else value for name, value in initial.items()
+            },
+            "A tensor of `initial` is changed, or comes back itself: the check writes into the result, as training "
+            "does. Return new tensors, copies of the biases too.",
+        ),
+        Mistake(
+            lambda initial, trained, mask: {name: value * mask[name] for name, value in initial.items()},
+            "Not every parameter has a mask. The biases have none: they come back as they were drawn.",
         ),
     ),
     symptoms=(

@@ -60,6 +60,11 @@ def _forgets_momentum(weight, gradient, velocity, mask, learning_rate, momentum)
     return (weight - learning_rate * velocity) * mask, velocity
 
 
+def _moves_by_gradient(weight, gradient, velocity, mask, learning_rate, momentum):
+    velocity = (momentum * velocity + gradient) * mask
+    return (weight - learning_rate * gradient) * mask, velocity
+
+
 def _no_mask(weight, gradient, velocity, mask, learning_rate, momentum):
     velocity = momentum * velocity + gradient
     return weight - learning_rate * velocity, velocity
@@ -155,6 +160,11 @@ MASKED_STEP = Exercise(
             "all of it, not only the gradient.",
         ),
         Mistake(_frozen, "The pruned weights are frozen where they were. They must be zero: mask the weights as well."),
+        Mistake(
+            _moves_by_gradient,
+            "The weights move by the gradient alone. A step is learning_rate times the new velocity, which remembers "
+            "earlier gradients as well.",
+        ),
         Mistake(
             _forgets_momentum,
             "The old velocity is lost. What stays keeps its momentum: velocity = momentum * velocity + gradient.",

@@ -144,6 +144,14 @@ MACS_OF_PAIR = Exercise(
             _pair(lambda m, n, k, r: m * m * k * k, _mixing),
         ),
         variants(
+            "The pointwise part comes after the depthwise one and does not repeat it: the products of the two parts "
+            "are added, not multiplied.",
+            _pair(_nothing, lambda m, n, k, r: m * r * k * k * m * r * n),
+            lambda inputs, outputs, kernel, places, multiplier: (
+                places * inputs * multiplier * kernel**2 * places * inputs * multiplier * outputs
+            ),
+        ),
+        variants(
             "That is one plain convolution. Add two: the kernels of each channel by themselves, then the 1x1 mixing.",
             _pair(_nothing, lambda m, n, k, r: m * n * k * k),
             _pair(_nothing, lambda m, n, k, r: m * n * k * k + m * n),

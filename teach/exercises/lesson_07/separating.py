@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib.factorize import low_rank, separable
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 # 7.5 ------------------------------------------------------------------------------------------------
@@ -93,6 +93,21 @@ def _to_rank(weight: Tensor, rank: int) -> Tensor:
     return _cut(weight.transpose(0, 1).flatten(2), rank).unflatten(2, weight.shape[2:]).transpose(0, 1)
 
 
+def _strongest_outputs(weight, multiplier):
+    cut = torch.zeros_like(weight)
+    for i in range(weight.shape[1]):
+        top = weight[:, i].flatten(1).norm(dim=1).argsort(descending=True)[:multiplier]
+        cut[top, i] = weight[top, i]
+    return cut
+
+
+def _strongest_outputs_of_all(weight, multiplier):
+    top = weight.flatten(1).norm(dim=1).argsort(descending=True)[:multiplier]
+    cut = torch.zeros_like(weight)
+    cut[top] = weight[top]
+    return cut
+
+
 NEAREST_KERNEL = Exercise(
     id="7.5",
     title="The nearest kernel that a pair can have",
@@ -162,6 +177,21 @@ NEAREST_KERNEL = Exercise(
                 lambda weight, multiplier, kept=kept: _to_rank(weight, kept(multiplier))
                 for kept in (lambda r: r + 1, lambda r: r - 1, lambda r: 1, lambda r: 2 * r)
             ),
+        ),
+        Symptom(
+            lambda got, expected, given: isinstance(got, tuple) and len(got) in (2, 3),
+            "Those are the parts of the kernel. Multiply them together, and bring the slices back to [N, M, h, w].",
+            [
+                lambda weight, multiplier: tuple(
+                    torch.linalg.svd(weight.transpose(0, 1).flatten(2), full_matrices=False)
+                )
+            ],
+        ),
+        variants(
+            "That keeps the windows of a few outputs and drops the others. The kernels that fit best are mixtures of "
+            "the windows of all outputs: decompose each slice.",
+            _strongest_outputs,
+            _strongest_outputs_of_all,
         ),
         variants(
             "Nothing is cut off. A pair with this multiplier cannot have every kernel: each slice keeps only its first "

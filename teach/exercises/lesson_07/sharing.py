@@ -115,8 +115,8 @@ SHARE_AND_LIMIT = Exercise(
         ),
         Mistake(
             _share(lambda n, k, r: 1 / (r * (Fraction(1, n) + Fraction(1, k**2)))),
-            "That says how many times fewer MACs, which is the share upside down. (It is no speed either: nothing here "
-            "was timed.)",
+            "That says how many times fewer MACs, which is the share upside down. It is no speed either: nothing here "
+            "was timed.",
         ),
         Mistake(
             _limit(lambda n, k: n * k**2 // (n + k**2)),

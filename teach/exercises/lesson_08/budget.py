@@ -98,6 +98,14 @@ def _by_errors(together):
     )[:2]
 
 
+def _by_error_and_cost(together):
+    """A wrong answer: the affordable pair with the least `together(sum of errors, MACs)`."""
+    return lambda first, second, budget: min(
+        (pair for pair in _pairs(first, second) if pair[2] <= budget),
+        key=lambda pair: together(pair[3] + pair[4], pair[2]),
+    )[:2]
+
+
 def _smallest_worst(first, second, budget):
     return min((pair for pair in _pairs(first, second) if pair[2] <= budget), key=lambda pair: max(pair[3:]))[:2]
 
@@ -197,8 +205,24 @@ BEST_RANKS = Exercise(
             lambda first, second, budget: (1, 1),
             "That is the cheapest pair. An entry is (macs, error): look for the least error that the budget allows.",
         ),
+        Mistake(
+            _by_error_and_cost(lambda error, macs: error / macs),
+            "That divides the error by the MACs, and so rewards the expensive pairs. Within the budget the sum of the "
+            "errors alone counts.",
+        ),
     ),
     symptoms=(
+        Symptom(
+            lambda got, expected, arguments: (
+                abs(got - sum(arguments[name][rank - 1][1] for name, rank in zip(("first", "second"), expected))) < 1e-9
+            ),
+            "That is the least sum of errors. Return the two ranks that have it.",
+            examples=(
+                lambda first, second, budget: min(
+                    one[1] + other[1] for one in first for other in second if one[0] + other[0] <= budget
+                ),
+            ),
+        ),
         Symptom(
             lambda got, expected, arguments: _ranks_of(expected, arguments, got),
             "Those are the costs or the errors of the right pair. Return the ranks: the first entry has rank 1.",

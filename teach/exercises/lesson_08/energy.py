@@ -133,6 +133,14 @@ RANK_HOLDING = Exercise(
                 for power in (1, 2)
                 for whole in (torch.sum, torch.max)
             ),
+            *(
+                lambda values, energy, power=power, none=none: next(
+                    (at + 1 for at, one in enumerate(values**power / (values**power).sum()) if one >= energy),
+                    len(values) if none == "all" else none,
+                )
+                for power in (1, 2)
+                for none in ("all", None, 0)
+            ),
         ),
         variants(
             "That is the share which this rank holds. Return the rank.",

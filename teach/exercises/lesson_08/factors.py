@@ -85,6 +85,11 @@ def _transposed_once_more(matrix, rank):
     return left[:, :rank] * values[:rank], right[:, :rank].T
 
 
+def _rows_of_u(matrix, rank):
+    left, values, right = torch.linalg.svd(matrix)
+    return left[:rank].T * values[:rank], right[:rank]
+
+
 def _matrix_case(generator: torch.Generator) -> Case:
     """A square or tall matrix, of which V^T is the same square whether or not torch is asked for full matrices."""
     columns = random_whole(generator, 4, 5)
@@ -140,6 +145,10 @@ THIN_FACTORS = Exercise(
         Mistake(
             _factors(lambda u, s, vt, r: (u[:r].T * s[:r], vt[:r])),
             "The directions of U are its columns: U[:, :rank] and not U[:rank].",
+        ),
+        Mistake(
+            _rows_of_u,
+            "`U[:rank]` has rows of U. The directions are the columns, U[:, :rank], and need no transposing.",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u * s, vt)),

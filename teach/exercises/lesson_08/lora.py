@@ -87,6 +87,10 @@ MERGED_CHANGE = Exercise(
             "That is the change transposed. Down works on the input first, so it stands on the right: up @ down.",
         ),
         Mistake(
+            lambda weight, down, up, alpha: (weight + alpha / len(down) * (down @ up), down.numel() + up.numel()),
+            "The order is the other one: up @ down, [outputs, rank] times [rank, inputs], is as large as the weight.",
+        ),
+        Mistake(
             _scaled(lambda alpha, rank: alpha / rank**0.5),
             "That divides by the root of the rank. LoRA divides by the rank.",
         ),

@@ -92,6 +92,13 @@ def _smallest(weight, root, rank):
     return left @ left.T @ weight
 
 
+def _by_second_moment(weight, bias, mean, root, rank):
+    second = root @ root + torch.outer(mean, mean)
+    left = torch.linalg.eigh(weight @ second @ weight.T).eigenvectors[:, -rank:]
+    other = left @ left.T @ weight
+    return other, bias + (weight - other) @ mean
+
+
 def _moments_case(generator: torch.Generator) -> Case:
     """Inputs that vary by 1 to 8 along their directions, and outputs that vary by 8, 4, 2, ... along theirs."""
     rows, columns = random_whole(generator, 4, 5), random_whole(generator, 4, 6)
@@ -215,6 +222,10 @@ NEAREST_OUTPUT = Exercise(
         Mistake(
             _bias_by_all(lambda weight, near, bias, mean, root: bias + (weight - near).mean(1)),
             "That is the mean of the lost weights. What counts is what they make of the mean *input*: a product.",
+        ),
+        Mistake(
+            _by_second_moment,
+            "That is about 0: the mean is still in it. The covariance is about the mean, for which the bias makes up.",
         ),
     ),
     symptoms=(

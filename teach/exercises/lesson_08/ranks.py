@@ -116,12 +116,29 @@ ERRORS_BY_RANK = Exercise(
             _errors(lambda values, rank: torch.tensor(1 - rank / len(values))),
             "That is the share of the *number* of singular values. The first of them are larger than the last.",
         ),
+        Mistake(
+            lambda values: errors_by_rank(values)[:1],
+            "Only rank 0 came back. A `return` inside the loop ends it after its first round: put it after the loop.",
+        ),
     ),
     symptoms=(
         variants(
             "Nothing is squared. The squares of the singular values add up, and the root comes at the end.",
             _errors(lambda values, rank: (values[rank:].sum() / values.sum()).sqrt()),
             _errors(lambda values, rank: values[rank:].sum() / values.norm()),
+        ),
+        variants(
+            "The root is over the whole fraction: divide by the sum of all squares first, and then take the root.",
+            _errors(lambda values, rank: values[rank:].norm() / values.square().sum()),
+        ),
+        variants(
+            "That loses the largest singular values first. A rank keeps the first ones: what is lost comes after them.",
+            *(
+                _errors(
+                    lambda values, rank, power=power: (values[: len(values) - rank].norm() / values.norm()) ** power
+                )
+                for power in (1, 2)
+            ),
         ),
         variants(
             "That begins with rank 1. Rank 0 keeps nothing and loses all values: `values[rank:]`.",
@@ -149,7 +166,6 @@ ERRORS_BY_RANK = Exercise(
             examples=(
                 _errors(lambda values, rank: values[rank:].norm()),
                 _errors(lambda values, rank: values[rank:].square().sum()),
-                _errors(lambda values, rank: values[rank:].norm() / values.square().sum()),
                 _errors(lambda values, rank: values[rank:].norm() / values[0]),
                 _errors(lambda values, rank: values[rank:].norm() / values.sum()),
             ),

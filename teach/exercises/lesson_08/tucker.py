@@ -5,7 +5,7 @@ from torch import nn
 
 from mini_lib import costs
 from mini_lib.factorize import low_rank
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 
@@ -166,8 +166,25 @@ TUCKER_MACS = Exercise(
             _layers(last=lambda m, n, k, before, after, a, b: after * (b * n + n)),
             "MACs are products: a bias adds none.",
         ),
+        Mistake(
+            lambda inputs, outputs, kernel, size, stride, rank_in, rank_out: (
+                tucker_macs(inputs, 0, kernel, size, stride, rank_in, rank_out)
+                + ((size - 1) // stride // stride + 1) ** 2 * rank_out * outputs
+            ),
+            "Only the middle layer has the stride. The last one runs at every place that the middle one makes.",
+        ),
     ),
     symptoms=(
+        Symptom(
+            lambda got, expected, arguments: len(got) == 3 and sum(got) == expected,
+            "Those are the MACs of the three layers. Add them up.",
+            examples=(
+                lambda inputs, outputs, kernel, size, stride, rank_in, rank_out: tuple(
+                    layer(inputs, outputs, kernel, size**2, (-(-size // stride)) ** 2, rank_in, rank_out)
+                    for layer in (_first, _core, _last)
+                ),
+            ),
+        ),
         variants(
             "Only the middle layer has a window. The first and the last are 1x1.",
             _layers(
@@ -196,6 +213,8 @@ TUCKER_MACS = Exercise(
             "The image is a square, and the stride shortens both of its sides: round one side up, then square it.",
             _places(lambda size, stride, kernel: -(-(size**2) // stride)),
             _places(lambda size, stride, kernel: size**2 // stride),
+            _places(lambda size, stride, kernel: size * -(-size // stride)),
+            _places(lambda size, stride, kernel: size * (size // stride)),
             _places(lambda size, stride, kernel: -(-(size**2) // stride**2)),
             _places(lambda size, stride, kernel: size**2 // stride**2),
             _places(lambda size, stride, kernel: -(-size // stride)),

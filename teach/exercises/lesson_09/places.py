@@ -115,6 +115,19 @@ BYTE_ADDRESS = Exercise(
             ),
         ),
         variants(
+            "Padding makes a row longer: a row takes columns plus padding elements.",
+            lambda i, j, columns, padding, element_bytes, base: base + (i * (columns - padding) + j) * element_bytes,
+        ),
+        variants(
+            "The padding comes after each row only, and not before it as well.",
+            *(
+                lambda i, j, columns, padding, element_bytes, base, start=start: (
+                    base + (i * (columns + 2 * padding) + start * padding + j) * element_bytes
+                )
+                for start in (1, 0)
+            ),
+        ),
+        variants(
             "The padding comes at the end of each row: i times before row i, and not between the elements.",
             lambda i, j, columns, padding, element_bytes, base: (
                 base + (i * columns + (i + 1) * padding + j) * element_bytes
@@ -123,7 +136,6 @@ BYTE_ADDRESS = Exercise(
                 base + i * (columns + padding) * element_bytes + j * (element_bytes + padding)
             ),
             lambda i, j, columns, padding, element_bytes, base: base + (i * columns + j) * (element_bytes + padding),
-            lambda i, j, columns, padding, element_bytes, base: base + (i * (columns - padding) + j) * element_bytes,
             lambda i, j, columns, padding, element_bytes, base: base + (i * columns + padding * j) * element_bytes,
         ),
         variants(
@@ -177,6 +189,7 @@ COLUMN_MISSES = Exercise(
         Case(4, 8, 4, 100),
         Case(8, 8, 4, 4),
         Case(8, 8, 4, 8),
+        Case(8, 8, 4, 1),
         Case(16, 4, 4, 8),
         Case(8, 32, 4, 16),
         *random_cases(8, seed=92, make=_walk),
@@ -208,6 +221,13 @@ COLUMN_MISSES = Exercise(
                 rows * columns // per_line if rows < cache_lines else rows * columns
             ),
             "A cache with exactly as many lines as there are rows holds them all.",
+        ),
+        Mistake(
+            lambda rows, columns, per_line, cache_lines: (
+                rows * columns // per_line if rows <= cache_lines * per_line else rows * columns
+            ),
+            "Each element of a column takes a line of its own. The cache has room for cache_lines of them, however "
+            "many elements a line holds.",
         ),
         Mistake(
             lambda rows, columns, per_line, cache_lines: rows if rows <= cache_lines else rows * columns,

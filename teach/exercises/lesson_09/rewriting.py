@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 # 9.3 ------------------------------------------------------------------------------------------------
@@ -66,6 +66,9 @@ GUARDED_SPLIT = Exercise(
     symptoms=(
         variants(
             "The outer loop makes whole iterations, as many as are needed for all n: round n / factor up.",
+            lambda n, factor: (round(n / factor), round(n / factor) * factor - n),
+            lambda n, factor: (n / factor, n / factor * factor - n),
+            lambda n, factor: (n / factor, -n % factor),
             lambda n, factor: (round(n / factor), max(0, round(n / factor) * factor - n)),
             lambda n, factor: (round(n / factor), abs(round(n / factor) * factor - n)),
         ),
@@ -151,8 +154,8 @@ IS_LEGAL = Exercise(
         ),
         Mistake(
             lambda distances, order: all(tuple(distance) >= (0,) * len(order) for distance in distances),
-            "That looks at the old order, in which every distance "
-            "points forward. Put its steps into the new order first.",
+            "With that every order is legal. Put the steps of a distance into the new order: the first of them that is "
+            "not 0 has to be positive.",
         ),
         Mistake(
             lambda distances, order: all(distance[order[0]] >= 0 for distance in distances),
@@ -186,6 +189,10 @@ IS_LEGAL = Exercise(
             "The *first* step that is not 0 decides, and the outermost loop comes first.",
         ),
         Mistake(
+            lambda distances, order: all(tuple(distance[::-1]) >= (0,) * len(distance) for distance in distances),
+            "That always turns the loops round. `order` says which loop comes first, second, and so on.",
+        ),
+        Mistake(
             lambda distances, order: tuple(order) == tuple(sorted(order)),
             "Many new orders are legal as well. Look at the distances: does one of them turn round?",
         ),
@@ -208,6 +215,13 @@ IS_LEGAL = Exercise(
         Mistake(
             lambda distances, order: not all(_first_step(distance, order) >= 0 for distance in distances),
             "That is the opposite: True stands for an order that is legal.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, list) and len(got) == len(arguments["distances"]),
+            "That is one answer for each distance. Return one for all of them: every distance must point forward.",
+            examples=(lambda distances, order: [_first_step(distance, order) >= 0 for distance in distances],),
         ),
     ),
     also_correct=(_is_legal_by_looking, _is_legal_by_number),

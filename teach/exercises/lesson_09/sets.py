@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 
@@ -51,6 +51,7 @@ BUSIEST_SET = Exercise(
         Case(8, 256, 4, 64),
         Case(8, 16, 4, 64),
         Case(4, 96, 4, 64),
+        Case(3, 96, 2, 64),
         Case(8, 64, 4, 32),
         Case(8, 64, 4, 128),
         Case(2, 1024, 64, 64),
@@ -106,8 +107,35 @@ BUSIEST_SET = Exercise(
             lambda rows, row_bytes, sets, line_bytes: busiest_set(rows - 1, row_bytes, sets, line_bytes),
             "One row is missing: the rows have the numbers 0 to rows - 1.",
         ),
+        Mistake(
+            lambda rows, row_bytes, sets, line_bytes: sum(
+                line % sets == 0 for line in {i * row_bytes // line_bytes for i in range(rows)}
+            ),
+            "That counts the lines of set 0 only. Another set may have more: count every set.",
+        ),
     ),
     symptoms=(
+        Symptom(
+            lambda got, expected, arguments: (
+                isinstance(got, (list, tuple, dict)) and max(got.values() if isinstance(got, dict) else got) == expected
+            ),
+            "Those are the lines of each set. Return the most of them.",
+            examples=(
+                lambda rows, row_bytes, sets, line_bytes: Counter(
+                    line % sets for line in {i * row_bytes // line_bytes for i in range(rows)}
+                ),
+                lambda rows, row_bytes, sets, line_bytes: [
+                    sum(line % sets == at for line in {i * row_bytes // line_bytes for i in range(rows)})
+                    for at in range(sets)
+                ],
+            ),
+        ),
+        variants(
+            "The set is the remainder of the line's *number*, line % sets. Do not turn it back into an address.",
+            lambda rows, row_bytes, sets, line_bytes: _fullest(
+                lambda i: i * row_bytes // line_bytes * line_bytes, sets, rows
+            ),
+        ),
         variants(
             "Neighbouring lines go to different sets, one after the other: the set is `line % sets`, the remainder.",
             lambda rows, row_bytes, sets, line_bytes: max(
@@ -137,6 +165,16 @@ BUSIEST_SET = Exercise(
             "That is the set with the fewest lines. The fullest one decides.",
             lambda rows, row_bytes, sets, line_bytes: min(
                 Counter(line % sets for line in {i * row_bytes // line_bytes for i in range(rows)}).values()
+            ),
+            lambda rows, row_bytes, sets, line_bytes: min(
+                sum(line % sets == at for line in {i * row_bytes // line_bytes for i in range(rows)})
+                for at in range(sets)
+            ),
+        ),
+        variants(
+            "Row 0 counts as well: the rows have the numbers 0 to rows - 1.",
+            lambda rows, row_bytes, sets, line_bytes: _fullest(
+                lambda i: (i + 1) * row_bytes // line_bytes, sets, rows - 1
             ),
         ),
         variants(

@@ -144,12 +144,19 @@ LARGEST_TILE = Exercise(
             "Three tiles are in the cache at the same time: one of A, one of B and one of C.",
             lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 2, element_bytes, line_bytes),
             lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 4, element_bytes, line_bytes),
+        ),
+        variants(
+            "Three tiles of side * side elements fit. Divide by 3 first, and take the root of that.",
             lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 9, element_bytes, line_bytes),
+            lambda cache_bytes, element_bytes, line_bytes: _rounded(
+                isqrt(cache_bytes // element_bytes) // 3, line_bytes // element_bytes
+            ),
+        ),
+        variants(
+            "That is the number of elements in the tile, or in all three. Return the side of one.",
+            lambda cache_bytes, element_bytes, line_bytes: largest_tile(cache_bytes, element_bytes, line_bytes) ** 2,
             lambda cache_bytes, element_bytes, line_bytes: (
-                isqrt(cache_bytes // element_bytes)
-                // 3
-                // (line_bytes // element_bytes)
-                * (line_bytes // element_bytes)
+                3 * largest_tile(cache_bytes, element_bytes, line_bytes) ** 2
             ),
         ),
         Symptom(

@@ -162,6 +162,14 @@ BEST_AXES = Exercise(
             "The emptier axis alone does not decide. The shares of the two axes multiply.",
         ),
         Mistake(
+            _best_of(lambda down, across, rows, columns: utilization([down], [rows])),
+            "Only the rows count there. A pair is as good as the shares of both axes, multiplied.",
+        ),
+        Mistake(
+            _best_of(lambda down, across, rows, columns: utilization([across], [columns])),
+            "Only the columns count there. A pair is as good as the shares of both axes, multiplied.",
+        ),
+        Mistake(
             _best_of(lambda down, across, rows, columns: -(down % rows + across % columns)),
             "A small remainder is not a full block: 17 on an axis of 16 leaves 1, which takes a block of its own.",
         ),

@@ -1,10 +1,12 @@
 """Lesson 10, exercise 10.5: the energy of a layer."""
 
+import math
+
 import numpy as np
 import torch
 
 from mini_lib import loops
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 
@@ -94,6 +96,17 @@ LAYER_ENERGY = Exercise(
         ),
     ),
     symptoms=(
+        Symptom(
+            lambda got, expected, arguments: len(got) == 3 and math.isclose(sum(got), expected, rel_tol=1e-6),
+            "Those are the three parts of the energy. Add them up.",
+            examples=(
+                lambda macs, cache_bytes, dram_bytes, pj: (
+                    layer_energy(macs, 0, 0, pj),
+                    layer_energy(0, cache_bytes, 0, pj),
+                    layer_energy(0, 0, dram_bytes, pj),
+                ),
+            ),
+        ),
         variants(
             "The prices are in `pj`, under their names. Another chip has other prices, perhaps in another order.",
             lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, cache_bytes, dram_bytes, TABLE),
@@ -140,6 +153,11 @@ LAYER_ENERGY = Exercise(
         ),
         variants(
             "The memory is missing: its words are the most expensive.", _energy(lambda cache, dram: (cache / 8, 0))
+        ),
+        variants(
+            "Nothing is subtracted: the bytes from the cache and from memory are counted apart, each at its own price.",
+            _energy(lambda cache, dram: ((cache - dram) / 8, dram / 8)),
+            _energy(lambda cache, dram: (cache / 8, (dram - cache) / 8)),
         ),
         variants(
             "The cache is charged for the memory's bytes as well. Each kind of byte has its own price.",

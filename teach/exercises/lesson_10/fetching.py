@@ -119,6 +119,10 @@ PIPELINED_TIME = Exercise(
             "With two buffers a load waits until the tile before the last one is done with: it "
             "cannot run ahead for ever.",
         ),
+        Mistake(
+            lambda loads, computes: loads[0] + max(computes[0], loads[1]) + computes[-1] if len(loads) > 1 else None,
+            "A `return` inside the loop ends it after its first round, or never comes: put it after the loop.",
+        ),
     ),
     symptoms=(
         variants(
@@ -141,6 +145,7 @@ PIPELINED_TIME = Exercise(
             "one, after them.",
             _rounds(_next, last=lambda computes: computes[0]),
             _rounds(_next, first=lambda loads: loads[-1]),
+            _rounds(_next, first=lambda loads: loads[-1], last=lambda computes: computes[0]),
             lambda loads, computes: _rounds(_next, last=lambda _: loads[-1])(loads, computes),
             _rounds(_next, first=lambda loads: 0, last=lambda computes: 0),
         ),

@@ -145,6 +145,7 @@ PEAK_LIVE_BYTES = Exercise(
         ),
         variants(
             "Each range is (bytes, first step, last step), in this order.",
+            lambda ranges: max(sum(b for a, b, c in ranges if a <= at <= c) for at in range(_last(ranges) + 1)),
             lambda ranges: max(
                 sum(c for a, b, c in ranges if a <= at <= b) for at in range(max(b for _, b, _ in ranges) + 1)
             ),

@@ -81,6 +81,7 @@ TILED_TRAFFIC = Exercise(
         Case(4, 4, 1, 4, 4, element_bytes=1),
         Case(8, 4, 3, 4, 4, element_bytes=1),
         Case(4, 8, 3, 4, 2, element_bytes=1),
+        Case(4, 8, 1, 2, 8, element_bytes=1),
         Case(64, 64, 512, 8, 16),
         Case(10, 9, 7, 4, 4),
         *random_cases(8, seed=104, make=_tile_case),
@@ -115,6 +116,10 @@ TILED_TRAFFIC = Exercise(
         ),
     ),
     symptoms=(
+        variants(
+            "The two tiles are exchanged: tile_m cuts the axis m, and tile_n cuts n.",
+            lambda m, n, k, tile_m, tile_n, element_bytes=4: tiled_traffic(m, n, k, tile_n, tile_m, element_bytes),
+        ),
         variants(
             "A *and* B are read again: A for every tile along n, B for every tile along m.",
             _traffic(lambda a, b, c, down, across: a + b * down + 2 * c),

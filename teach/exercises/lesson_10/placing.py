@@ -146,6 +146,10 @@ FIRST_FIT = Exercise(
             lambda size, taken: max(_gaps(size, taken)[:-1] or _gaps(size, taken), key=lambda gap: gap[1])[0],
             "That is the largest gap (worst fit). First fit takes the lowest one that is large enough.",
         ),
+        Mistake(
+            lambda size, taken: 0 if sorted(taken)[0][0] >= size else first_fit(size, taken),
+            "Perhaps nothing is taken: `taken` may be empty, and then the lowest free place is 0.",
+        ),
         Mistake(_smallest_gap, "That is the smallest gap that fits (best fit). First fit takes the lowest one."),
     ),
     symptoms=(

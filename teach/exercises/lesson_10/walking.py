@@ -76,7 +76,8 @@ LINES_OF_WALK = Exercise(
         ),
         Mistake(
             lambda count, stride, element_bytes=4, line_bytes=64: count,
-            "Neighbours share a line: the first access fetches it for all of them.",
+            "Neighbours share a line: the first access fetches it for all of them. The number of a line is whole, the "
+            "quotient `//` of an address.",
         ),
         Mistake(
             lambda count, stride, element_bytes=4, line_bytes=64: lines_of_walk(count, stride, 1, line_bytes),
@@ -119,6 +120,17 @@ LINES_OF_WALK = Exercise(
         ),
     ),
     symptoms=(
+        variants(
+            "A line that is used in part is fetched as well, and rounding down forgets it. Ask in which line the last "
+            "element lies.",
+            lambda count, stride, element_bytes=4, line_bytes=64: (
+                count if stride * element_bytes >= line_bytes else count * stride * element_bytes // line_bytes
+            ),
+            lambda count, stride, element_bytes=4, line_bytes=64: min(
+                count, count * stride * element_bytes // line_bytes
+            ),
+            lambda count, stride, element_bytes=4, line_bytes=64: count * stride * element_bytes // line_bytes,
+        ),
         variants(
             "The elements have the numbers 0 to count - 1: the first begins at byte 0, and none comes after the last.",
             lambda count, stride, element_bytes=4, line_bytes=64: len(
