@@ -1091,10 +1091,10 @@ claim(
 def dot_of_bits(a, b, n):
     """The dot product of two vectors of n signs, each stored in a Python integer: bit 1 is +1, bit 0 is -1.
 
-    Only the lowest n bits are used. Returns an integer.
+    Bits above the lowest n are to be ignored. Returns an integer.
     """
     ### BEGIN SOLUTION
-    return n - 2 * bin(a ^ b).count("1")
+    return n - 2 * bin((a ^ b) & ((1 << n) - 1)).count("1")
     ### END SOLUTION
 
 
@@ -1108,7 +1108,7 @@ check("3.7")
 # </details>
 # <details><summary>Hint 2: counting ones</summary>
 #
-# `a ^ b` is XOR. `bin(x).count("1")`, or `x.bit_count()`, counts ones.
+# `a ^ b` is XOR. `x & ((1 << n) - 1)` keeps the lowest n bits. `bin(x).count("1")`, or `x.bit_count()`, counts ones.
 # </details>
 
 # %% [markdown]

@@ -60,6 +60,8 @@ MATMUL_INTENSITY = Exercise(
                     lambda m, n, k: k * n + m * n,
                     lambda m, n, k: m * k + m * n,
                     lambda m, n, k: m * k + k * n + 2 * m * n,
+                    lambda m, n, k: k * n + 2 * m * n,
+                    lambda m, n, k: m * k + 2 * m * n,
                     lambda m, n, k: m + n + k,
                     lambda m, n, k: m * k * k * n * m * n,
                 )
@@ -73,6 +75,14 @@ MATMUL_INTENSITY = Exercise(
             lambda m, n, k: m * n * k / 4 * (m * k + k * n + m * n),
             lambda m, n, k: 2 * m * n * k / 4 * m * k + k * n + m * n,
             lambda m, n, k: 2 * m * n * k / (4 * m * k + k * n + m * n),
+        ),
+        variants(
+            "Each matrix crosses the bus once, however often its numbers are used: m * k of them, not m * n * k.",
+            *(
+                _intensity(numbers=numbers, bytes_each=each)
+                for numbers in (lambda m, n, k: 2 * m * n * k + m * n, lambda m, n, k: m * n * k + m * n)
+                for each in (4, 1)
+            ),
         ),
         variants("Those are bits. A float32 has 32 bits, which are 4 bytes.", _intensity(bytes_each=32)),
         variants(
@@ -201,6 +211,10 @@ SPEEDUP = Exercise(
             lambda share, factor: 1 / (1 - share),
             "That is the limit, where the part takes no time at all. It still takes share / factor.",
         ),
+        Mistake(
+            lambda share, factor: 1 / (1 - share) + share / factor,
+            "`1 / a + b` divides by a alone: put both parts of the new time into parentheses.",
+        ),
     ),
     symptoms=(
         variants(
@@ -231,10 +245,17 @@ SPEEDUP = Exercise(
             lambda share, factor: share + (1 - share) * factor,
         ),
         variants(
+            "That is the share of the time that is saved. How many times faster is old time / new time.",
+            lambda share, factor: share - share / factor,
+        ),
+        variants(
+            "`share` lies between 0 and 1 already: it is not a percentage, so do not divide it by 100.",
+            lambda share, factor: 1 / (1 - share / 100 + share / 100 / factor),
+        ),
+        variants(
             "The time saved is not share / factor: that is what the part still takes. Add it to the 1 - share left.",
             lambda share, factor: 1 / (1 - share / factor),
             lambda share, factor: 1 - share / factor,
-            lambda share, factor: share - share / factor,
             lambda share, factor: 1 / (share - share / factor) if share else 0.0,
         ),
     ),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 1.4 ------------------------------------------------------------------------------------------------
 
@@ -23,6 +24,11 @@ def _range(times: list[float]) -> float:
 def _two_in_the_middle(times: list[float], warmup: int) -> tuple[float, float]:
     kept = sorted(times[warmup:])
     return kept[(len(kept) - 1) // 2], kept[len(kept) // 2]
+
+
+def _middle_unsorted(times: list[float], warmup: int) -> tuple[float, float]:
+    kept = times[warmup:]
+    return (kept[(len(kept) - 1) // 2] + kept[len(kept) // 2]) / 2, _range(kept)
 
 
 def _times_case(generator: torch.Generator) -> Case:
@@ -81,6 +87,12 @@ TYPICAL_TIME = Exercise(
         ),
     ),
     symptoms=(
+        variants(
+            "That is the middle of the runs in the order in which they happened: sort them before you take the middle.",
+            _middle_unsorted,
+            lambda times, warmup: (times[warmup:][(len(times[warmup:]) - 1) // 2], _range(times[warmup:])),
+            item=0,
+        ),
         Symptom(
             lambda got, expected, a: (
                 len(a["times"][a["warmup"] :]) % 2 == 0

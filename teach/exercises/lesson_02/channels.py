@@ -47,6 +47,10 @@ CHANNEL_SCALES = Exercise(
             _rows(size=lambda rows: rows.abs().amax(dim=1), codes=lambda b: 2 ** (b - 1)),
             "The largest code is 2**(bits-1) - 1, as in the first exercise.",
         ),
+        Mistake(
+            _rows(size=lambda rows: rows.abs().max(dim=1)),
+            "`max(dim=...)` gives the values and their places: take its `.values`, or use `amax`.",
+        ),
     ),
     symptoms=(
         variants(

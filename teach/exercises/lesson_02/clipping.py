@@ -72,6 +72,7 @@ BEST_CLIP = Exercise(
         Case(tensor([1.0]), 2, [1.0, 3.0, 1.5]),
         Case(tensor([1.0, -1.0]), 4, [1.0, 2.0]),
         Case(tensor([3.0]), 3, [4.0, 4.5]),
+        Case(tensor([1.0]), 2, [6.0, 2.0, 1.0, 3.0]),
         *random_cases(8, seed=26, make=_heavy_tailed),
     ),
     mistakes=(
@@ -132,6 +133,21 @@ BEST_CLIP = Exercise(
                 ends, key=lambda end: _mse(w, end / (2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1, 1)
             ),
             "A symmetric grid begins at -highest. One code more on the negative side makes it asymmetric.",
+        ),
+        Mistake(
+            lambda w, bits, ends: min(ends, key=lambda end: _mse(w, end / 2 ** (bits - 1), 2 ** (bits - 1) - 1)),
+            "The scale of a grid that ends at `end` is end / highest: the largest code, 2**(bits-1) - 1, stands for "
+            "`end`.",
+        ),
+        Mistake(
+            lambda w, bits, ends: min(ends, key=lambda end: _mse(w, end / (2**bits - 1), 2 ** (bits - 1) - 1)),
+            "The scale of a grid that ends at `end` is end / highest, with the highest code to which you clamp.",
+        ),
+        Mistake(
+            lambda w, bits, ends: min(
+                ends, key=lambda end: _mse(w, end / (2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1, 1 - 2 ** (bits - 1))
+            ),
+            "A symmetric grid has as many codes below zero as above: it goes from -highest to highest.",
         ),
         Mistake(
             lambda w, bits, ends: ends.index(best_clip(w, bits, ends)),

@@ -60,6 +60,20 @@ def _distances(w: Tensor, codebook: Tensor) -> Tensor:
     return w.flatten()[:, None] - codebook
 
 
+def _masked(flat: Tensor, codebook: Tensor, nearest: Tensor) -> Tensor:
+    """A step with a mask that may have another shape than the weights: then it raises as a learner's does."""
+    moved = codebook.clone()
+    for entry in range(len(codebook)):
+        if (nearest == entry).any():
+            moved[entry] = flat[nearest == entry].mean()
+    return moved
+
+
+def _until_it_stays(w, codebook):
+    moved = _step()(w, codebook)
+    return moved if torch.equal(moved, codebook) else _until_it_stays(w, moved)
+
+
 def _while_moving(w, codebook):
     moved = codebook.clone()
     for entry in range(len(moved)):
@@ -107,6 +121,20 @@ KMEANS_STEP = Exercise(
             lambda w, codebook: w.flatten()[_distances(w, codebook).abs().argmin(dim=0)],
             "That finds the weight nearest to each entry. It is each *weight* that chooses: one row per weight, "
             "argmin along the entries.",
+        ),
+        Mistake(
+            lambda w, codebook: _masked(w.flatten(), codebook, _distances(w, codebook).abs().argmin(dim=0)),
+            "`dim` names the axis that disappears. Each weight chooses one entry, so it is the axis of the entries: "
+            "dim=1 of [weights, entries].",
+        ),
+        Mistake(
+            lambda w, codebook: _masked(w, codebook, (w[:, None] - codebook).abs().argmin(dim=1)),
+            "`w` may be a matrix: flatten it first, or w[:, None] puts the new axis in the middle.",
+        ),
+        Mistake(
+            _step(lambda w, codebook: torch.bucketize(w.flatten(), (codebook[1:] + codebook[:-1]) / 2)),
+            "The codebook need not be sorted, so midpoints of neighbours do not tell which entry is nearest. Compare "
+            "each weight with every entry.",
         ),
     ),
     symptoms=(
@@ -170,6 +198,7 @@ KMEANS_STEP = Exercise(
             "That is more than one step: all weights choose first, among the old entries, and then all entries move.",
             lambda w, codebook: _step()(w, _step()(w, codebook)),
             lambda w, codebook: _step()(w, _step()(w, _step()(w, codebook))),
+            _until_it_stays,
             _while_moving,
         ),
         variants(

@@ -100,6 +100,17 @@ FOLD = Exercise(
     ),
     symptoms=(
         variants(
+            "Two arguments are exchanged: gamma multiplies, and beta is added at the end.",
+            lambda weight, bias, mean, variance, gamma, beta, eps: fold(weight, bias, mean, variance, beta, gamma, eps),
+        ),
+        variants(
+            "The mean is that of the *output*: it belongs in the bias, and the weight is only scaled.",
+            lambda weight, bias, mean, variance, gamma, beta, eps: fold(
+                weight - mean[:, None, None, None], bias, mean, variance, gamma, beta, eps
+            ),
+            item=0,
+        ),
+        variants(
             "The standard deviation is the square root of variance + eps: take the root once, of the sum.",
             _folded(factor=lambda g, v, e: g / v),
             _folded(factor=lambda g, v, e: g / (v + e) ** 2),

@@ -145,6 +145,17 @@ def _grid(
     return wrong
 
 
+def _unguarded(stretch):
+    """A grid of a range that may be empty: then its scale is 0, and the division by it raises."""
+
+    def wrong(low, high, bits):
+        low, high = stretch(low, high)
+        scale = (high - low) / (2**bits - 1)
+        return scale, round(-low / scale)
+
+    return wrong
+
+
 def _range_case(generator: torch.Generator) -> Case:
     low, high = (round(float(v), 3) for v in torch.sort(torch.randn(2, generator=generator)).values)
     return Case(low, high + 1e-3, bits=random_whole(generator, 2, 8))
@@ -185,6 +196,14 @@ AFFINE_GRID = Exercise(
         Mistake(
             _grid(steps=lambda bits: 2**bits),
             "2**bits codes have 2**bits - 1 steps between them, as four fence posts have three gaps.",
+        ),
+        Mistake(
+            _unguarded(lambda low, high: (0.0, max(high, 0.0))),
+            "Not every low end becomes 0: one below 0 stays where it is.",
+        ),
+        Mistake(
+            _unguarded(lambda low, high: (max(low, 0.0), max(high, 0.0))),
+            "Stretching makes the range larger: the low end is the smaller of `low` and 0, so take `min`.",
         ),
     ),
     symptoms=(

@@ -191,6 +191,9 @@ FAKE_QUANTIZE = Exercise(
         variants(
             "A value divided by the scale is a code, and a code times the scale is a value.",
             lambda x, scale, zero_point, lowest, highest: (
+                (_codes(x, 1 / scale, zero_point).clamp(lowest, highest) - zero_point) * scale
+            ),
+            lambda x, scale, zero_point, lowest, highest: (
                 ((torch.round(x * scale) + zero_point).clamp(lowest, highest) - zero_point) / scale
             ),
             lambda x, scale, zero_point, lowest, highest: (

@@ -88,6 +88,11 @@ BEST_SCALE = Exercise(
             lambda w, codes: (w * codes).sum(dim=1) / (w * w).sum(dim=1),
         ),
         variants(
+            "Multiply each weight by its code before you add up: w · codes, over codes · codes.",
+            lambda w, codes: w.sum(dim=1) / (codes * codes).sum(dim=1),
+            lambda w, codes: w.abs().sum(dim=1) / (codes * codes).sum(dim=1),
+        ),
+        variants(
             "That is one scale for all rows. Each row, an output channel, has its own.",
             lambda w, codes: (w * codes).sum() / (codes * codes).sum(),
             lambda w, codes: ((w * codes).sum() / (codes * codes).sum()).repeat(len(w)),

@@ -10,7 +10,7 @@ from teach.variants import variants
 
 def dot_of_bits(a: int, b: int, n: int) -> int:
     """The dot product of two vectors of n signs, each stored as the bits of an integer (1 is +1, 0 is -1)."""
-    return n - 2 * (a ^ b).bit_count()
+    return n - 2 * ((a ^ b) & ((1 << n) - 1)).bit_count()
 
 
 def _dot_sign_by_sign(a: int, b: int, n: int) -> int:
@@ -25,6 +25,16 @@ def _dot_by_xnor(a: int, b: int, n: int) -> int:
 
 def _ones(bits: int) -> int:
     return bin(bits).count("1")
+
+
+def _masked(wrong):
+    """The same slip in an answer that leaves the bits above the lowest n out."""
+    return lambda a, b, n: wrong(a & ((1 << n) - 1), b & ((1 << n) - 1), n)
+
+
+def _slips(says, *wrong):
+    """The variants of a slip, with the bits above the lowest n and without them."""
+    return variants(says, *map(_masked, wrong), *wrong)
 
 
 def _bits_case(generator: torch.Generator) -> Case:
@@ -43,32 +53,62 @@ DOT_OF_BITS = Exercise(
         Case(0, 0, 2),
         Case(0b101, 0b110, 3),
         Case(0b0011, 0b0001, 4),
+        Case(0b1101, 0b0001, 2),
+        Case(0b01, 0b110, 2),
         *random_cases(8, seed=37, make=_bits_case),
     ),
     mistakes=(
         Mistake(
-            lambda a, b, n: _ones(a & b),
+            _masked(lambda a, b, n: _ones(a & b)),
             "`&` counts where both are +1. But -1 times -1 is +1 as well: count where the two signs are the same.",
         ),
         Mistake(
-            lambda a, b, n: n - _ones(a ^ b),
+            _masked(lambda a, b, n: n - _ones(a ^ b)),
             "That is how many signs agree. Each that differs also takes 1 away: n - 2 * (number that differ).",
         ),
         Mistake(
-            lambda a, b, n: 2 * _ones(a ^ b) - n,
+            _masked(lambda a, b, n: 2 * _ones(a ^ b) - n),
             "The sign is turned: XOR is 1 where the signs differ, and there the product is -1.",
         ),
         Mistake(
-            lambda a, b, n: _ones(a ^ b),
+            _masked(lambda a, b, n: _ones(a ^ b)),
             "That counts the places where the signs differ. The product is those that agree minus those that differ.",
         ),
         Mistake(
             lambda a, b, n: 2 * _ones(~(a ^ b)) - n,
             "In Python, ~x is negative: ones without end on the left. Keep the lowest n bits: ~x & ((1 << n) - 1).",
         ),
+        Mistake(
+            lambda a, b, n: n - 2 * _ones(a ^ b),
+            "Bits above the lowest n do not belong to the vectors: cut them off with `& ((1 << n) - 1)`.",
+        ),
+        Mistake(
+            lambda a, b, n: n - 2 * _ones((a & ((1 << n) - 1)) ^ b),
+            "The higher bits of `b` still count: keep only the lowest n, of both numbers or of their XOR.",
+        ),
+        Mistake(
+            lambda a, b, n: n - 2 * _ones(a ^ (b & ((1 << n) - 1))),
+            "The higher bits of `a` still count: keep only the lowest n, of both numbers or of their XOR.",
+        ),
+        Mistake(
+            lambda a, b, n: n - 2 * _ones((a ^ b) & ((1 << (n - 1)) - 1)),
+            "The mask is one bit too narrow: (1 << n) - 1 has the lowest n.",
+        ),
+        Mistake(
+            _masked(lambda a, b, n: n - 2 * bin(a ^ b).count("0")),
+            '`bin` leaves out zeros on the left, and the 0 of its own "0b" is counted as well. Count the ones.',
+        ),
+        Mistake(
+            lambda a, b, n: n - 2 * _ones((a ^ b) & ((2 << n) - 1)),
+            "The mask is one bit too wide: (1 << n) - 1 has the lowest n.",
+        ),
+        Mistake(
+            lambda a, b, n: n - 2 * _ones((a ^ b) & (1 << n)),
+            "`1 << n` is a single bit, the one above the lowest n. The mask of the lowest n is (1 << n) - 1.",
+        ),
     ),
     symptoms=(
-        variants(
+        _slips(
             "One place is left out, or one too many is counted: n signs are at places 0 to n - 1.",
             *(
                 lambda a, b, n, first=first, more=more: sum(
@@ -77,16 +117,17 @@ DOT_OF_BITS = Exercise(
                 for first, more in ((1, 0), (0, -1), (0, 1), (1, 1))
             ),
         ),
-        variants(
+        _slips(
             "A zero on the left is a -1 like any other: the length is n, not that of the number.",
             lambda a, b, n: max(a, b).bit_length() - 2 * _ones(a ^ b),
+            lambda a, b, n: max(a, b).bit_length() - 2 * _ones((a ^ b) & ((1 << n) - 1)),
             lambda a, b, n: min(a, b).bit_length() - 2 * _ones(a ^ b),
             lambda a, b, n: (a ^ b).bit_length() - 2 * _ones(a ^ b),
             lambda a, b, n: len(bin(a ^ b)) - 2 - 2 * _ones(a ^ b),
             lambda a, b, n: sum(1 if x == y else -1 for x, y in zip(bin(a)[2:], bin(b)[2:])),
             lambda a, b, n: bin(a ^ b)[2:].count("0") - _ones(a ^ b),
         ),
-        variants(
+        _slips(
             "A product of signs is -1 where they differ, and XOR marks these places; AND and OR mark others.",
             lambda a, b, n: n - 2 * _ones(a | b),
             lambda a, b, n: n - 2 * _ones(a & b),
@@ -95,14 +136,14 @@ DOT_OF_BITS = Exercise(
             lambda a, b, n: _ones(a & b) - _ones(a ^ b),
             lambda a, b, n: _ones(a & b) - (n - _ones(a | b)),
         ),
-        variants(
+        _slips(
             "XOR gives a number whose *ones* are to be counted: not its value, and not its length.",
             lambda a, b, n: n - 2 * (a ^ b),
             lambda a, b, n: n - 2 * (a ^ b).bit_length(),
             lambda a, b, n: a ^ b,
             lambda a, b, n: n - (a ^ b),
         ),
-        variants(
+        _slips(
             "Each place that differs turns a +1 into a -1, a loss of 2: n - 2 * (number that differ).",
             lambda a, b, n: n + 2 * _ones(a ^ b),
             lambda a, b, n: n - 4 * _ones(a ^ b),
@@ -111,7 +152,7 @@ DOT_OF_BITS = Exercise(
             lambda a, b, n: n - _ones(a ^ b) / 2,
             lambda a, b, n: n + _ones(a ^ b),
         ),
-        variants(
+        _slips(
             "The arguments are not numbers to calculate with, but rows of bits: multiply sign by sign, and add up.",
             lambda a, b, n: a * b,
             lambda a, b, n: (2 * _ones(a) - n) * (2 * _ones(b) - n),

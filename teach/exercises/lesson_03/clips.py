@@ -99,9 +99,13 @@ CLIP_GRADIENT = Exercise(
             lambda x, clip, gradient: (gradient * (x >= clip) * (x - clip)).sum(),
         ),
         variants(
+            "The value decides whether it is cut off: compare `x` with the clip, not the gradient.",
+            lambda x, clip, gradient: gradient[gradient >= clip].sum(),
+            lambda x, clip, gradient: gradient[gradient > clip].sum(),
+        ),
+        variants(
             "Sum the *gradients* of the values that were cut off, with their signs.",
             lambda x, clip, gradient: x[x >= clip].sum(),
-            lambda x, clip, gradient: gradient[gradient >= clip].sum(),
             lambda x, clip, gradient: gradient[x >= clip].abs().sum(),
             lambda x, clip, gradient: x.clamp(0, clip).sum(),
             lambda x, clip, gradient: clip * gradient.sum(),

@@ -66,6 +66,18 @@ def _turn(share=_solved, *, error=lambda now, rounded, first, scale: now - round
     return wrong
 
 
+def _turn_once(share):
+    def wrong(w, moments, scale, highest):
+        w = w.clone()
+        rounded, rest = _rounded(w[0], scale, highest), slice(1, None)
+        if len(w) > 1:
+            w[rest] += (w[0] - rounded) * share(moments, 0, rest)
+        w[0] = rounded
+        return w
+
+    return wrong
+
+
 def _against(share):
     return lambda moments, at, rest: -share(moments, at, rest)
 
@@ -114,8 +126,9 @@ ROUND_IN_TURN = Exercise(
     mistakes=(
         Mistake(
             lambda w, moments, scale, highest: _rounded(w, scale, highest),
-            "The result is round-to-nearest, as if nothing had moved. Move the weights still to come by the error, and "
-            "round them as they then are. Take the error before you overwrite `w[at]`: a slice of a tensor is a view.",
+            "The result is round-to-nearest, as if nothing had moved. Either the error is 0 (take it before you "
+            "overwrite `w[at]`: a slice of a tensor is a view), or the others do not move by it: solve with the "
+            "moments of the rest alone, moments[rest, rest].",
         ),
         Mistake(
             _turn(_against(_solved)),
@@ -133,6 +146,10 @@ ROUND_IN_TURN = Exercise(
             _without_the_last_step, "The last weight is not rounded. No weight is left to move, but it needs a code."
         ),
         Mistake(
+            _turn(lambda m, at, rest: _solved(m, at, rest) * (at + 2 < len(m))),
+            "The last weight but one still moves the last one. Only the last has nothing left to move.",
+        ),
+        Mistake(
             _turn(lambda m, at, rest: -torch.linalg.inv(m)[rest, at] / torch.linalg.inv(m)[at, at]),
             "That column of the inverse is right for the first weight only. After it, the inverse is that of the "
             "moments of the weights still to come.",
@@ -143,9 +160,21 @@ ROUND_IN_TURN = Exercise(
         ),
     ),
     symptoms=(
+        variants(
+            "That is `w` itself: what was rounded has moved back, or was not written. The rest begins at at + 1.",
+            lambda w, moments, scale, highest: w,
+            rtol=1e-4,
+        ),
+        variants(
+            "Only the first weight is rounded. Go on to the end of the row: where does `return` stand?",
+            _turn_once(_solved),
+            _turn_once(lambda moments, at, rest: torch.zeros(len(moments) - 1)),
+            rtol=1e-4,
+        ),
         of_tensors(
             lambda got, expected, a: bool(((got / a["scale"] - (got / a["scale"]).round()).abs() > 1e-3).any()),
-            "Some of the weights are not on the grid: write the rounded weight back, before you go to the next one.",
+            "Some of the weights are not on the grid. Each one is rounded when its turn comes, and stays so: write it "
+            "back, and move only those after it.",
             (
                 lambda w, moments, scale, highest: _turn(rounding=lambda x, scale, highest: x)(
                     w + 0.01, moments, scale, highest

@@ -143,6 +143,7 @@ STEP_GRADIENT = Exercise(
             _slopes(inside=lambda v, step: v - torch.round(v)),
             _slopes(inside=lambda v, step: (torch.round(v) - v) * step),
             _slopes(inside=lambda v, step: torch.round(v * step) - v * step),
+            _slopes(inside=lambda v, step: torch.round(v) - v * step),
             _slopes(inside=lambda v, step: torch.floor(v) - v),
             _slopes(inside=lambda v, step: torch.ones_like(v)),
             _slopes(inside=lambda v, step: torch.zeros_like(v)),
@@ -181,6 +182,14 @@ STEP_GRADIENT = Exercise(
             "The two formulas are exchanged: round(v) - v is for the weights inside.",
             _slopes(is_inside=lambda v, w, highest: v.abs() >= highest),
             _slopes(is_inside=lambda v, w, highest: v.abs() > highest),
+        ),
+        variants(
+            "Divide by the step first: v = w / step is what is rounded, and what is compared with highest.",
+            lambda w, step, highest, gradient: _slopes()(w, 1.0, highest, gradient),
+        ),
+        variants(
+            "Multiply each slope by its own gradient, and then add up: a product of two sums mixes them.",
+            lambda w, step, highest, gradient: gradient.sum() * _slopes()(w, step, highest, torch.ones_like(w)),
         ),
         variants(
             "No further factor is asked for: the gradient of the step is the plain sum of gradient times slope.",

@@ -149,6 +149,13 @@ STRAIGHT_THROUGH = Exercise(
             _where(_on_the_grid, lambda gradient, scale: gradient * scale),
         ),
         variants(
+            "The pretended line has slope 1: pass the gradient on as it is, not times the code.",
+            lambda x, scale, lowest, highest, gradient: (
+                (x / scale).round() * _where(_on_the_grid)(x, scale, lowest, highest, gradient)
+            ),
+            lambda x, scale, lowest, highest, gradient: (x / scale).round() * gradient,
+        ),
+        variants(
             "It is the value that is clipped, not the gradient. A gradient of any size passes where x is on the grid.",
             lambda x, scale, lowest, highest, gradient: gradient.clamp(lowest * scale, highest * scale),
             lambda x, scale, lowest, highest, gradient: gradient.clamp(lowest, highest),

@@ -6,7 +6,7 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.variants import variants
+from teach.variants import of_tensors, variants
 
 # 3.8 ------------------------------------------------------------------------------------------------
 
@@ -175,14 +175,29 @@ DISTILLATION_LOSS = Exercise(
             ),
             rtol=1e-4,
         ),
+        of_tensors(
+            lambda got, expected, a: got.ndim > 0,
+            "The loss is one number: the two parts added up, each of them a mean over the pictures.",
+            (
+                lambda z, t, y, temperature, share: y + distillation_loss(z, t, y, temperature, share),
+                lambda logits, teacher, labels, temperature, share: (
+                    (1 - share) * F.cross_entropy(logits, labels),
+                    share * temperature**2 * _kl(teacher / temperature, logits / temperature),
+                ),
+            ),
+        ),
+        variants(
+            "The label part is a mean over the pictures too.",
+            lambda logits, teacher, labels, temperature, share: (
+                (1 - share) * F.cross_entropy(logits, labels, reduction="sum")
+                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
+            ),
+            rtol=1e-4,
+        ),
         variants(
             "KL is a sum over the classes of a picture, and then the mean over pictures, as for the labels.",
             lambda logits, teacher, labels, temperature, share: _mixed(
                 logits, labels, share, len(labels) * temperature**2 * _kl(teacher / temperature, logits / temperature)
-            ),
-            lambda logits, teacher, labels, temperature, share: (
-                (1 - share) * F.cross_entropy(logits, labels, reduction="sum")
-                + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
             ),
             lambda logits, teacher, labels, temperature, share: (
                 len(labels) * distillation_loss(logits, teacher, labels, temperature, share)

@@ -51,6 +51,12 @@ def _kept(gain, shift=0):
     return wrong
 
 
+def _kept_by_place(w):
+    size = w.abs().sort(descending=True).values
+    at = int((size.cumsum(0) ** 2 / torch.arange(1, len(w) + 1)).argmax())
+    return _keep_if(w.abs() >= size[max(at, 1) - 1], w)
+
+
 def _best_by_value(w: Tensor) -> int:
     value, order = w.sort(descending=True)
     return int(order[(value.cumsum(0) ** 2 / torch.arange(1, len(w) + 1)).argmax()])
@@ -97,8 +103,8 @@ BEST_TERNARY = Exercise(
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max(), w),
-            "Only the largest is kept. With k weights kept, the gain is (sum of their magnitudes)² / k: summed, then "
-            "squared, then divided by k, which begins at 1.",
+            "Only the largest is kept. Sort the magnitudes from large to small. The gain of the first k is "
+            "(their sum)² / k: summed, then squared, then divided by k, which begins at 1.",
         ),
         Mistake(
             _kept(lambda size, count: size.cumsum(0) ** 2 / (count - 1).clamp(min=1)),
@@ -110,11 +116,26 @@ BEST_TERNARY = Exercise(
             "place 0 of the sums is k = 1.",
         ),
         Mistake(
+            _kept(lambda size, count: (size.cumsum(0) ** 2 / count)[: max(1, len(count) - 1)]),
+            "All n weights may be kept: compare the gains up to k = n.",
+        ),
+        Mistake(_kept_by_place, "The place of the best gain is not k: place 0 stands for k = 1, one weight kept."),
+        Mistake(
             _kept(lambda size, count: -(size.cumsum(0) ** 2) / count),
             "That is the *smallest* gain. The squared error goes down by the gain, so the largest is the best.",
         ),
     ),
     symptoms=(
+        of_tensors(
+            lambda got, expected, a: got.dtype == torch.bool and got.shape == expected.shape,
+            "Those are the weights that are kept. Give each of them its sign: -1 or 1.",
+            (lambda w: best_ternary(w) != 0, lambda w: w.abs() > w.abs().mean()),
+        ),
+        of_tensors(
+            lambda got, expected, a: got.shape == expected.shape and torch.equal(got != 0, expected == 0),
+            "It is the small weights that become 0: keep those whose magnitude reaches the threshold.",
+            (lambda w: w.sign() * (best_ternary(w) == 0), lambda w: w * (best_ternary(w) == 0)),
+        ),
         of_tensors(
             lambda got, expected, a: torch.as_tensor(got).shape != expected.shape,
             "Asked for are the codes, one for each weight: -1, 0 or 1. Keep the weights whose magnitude reaches the "
@@ -164,7 +185,7 @@ BEST_TERNARY = Exercise(
                 and not _skips(got, a["w"])
             ),
             "The largest weights are kept, each with its sign, but not the right number of them: compare the gain, "
-            "(sum of the k magnitudes)² / k, for every k.",
+            "(sum of the k magnitudes)² / k, for every k from 1 to n.",
             (
                 lambda w: _keep_if(w.abs() > w.abs().min(), w),
                 lambda w: _keep_if(w.abs() >= w.std(), w),
