@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn, tensor
+from torch import Tensor, nn, tensor
 from torch.nn.utils import prune as torch_prune
 
 from mini_lib import prune
@@ -194,3 +194,18 @@ class TestOtherWrongAnswers:
             return found.mean(), found.std(correction=0)
 
         assert "divide by n - 1" in said(BY_ID["6.6"], answer)
+
+
+class TestATensorOfInitialComesBack:
+    def shared(self, own):
+        return lambda initial, trained, mask: {
+            name: value * mask[name] if name in mask else own(value) for name, value in initial.items()
+        }
+
+    @pytest.mark.parametrize("own", [lambda value: value, lambda value: value[:], lambda value: value.numpy()])
+    def test_a_bias_that_shares_its_memory_is_no_new_tensor(self, own):
+        assert "comes back itself" in said(BY_ID["6.3"], self.shared(own))
+
+    @pytest.mark.parametrize("own", [lambda value: value.clone(), lambda value: value.numpy().copy(), Tensor.tolist])
+    def test_a_copy_passes(self, own):
+        assert judge(BY_ID["6.3"], self.shared(own)).state == "passed"

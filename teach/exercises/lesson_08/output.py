@@ -225,7 +225,8 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _by_second_moment,
-            "That is about 0: the mean is still in it. The covariance is about the mean, for which the bias makes up.",
+            "Those directions still have the mean in them. Only the covariance counts, which is about the mean: the "
+            "bias makes up for the mean itself.",
         ),
     ),
     symptoms=(

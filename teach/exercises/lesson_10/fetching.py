@@ -121,7 +121,8 @@ PIPELINED_TIME = Exercise(
         ),
         Mistake(
             lambda loads, computes: loads[0] + max(computes[0], loads[1]) + computes[-1] if len(loads) > 1 else None,
-            "A `return` inside the loop ends it after its first round, or never comes: put it after the loop.",
+            "A `return` inside the loop ends it after its first round, and with one tile it never comes: put it "
+            "after the loop.",
         ),
     ),
     symptoms=(

@@ -76,8 +76,8 @@ LINES_OF_WALK = Exercise(
         ),
         Mistake(
             lambda count, stride, element_bytes=4, line_bytes=64: count,
-            "Neighbours share a line: the first access fetches it for all of them. The number of a line is whole, the "
-            "quotient `//` of an address.",
+            "Neighbours share a line: the first access fetches it for all of them. Count each line once, by its "
+            "whole number, address // line_bytes.",
         ),
         Mistake(
             lambda count, stride, element_bytes=4, line_bytes=64: lines_of_walk(count, stride, 1, line_bytes),
