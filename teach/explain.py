@@ -12,6 +12,7 @@ from teach.compare import difference
 from teach.exercise import Exercise, Mistake, Symptom
 from teach.outcome import Outcome
 from teach.plain import Opaque
+from teach.slips.code import IN_LOOP, SAYS, XOR, slips_of
 from teach.slips.find import find_slip
 from teach.slips.seen import CASES, RICH, Seen, distinct, leaves
 
@@ -53,6 +54,7 @@ def explain(trial: Trial) -> Explanation:
         _one_of_two_mistakes,
         _symptom,
         _general,
+        _in_the_code,
         _first,
     ):
         if found := explanation(trial):
@@ -201,6 +203,8 @@ def _symptom(trial: Trial) -> Explanation | None:
     few = len(trial.failing) < min(CASES, len(trial.outcomes))
     if few and not all(_rich(trial.right[at].value) for at in trial.failing):
         return None
+    if any(value is None for value in trial.values(trial.failing)) and not _may_be_none(trial):
+        return None  # what was returned says nothing of the slip: the counter-example says that there is nothing
     for symptom in trial.exercise.symptoms:
         if all(shows(trial.exercise, symptom, at, trial.outcomes[at], trial.right[at]) for at in trial.failing):
             return Explanation(symptom.says, _of_the_slip(trial, symptom), symptom)
@@ -215,6 +219,10 @@ def _of_the_slip(trial: Trial, symptom: Symptom) -> Sequence[int]:
         fewer = [at for at in its if not agrees(trial.exercise, given[at], trial.right[at])]
         its = fewer or its
     return its
+
+
+def _may_be_none(trial: Trial) -> bool:
+    return any(outcome.kind == "returned" and outcome.value is None for outcome in trial.right)
 
 
 def _general(trial: Trial) -> Explanation | None:
@@ -232,6 +240,22 @@ def _general(trial: Trial) -> Explanation | None:
     return Explanation(found, trial.failing) if found else None
 
 
+def _in_the_code(trial: Trial) -> Explanation | None:
+    """A slip that is seen in the text of the function, where the right answer's text does not show it too."""
+    shown = set(trial.outcomes[0].slips) - set(slips_of(trial.exercise.reference))
+    kinds = {trial.outcomes[at].kind for at in trial.failing}
+    if IN_LOOP in shown and kinds == {"returned"}:
+        return Explanation(SAYS[IN_LOOP], trial.failing)
+    # Of floats and of tensors of floats there is no exclusive or: that raises a TypeError, or torch's own error.
+    if XOR in shown and (kinds == {"returned"} or all(_is_of_xor(trial.outcomes[at]) for at in trial.failing)):
+        return Explanation(SAYS[XOR], trial.failing)
+    return None
+
+
+def _is_of_xor(outcome: Outcome) -> bool:
+    return outcome.raised is not None and any(sign in outcome.raised.message for sign in ("for ^", "bitwise_xor"))
+
+
 def _first(trial: Trial) -> Explanation | None:
     """Right in the first cases, those of the text, and wrong in every one after them."""
     passed, failed = trial.failing[0], len(trial.failing)
@@ -243,4 +267,13 @@ def _first(trial: Trial) -> Explanation | None:
     return Explanation(says, trial.failing)
 
 
-KINDS = (_whole_mistake, _mistake_of_an_item, _constant, _one_of_two_mistakes, _symptom, _general, _first)  # in order
+KINDS = (
+    _whole_mistake,
+    _mistake_of_an_item,
+    _constant,
+    _one_of_two_mistakes,
+    _symptom,
+    _general,
+    _in_the_code,
+    _first,
+)  # in order

@@ -56,6 +56,7 @@ class Outcome:
     printed   the beginning of what the call printed
     returns   whether the paths through the function return a value
     wrote     name under which the function was written, where it is not the exercise's
+    slips     names of the slips that the text of the function shows, of `teach.slips.code`
     """
 
     kind: Literal["returned", "raised", "unwritten"]
@@ -66,6 +67,7 @@ class Outcome:
     printed: str = ""
     returns: Literal["always", "sometimes", "never"] = "always"
     wrote: str = ""
+    slips: tuple[str, ...] = ()
 
 
 def to_json(outcomes: list[Outcome]) -> str:
@@ -78,7 +80,7 @@ def to_json(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         row = {"kind": outcome.kind, "value": _encode(outcome.value), "changed": list(outcome.changed)}
         row |= {"borrowed": outcome.borrowed, "printed": outcome.printed, "raised": None}
-        row |= {"returns": outcome.returns, "wrote": outcome.wrote}
+        row |= {"returns": outcome.returns, "wrote": outcome.wrote, "slips": list(outcome.slips)}
         if outcome.raised is not None:
             row["raised"] = vars(outcome.raised)
         rows.append(row)
@@ -115,8 +117,8 @@ def _read_outcome(row: dict[str, Any]) -> Outcome:
     if row["returns"] not in ("always", "sometimes", "never"):
         raise ValueError(f"returns {row['returns']!r}")
     printed, wrote = _short(row["printed"]), _short(row["wrote"])
-    value, changed = _decode(row["value"]), _texts(row["changed"])
-    return Outcome(row["kind"], value, raised, changed, borrowed, printed, row["returns"], wrote)
+    value, changed, slips = _decode(row["value"]), _texts(row["changed"]), _texts(row["slips"])
+    return Outcome(row["kind"], value, raised, changed, borrowed, printed, row["returns"], wrote, slips)
 
 
 def _texts(texts: Iterable[Any]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from teach.deadline import counted
 from teach.exercise import Case, Exercise
 from teach.outcome import LONGEST, Outcome, Raised
 from teach.plain import Opaque, plain
+from teach.slips.code import slips_of
 from teach.written import (
     another_name,
     can_be_called,
@@ -73,6 +74,7 @@ def _run_case(exercise: Exercise, answer: Callable[..., Any], case: Case, watch:
         printed=printed.getvalue()[:LONGEST],
         returns=returns(answer),
         wrote=another_name(answer, exercise.function)[:LONGEST],
+        slips=slips_of(answer),
     )
 
 

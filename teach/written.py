@@ -36,7 +36,7 @@ def is_stub(function: Callable[..., Any]) -> bool:
     code = code_of(function)
     if code is None:
         return False
-    body = _body(function)
+    body = body_of(function)
     if body is None:  # no source: from the instructions, which have lost what follows the raise
         names = set(code.co_names) | set(code.co_varnames[code.co_argcount + code.co_kwonlyargcount :])
         return names <= {"NotImplementedError", "args", "kwargs"} and returns(function) != "always"
@@ -45,12 +45,16 @@ def is_stub(function: Callable[..., Any]) -> bool:
 
 def ends_in_raise(function: Callable[..., Any]) -> bool:
     """Return whether the last statement of a function is a `raise`; True where its source is not known."""
-    body = _body(function)
+    body = body_of(function)
     return body is None or isinstance(body[-1], ast.Raise)
 
 
-def _body(function: Callable[..., Any]) -> list[ast.stmt] | None:
-    """The statements of a function but for its docstring; None where its source is not known."""
+def body_of(function: Callable[..., Any]) -> list[ast.stmt] | None:
+    """Return the statements of a function but for its docstring; None where its source is not known.
+
+    >>> body_of(len) is None
+    True
+    """
     try:
         [node] = ast.parse(textwrap.dedent(inspect.getsource(code_of(function)))).body
     except (OSError, TypeError, ValueError, SyntaxError, IndexError):
@@ -63,6 +67,8 @@ def _body(function: Callable[..., Any]) -> list[ast.stmt] | None:
 
 def returns(function: Callable[..., Any]) -> Literal["always", "sometimes", "never"]:
     """Return whether the paths through a function return a value; a path that ends in an exception does not count.
+
+    `return None`, written out, is a value where the source is known.
 
     >>> def forgets(w):
     ...     scale = max(w)
@@ -79,7 +85,24 @@ def returns(function: Callable[..., Any]) -> Literal["always", "sometimes", "nev
     if any(step.opname in ("RETURN_GENERATOR", "YIELD_VALUE") for step in steps):
         return "always"
     ends = [_nothing(before, step) for before, step in itertools.pairwise(steps) if step.opname.startswith("RETURN_")]
-    return "never" if all(ends) else "sometimes" if any(ends) else "always"
+    if ends and (not any(ends) or _says_none(body_of(function))):
+        return "always"
+    return "never" if all(ends) else "sometimes"
+
+
+def _says_none(body: list[ast.stmt] | None) -> bool:
+    """Whether each path of a function that gives back None says so."""
+    if body is None or _comes_to_its_end(body):
+        return False
+    return all(node.value for statement in body for node in ast.walk(statement) if isinstance(node, ast.Return))
+
+
+def _comes_to_its_end(body: list[ast.stmt]) -> bool:
+    """Whether these statements may be left at their end; True where that is not plain to see."""
+    last = body[-1]
+    if isinstance(last, ast.If):
+        return not last.orelse or _comes_to_its_end(last.body) or _comes_to_its_end(last.orelse)
+    return not isinstance(last, (ast.Return, ast.Raise))
 
 
 def _nothing(before: dis.Instruction, step: dis.Instruction) -> bool:

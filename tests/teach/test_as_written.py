@@ -56,7 +56,7 @@ def test_a_value_below_the_raise_is_seen_in_the_text():
         (f"half = w / 2\n{STUB}", "never"),
         ("if w:\n    return w", "sometimes"),
         ("for n in w:\n    return n", "sometimes"),
-        ("if w:\n    return None\nreturn w", "sometimes"),
+        ("if w:\n    return None\nreturn w", "always"),
         ("yield w", "always"),
     ],
 )
@@ -97,3 +97,16 @@ def test_whether_a_call_fits():
     answer = written("return w")
     assert can_be_called(answer, (1,), {"bits": 2}) and can_be_called(dict, (1, 2, 3), {})
     assert not can_be_called(answer, (1, 2, 3), {}) and not can_be_called(answer, (), {"bits": 2})
+
+
+@pytest.mark.parametrize("known, often", [(True, "always"), (False, "sometimes")])
+@pytest.mark.parametrize("body", ["if w:\n    return w\nreturn None", "if w:\n    return w\nelse:\n    return None"])
+def test_none_that_is_written_out_is_a_value(body, known, often):
+    assert returns(written(body, known)) == often
+
+
+@pytest.mark.parametrize(
+    "body", ["if w:\n    return None", "for n in w:\n    return None", "if w:\n    return\nreturn w"]
+)
+def test_a_path_without_a_value_is_seen_beside_a_written_none(body):
+    assert returns(written(body)) != "always"

@@ -73,7 +73,7 @@ def test_any_other_json_is_refused_and_nothing_worse(content):
 )
 def test_damaged_values_are_refused(value):
     row = {"kind": "returned", "value": value, "changed": [], "borrowed": None, "printed": "", "raised": None}
-    row |= {"returns": "always", "wrote": ""}
+    row |= {"returns": "always", "wrote": "", "slips": []}
     with pytest.raises(ValueError, match="these are not outcomes"):
         from_json(json.dumps([row]))
 
@@ -84,7 +84,7 @@ def test_items_of_one_hash_are_refused_before_they_are_compared(kind):
     assert {hash(number) for number in multiples} == {0}
     value = [kind, multiples if kind == "set" else [[number, 1] for number in multiples]]
     row = {"kind": "returned", "value": value, "changed": [], "borrowed": None, "printed": "", "raised": None}
-    row |= {"returns": "always", "wrote": ""}
+    row |= {"returns": "always", "wrote": "", "slips": []}
     with pytest.raises(ValueError, match="too many items of one hash"):
         from_json(json.dumps([row]))
     many = [kind, list(range(20_000)) if kind == "set" else [[number, 1] for number in range(20_000)]]

@@ -107,10 +107,18 @@ TRACE_ESTIMATE = Exercise(
             lambda times_hessian, probes: trace_estimate(times_hessian, probes) / probes.shape[1] ** 0.5,
         ),
         variants(
+            "Those are magnitudes. The products of v and H v, element by element, have signs, and their errors cancel: "
+            "add them up as they are.",
+            lambda times_hessian, probes: _on_all(times_hessian, probes).abs().sum(1).mean(),
+        ),
+        variants(
             "`v` is used once too few. Multiply H v by the same v, element by element, before you add up.",
             lambda times_hessian, probes: _on_all(times_hessian, probes).mean(),
             lambda times_hessian, probes: _on_all(times_hessian, probes).sum(),
-            lambda times_hessian, probes: _on_all(times_hessian, probes).abs().sum(1).mean(),
+        ),
+        variants(
+            "That divides by one probe too few. Their mean divides by how many there are.",
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes) * len(probes) / (len(probes) - 1 or 1),
         ),
         variants(
             "You added the probes up first, and there they cancel. Each probe gives its own v . (H v); take their "
@@ -137,7 +145,8 @@ TRACE_ESTIMATE = Exercise(
         ),
         Symptom(
             lambda got, expected, given: (
-                len(got) == len(given["probes"]) and math.isclose(sum(got) / len(got), expected)
+                len(got) == len(given["probes"])
+                and math.isclose(sum(got) / len(got), expected, rel_tol=1e-5, abs_tol=1e-5)
             ),
             "Those are the estimates, one for each probe. Take their mean.",
             [lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1)],

@@ -143,6 +143,33 @@ WITHOUT_ZERO_POINTS = Exercise(
             lambda product, sum_a, sum_b, count, zero_a, zero_b: (sum_a - zero_a) * (sum_b - zero_b) * count,
         ),
         variants(
+            "Both terms in the middle are missing: zero_b times the sum of the a codes, and zero_a times that of the "
+            "b codes.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - zero_a * zero_b,
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product + zero_a * zero_b,
+        ),
+        variants(
+            "Look at the brackets: zero_b * sum_a and zero_a * sum_b are two terms, each subtracted from the product.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - zero_b * (sum_a - zero_a * sum_b) + count * zero_a * zero_b
+            ),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - zero_b * (sum_a - zero_a * sum_b + count * zero_a * zero_b)
+            ),
+        ),
+        variants(
+            "Each zero point meets the *sum* of the codes of the other factor, not their number.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - count * zero_b - count * zero_a + count * zero_a * zero_b
+            ),
+        ),
+        variants(
+            "Each sum meets the zero point of the other factor alone: sum_a meets zero_b, and sum_b meets zero_a.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - (zero_a + zero_b) * (sum_a + sum_b) + count * zero_a * zero_b
+            ),
+        ),
+        variants(
             "The first three terms are right. The last one is zero_a * zero_b, once for each of the `count` pairs.",
             *(
                 _with_last(last)

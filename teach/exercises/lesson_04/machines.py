@@ -84,6 +84,7 @@ LAYER_SECONDS = Exercise(
         Case(4_000_000, 1_000_000, 6, {4: 4e9, 8: 2e9}, 1e9),
         Case(1_000_000, 300_000, 4, {8: 2e9, 4: 4e9}, 1e9),
         Case(1, 3, 4, {4: 4e9, 8: 2e9}, 1.0),
+        Case(1_000_000, 1, 4, {4: 1e9, 8: 2e9}, 1e9),
         *random_cases(10, seed=46, make=_seconds_case),
     ),
     mistakes=(
@@ -139,6 +140,11 @@ LAYER_SECONDS = Exercise(
             ),
             "That takes bits for bytes. A byte has 8 of them.",
         ),
+        Mistake(
+            _on_unit(lambda rates, bits: max((w for w in rates if w >= bits), key=rates.get)),
+            "That takes the fastest unit. It is the narrowest of those that are wide enough, whatever its rate.",
+        ),
+        Mistake(_reading(lambda u, b: u // 8), "Four bits are half a byte: divide with `/`, not with `//`."),
     ),
     symptoms=(
         variants(
@@ -155,6 +161,13 @@ LAYER_SECONDS = Exercise(
             *(_reading(size) for size in (lambda u, b: 1, lambda u, b: 4, lambda u, b: -(-b // 8), lambda u, b: 2)),
             _reading(lambda u, b: b / 8, lambda computing, reading: computing + reading),
             _reading(lambda u, b: b / 8, min),
+        ),
+        variants(
+            "A unit of fixed width is no faster for narrower codes: its rate is the one of its width.",
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
+                macs / (macs_per_s[_unit(macs_per_s, bits)] * _unit(macs_per_s, bits) / bits),
+                weights * _unit(macs_per_s, bits) / 8 / bytes_per_s,
+            ),
         ),
         variants(
             "The rates count MACs, and so does `macs`: nothing has to be doubled.",

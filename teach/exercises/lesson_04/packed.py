@@ -136,6 +136,8 @@ PACKED_DOT = Exercise(
             "The two codes of a byte are byte & 15, the lower one, and byte >> 4, the upper one: whole numbers from 0 "
             "to 15.",
             _summed(lambda packed: _side_by_side(packed & 7, packed >> 4)),
+            _summed(lambda packed: _side_by_side(packed & 16, packed >> 4)),
+            _summed(lambda packed: _side_by_side(packed & 15, packed >> 8)),
             _summed(lambda packed: _side_by_side(packed & 15, packed / 16)),
             _summed(lambda packed: _side_by_side(packed & 15, packed & 240)),
             _summed(lambda packed: _side_by_side(packed & 15, packed >> 3)),
@@ -158,6 +160,18 @@ PACKED_DOT = Exercise(
             *(_summed(less=less) for less in _LESS[3:]),
             lambda packed, x, scale, zero_point: scale * (_codes(packed) * x).sum() - zero_point,
             lambda packed, x, scale, zero_point: scale * (_codes(packed) * x).sum() - zero_point * len(x),
+        ),
+        variants(
+            "A product of two sums is not the sum of the products: multiply each code by its own x, and then add up.",
+            lambda packed, x, scale, zero_point: scale * (_codes(packed).sum() - zero_point) * x.sum(),
+            lambda packed, x, scale, zero_point: scale * (_codes(packed).sum() - zero_point * len(x)) * x.sum(),
+            lambda packed, x, scale, zero_point: scale * (_codes(packed).sum() * x.sum() - zero_point * x.sum()),
+        ),
+        variants(
+            "The zero point meets x, and not the codes: subtract zero_point times the sum of x.",
+            lambda packed, x, scale, zero_point: (
+                scale * ((_codes(packed) * x).sum() - zero_point * _codes(packed).sum())
+            ),
         ),
         Symptom(
             lambda got, expected, given: (

@@ -128,6 +128,12 @@ REQUANTIZE = Exercise(
             "The product does not fit in 32 bits, and what does not fit wraps around. A 32-bit sum times a 31-bit "
             "multiplier needs 64 bits.",
         ),
+        Mistake(
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
+                accumulator * multiplier + (1 << shift - 1) >> shift + zero_point, lowest, highest
+            ),
+            "`+` binds tighter than `>>`: put the shift into brackets before you add the zero point.",
+        ),
     ),
     symptoms=(
         variants(
@@ -151,7 +157,14 @@ REQUANTIZE = Exercise(
             *(_scaled(by, "none") for by in (_down, lambda x, z: int(x) + z, lambda x, z: int(x + 0.5) + z)),
         ),
         variants(
-            "The zero point is missing: the code of a sum of 0 is the zero point.",
+            "The zero point does not reach the code: add it whole, after the shift. The code of a sum of 0 is the zero "
+            "point.",
+            *(
+                lambda accumulator, multiplier, shift, zero_point, lowest, highest, half=half: _clamped(
+                    (accumulator * multiplier + zero_point + (half << shift - 1)) >> shift, lowest, highest
+                )
+                for half in (0, 1)
+            ),
             *(_scaled(lambda x, z, by=by: by(x, 0), limits) for by in (_nearest, _down) for limits in ("both", "none")),
         ),
         variants(
@@ -164,6 +177,18 @@ REQUANTIZE = Exercise(
             ),
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
                 accumulator * multiplier + zero_point, lowest, highest
+            ),
+        ),
+        variants(
+            "No ReLU is asked for: the lower limit is `lowest`, and the upper one `highest`.",
+            _scaled(lambda x, z: max(0, round(x) + z), "none"),
+            _scaled(lambda x, z: max(0, round(x) + z)),
+            _scaled(lambda x, z: max(z, round(x) + z)),
+        ),
+        variants(
+            "Multiply first: a shift before the multiplication throws bits away.",
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
+                (accumulator + (1 << shift - 1) >> shift) * multiplier + zero_point, lowest, highest
             ),
         ),
         variants(

@@ -158,6 +158,35 @@ OUTPUT_DIVERGENCE = Exercise(
             lambda logits, changed: (logits - changed).abs().sum(1).mean(),
             lambda logits, changed: (logits - changed).abs().mean(),
         ),
+        variants(
+            "The logarithms are those of the probabilities: log_softmax of the logits, once.",
+            lambda logits, changed: (logits.exp() * (logits - changed)).sum(1).mean(),
+            lambda logits, changed: output_divergence(logits.softmax(1), changed.softmax(1)),
+            lambda logits, changed: (logits.softmax(1) * (logits - changed)).sum(1).sum(),
+            lambda logits, changed: (logits.softmax(1) * (logits - changed)).mean(),
+        ),
+        variants(
+            "The differences log p - log q have signs, and some of them cancel: take no magnitudes.",
+            lambda logits, changed: (
+                (logits.softmax(1) * (logits.log_softmax(1) - changed.log_softmax(1)).abs()).sum(1).mean()
+            ),
+        ),
+        variants(
+            "The weights p meet a difference of *logarithms*, log p - log q, not one of probabilities.",
+            lambda logits, changed: (logits.softmax(1) * (logits.softmax(1) - changed.softmax(1))).sum(1).mean(),
+        ),
+        variants(
+            "All classes count, each with its probability, and not the first choice alone.",
+            lambda logits, changed: F.cross_entropy(changed, logits.argmax(1)),
+            lambda logits, changed: (
+                F.cross_entropy(changed, logits.argmax(1)) - F.cross_entropy(logits, logits.argmax(1))
+            ),
+        ),
+        variants(
+            "Take the mean over the images, not the largest or the middle one.",
+            lambda logits, changed: _terms(logits, changed, 1).sum(1).amax(),
+            lambda logits, changed: _terms(logits, changed, 1).sum(1).median(),
+        ),
         Symptom(
             lambda got, expected, given: (
                 len(got) == len(given["logits"]) and math.isclose(sum(got) / len(got), expected, abs_tol=1e-5)

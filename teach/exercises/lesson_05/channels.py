@@ -114,10 +114,17 @@ REMOVE_CHANNELS = Exercise(
             [lambda layers, keep: {"conv1": layers["conv1"][keep], "conv2": layers["conv2"][:, keep]}],
         ),
         variants(
+            "Those are the channels that `keep` lists, in another order: take them in the order of `keep`.",
+            lambda layers, keep: remove_channels(layers, keep[::-1]),
+        ),
+        variants(
+            "Channels are counted from 0, as in `keep`: use it as it is.",
+            lambda layers, keep: remove_channels(layers, [channel - 1 for channel in keep]),
+        ),
+        variants(
             "Those are not the channels that `keep` lists: use it as the index.",
             lambda layers, keep: remove_channels(layers, list(range(len(keep)))),
             lambda layers, keep: remove_channels(layers, list(range(keep[0], keep[-1] + 1))),
-            lambda layers, keep: remove_channels(layers, keep[::-1]),
             lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][: len(keep)]),
         ),
         Symptom(
@@ -129,6 +136,12 @@ REMOVE_CHANNELS = Exercise(
             lambda got, expected, given: got["conv1"].shape[1:] != expected["conv1"].shape[1:],
             "What `conv1` reads stays as it is. Cut axis 0 of its weight, and nothing else.",
             [lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][keep][:, keep])],
+        ),
+        variants(
+            "Axes 2 and 3 of `conv2` are the height and width of its kernels. The channels that it reads are axis 1.",
+            lambda layers, keep: _with(
+                layers, keep, conv2=layers["conv2"][:, :, [at for at in keep if at < layers["conv2"].shape[2]]]
+            ),
         ),
         Symptom(
             lambda got, expected, given: len(got["conv2"]) != len(expected["conv2"]),

@@ -129,6 +129,10 @@ CROSSOVER = Exercise(
             lambda densities, dense, sparse: crossover(densities, dense, sparse) or 0.0,
             "Where it is never faster there is no such density: return None. Zero would be a density.",
         ),
+        Mistake(
+            lambda densities, dense, sparse: crossover(densities[1:], dense[1:], sparse[1:]),
+            "It may be faster at the highest density as well: look at all of them.",
+        ),
     ),
     symptoms=(
         Symptom(
@@ -169,6 +173,24 @@ CROSSOVER = Exercise(
             "still is.",
             lambda densities, dense, sparse: _first_slower(densities, dense, sparse, None),
             lambda densities, dense, sparse: _first_slower(densities, dense, sparse, densities[0]),
+        ),
+        Symptom(
+            lambda got, expected, given: isinstance(got, (list, tuple)),
+            "Return one density alone: the highest of those.",
+            [
+                lambda densities, dense, sparse: [
+                    d for d in densities[::-1] if d <= (crossover(densities, dense, sparse) or 0)
+                ]
+            ],
+        ),
+        Symptom(
+            lambda got, expected, given: 0 < got < 1 and got not in given["densities"],
+            "Return one of the densities, not a value between two of them.",
+            [
+                lambda densities, dense, sparse: (
+                    crossover(densities, dense, sparse) and crossover(densities, dense, sparse) - 0.01
+                )
+            ],
         ),
         Symptom(
             lambda got, expected, given: (

@@ -110,6 +110,11 @@ FALLING_DENSITIES = Exercise(
             [lambda target, rounds: target + (1 - target) * (1 - 1 / rounds) ** 3],
         ),
         variants(
+            "`//` cuts the share of the way to a whole number, 0 or 1: divide with `/`.",
+            lambda target, rounds: [target + (1 - target) * (1 - n // rounds) ** 3 for n in range(1, rounds + 1)],
+            lambda target, rounds: [1 - (1 - target) * (n // rounds) ** 3 for n in range(1, rounds + 1)],
+        ),
+        variants(
             "The rounds are counted wrongly. After round n the share n / rounds of the way is done, for n from 1 to "
             "`rounds`.",
             *(
@@ -119,7 +124,6 @@ FALLING_DENSITIES = Exercise(
                 for share in (
                     lambda n, rounds: n / (rounds + 1),
                     lambda n, rounds: (n - 1) / max(rounds - 1, 1),
-                    lambda n, rounds: n // rounds,
                     lambda n, rounds: 1 / n,
                     lambda n, rounds: 1 / rounds,
                 )

@@ -39,6 +39,13 @@ def _with(rows: int, columns: int, kept: int, **changed: float) -> dict[str, flo
     return right | {names[name]: value for name, value in changed.items()}
 
 
+def _of_two_bytes(rows: int, columns: int, kept: int) -> dict[str, int]:
+    """A wrong answer: 2 bytes for each value, everything else right."""
+    right = sparse_bytes(rows, columns, kept)
+    values = {"bitmap": kept, "CSR": kept, "2:4": rows * columns // 2}
+    return {name: right[name] - 2 * values[name] for name in right}
+
+
 def _matrix_case(generator: torch.Generator) -> Case:
     rows, columns = random_whole(generator, 1, 40), 4 * random_whole(generator, 1, 40)
     return Case(rows, columns, random_whole(generator, 1, rows * columns // 2))
@@ -66,6 +73,7 @@ SPARSE_BYTES = Exercise(
     reference=sparse_bytes,
     cases=(Case(2, 8, 3), Case(1, 4, 1), Case(300, 784, 47_040), *random_cases(8, seed=56, make=_matrix_case)),
     mistakes=(
+        Mistake(_of_two_bytes, "A value in fp32 takes 4 bytes, in all three formats."),
         Mistake(
             lambda rows, columns, kept: {"bitmap": 4 * kept, "CSR": 4 * kept, "2:4": 2 * rows * columns},
             "Those are the values alone. Without their places nobody can tell which weights they are: indexes are "
@@ -144,7 +152,6 @@ SPARSE_BYTES = Exercise(
             lambda rows, columns, kept: math.ceil(rows * columns / 8) + 4 * rows * columns,
             lambda rows, columns, kept: math.ceil(rows * columns / 8) + kept,
             lambda rows, columns, kept: rows * columns + kept,
-            lambda rows, columns, kept: math.ceil(rows * columns / 8) + 2 * kept,
             lambda rows, columns, kept: 4 * rows * columns + 4 * kept,
             lambda rows, columns, kept: math.ceil(4 * kept / 8) + 4 * kept,
             lambda rows, columns, kept: 8 * rows * columns + 4 * kept,
@@ -172,7 +179,8 @@ SPARSE_BYTES = Exercise(
         ),
         _entry(
             "2:4",
-            "2:4 stores two values of every four, whatever `kept` is.",
+            "2:4 stores two values of every four, and that is half of them, whatever `kept` is.",
+            lambda rows, columns, kept: rows * columns + math.ceil(rows * columns / 2 / 8),
             lambda rows, columns, kept: 4 * kept,
             lambda rows, columns, kept: 2 * kept + math.ceil(kept / 8),
             lambda rows, columns, kept: 4 * kept + math.ceil(rows * columns / 8),

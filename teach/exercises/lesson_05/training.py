@@ -84,6 +84,17 @@ def _not_at_the_start(weight, mask, gradient, learning_rate, steps):
     return weight
 
 
+def _at_a_falling_rate(weight, mask, gradient, learning_rate, steps):
+    weight = weight * mask
+    for done in range(steps):
+        weight = (weight - learning_rate / 2**done * gradient(weight)) * mask
+    return weight
+
+
+def _all_weights(weight, mask, gradient, learning_rate, steps):
+    return [train_pruned(weight, mask, gradient, learning_rate, done) for done in range(1, steps + 1)]
+
+
 def _descent_case(generator: torch.Generator) -> Case:
     size = random_whole(generator, 3, 5)
     root = torch.randn(size, size, generator=generator)
@@ -157,6 +168,14 @@ TRAIN_PRUNED = Exercise(
                 )
             ],
         ),
+        Symptom(
+            lambda got, expected, given: (
+                isinstance(got, (list, tuple)) and all(len(row) == len(given["weight"]) for row in got)
+            ),
+            "Return the weights after the last step, not those after every step.",
+            [_all_weights],
+        ),
+        variants("The learning rate stays the same in all steps.", _at_a_falling_rate),
         variants(
             "The number of steps is not right: with `steps` 0 the weights are only masked, and each step after that "
             "moves them once.",

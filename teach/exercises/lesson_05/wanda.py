@@ -66,8 +66,8 @@ WANDA_MASK = Exercise(
         ),
         Mistake(
             lambda weight, inputs, kept: _best_of_rows(weight.abs(), kept),
-            "That is the magnitude alone. A small weight on a strong input may matter more than a large one on a "
-            "weak input.",
+            "That ranks as the magnitude alone would. Each input has a norm of its own, along axis 0: a small weight "
+            "on a strong input may matter more than a large one on a weak input.",
         ),
         Mistake(
             lambda weight, inputs, kept: _best_of_rows(weight.abs() * inputs.mean(dim=0).abs(), kept),
@@ -107,6 +107,23 @@ WANDA_MASK = Exercise(
                 lambda weight, inputs, kept: _best_of_rows(weight.abs() * inputs.norm(dim=0), kept + 1),
                 lambda weight, inputs, kept: _best_of_rows(weight.abs() * inputs.norm(dim=0), kept - 1),
             ],
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                not got.is_floating_point() and got.dtype != torch.bool and got.shape == (len(expected), given["kept"])
+            ),
+            "Those are places. A mask has an entry for every weight: write True at these places.",
+            [lambda weight, inputs, kept: (weight.abs() * inputs.norm(dim=0)).topk(kept, dim=1).indices],
+        ),
+        variants(
+            "`argsort` gives the place of the highest score, then that of the second, and so on: these are not ranks. "
+            "Write True at the first `kept` of these places.",
+            *(
+                lambda weight, inputs, kept, falling=falling: (
+                    (weight.abs() * inputs.norm(dim=0)).argsort(dim=1, descending=falling, stable=True) < kept
+                )
+                for falling in (True, False)
+            ),
         ),
         variants(
             "Those are the weights with the lowest products. The highest ones stay.",
