@@ -127,6 +127,14 @@ def _blended(pictures, steps, draws):
     return pictures
 
 
+def _all_or_none(pictures, steps, draws):
+    done = pictures
+    for change, _ in steps:
+        done = change(done)
+    happens = (draws < tensor([probability for _, probability in steps])[:, None]).all(dim=0)
+    return torch.where(happens[:, None, None], done, pictures)
+
+
 APPLY_STEPS = Exercise(
     id="11.3",
     title="Each picture for itself",
@@ -179,6 +187,11 @@ APPLY_STEPS = Exercise(
         ),
     ),
     symptoms=(
+        variants(
+            "All steps or none: a picture may get the first step and not the second. Decide for each step by its own "
+            "draw.",
+            _all_or_none,
+        ),
         variants(
             "That is the wrong side. A draw from 0 to 1 is below 0.3 with probability 0.3: a step happens where the "
             "draw is *below*.",

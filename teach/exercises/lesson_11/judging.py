@@ -167,8 +167,8 @@ VALIDATION_ACCURACY = Exercise(
         ),
         Mistake(
             _once,
-            "Augmented once, before the loop: the model sees the same changed pictures in every epoch. Change them "
-            "anew in each.",
+            "The model sees the same changed pictures in every epoch. Change them anew in each: inside the loop, and "
+            "with the epoch's own number.",
         ),
         Mistake(
             lambda model, train, validation, augment, epochs: _right(model, *validation),

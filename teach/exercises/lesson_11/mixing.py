@@ -247,12 +247,24 @@ MIX_PAIRS = Exercise(
                 shares[:, None] * torch.eye(9)[labels][:, :classes]
                 + (1 - shares[:, None]) * torch.eye(9)[partner][:, :classes],
             ),
+            lambda pictures, labels, partner, shares, classes: (
+                mix_pairs(pictures, labels, partner, shares, classes)[0],
+                _by_share(torch.eye(classes)[labels], torch.eye(classes)[partner % classes], shares[:, None]),
+            ),
         ),
         variants(
             "Some partners were already mixed when they were used. Mix from the pictures as they came: write into a "
             "new "
             "tensor.",
             _already_mixed,
+            lambda *given: (_already_mixed(*given)[0], _labels(*given)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got[1].shape[1] == int(arguments["labels"].max()) + 1 < expected[1].shape[1]
+            ),
+            "A row has only as many places as labels occur. There are `classes` of them, whether they occur or not.",
+            (lambda *given: mix_pairs(*given[:4], int(given[1].max()) + 1),),
         ),
         Symptom(
             lambda got, expected, arguments: (

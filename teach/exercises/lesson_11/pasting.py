@@ -62,6 +62,10 @@ def _length(size, side, middle):
     return min(middle - side // 2 + side, size) - max(middle - side // 2, 0)
 
 
+def _share(size, side, middle):
+    return _length(size, side, middle) / size
+
+
 def _wrapped(picture, box, centre):
     top, left = (middle - side // 2 for middle, side in zip(centre, box))
     mask = torch.zeros(picture)
@@ -86,7 +90,8 @@ PASTED_SHARE = Exercise(
         ),
         Mistake(
             lambda picture, box, centre: _clipped(picture, box, centre, low=False),
-            "Cut off on one side only: near the top and the left the box begins before pixel 0.",
+            "Near the top and the left the box begins before pixel 0, and that part is counted. Cut it off, and take "
+            "the end from where the box began before the cut.",
         ),
         Mistake(
             lambda picture, box, centre: _clipped(picture, box, centre, high=False),
@@ -138,6 +143,11 @@ PASTED_SHARE = Exercise(
         ),
         variants(
             "Height and width are added. The pixels are rows times columns: multiply.", _inside(_length, join=sum)
+        ),
+        variants(
+            "The shares of rows and columns are added or averaged. The pixels are rows times columns: multiply.",
+            lambda picture, box, centre: sum(map(_share, picture, box, centre)) / 2,
+            lambda picture, box, centre: sum(map(_share, picture, box, centre)),
         ),
         variants(
             "Row and column of the centre are exchanged: the first number belongs to the height.",

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 
 import numpy as np
 import torch
@@ -93,6 +94,20 @@ def _lost_at_the_end(strengths, shares, at_least):
     return strengths[count - 1] if 0 < count < len(strengths) else None
 
 
+def _safe(strengths, shares, at_least):
+    return [strength for strength, share in zip(strengths, shares) if share >= at_least]
+
+
+def _while(compares):
+    """A limit that goes on while `compares(share, at_least)`."""
+
+    def limit(strengths, shares, at_least):
+        count = len(list(itertools.takewhile(lambda share: compares(share, at_least), shares)))
+        return strengths[count - 1] if count else None
+
+    return limit
+
+
 SAFE_STRENGTHS = Exercise(
     id="11.4",
     title="The strongest that is safe",
@@ -148,6 +163,19 @@ SAFE_STRENGTHS = Exercise(
         ),
     ),
     symptoms=(
+        variants(
+            "That is the weakest of the safe strengths. The limit is the last one before the first that is unsafe.",
+            _per_class(lambda *given: min(_safe(*given), default=None)),
+        ),
+        variants(
+            "Safe strengths are counted even after an unsafe one. Stop at the first that is not safe.",
+            _per_class(lambda strengths, *rest: ([None, *strengths])[len(_safe(strengths, *rest))]),
+        ),
+        variants(
+            "The comparison is the wrong way round. A strength is safe where the share is *at least* `at_least`.",
+            _per_class(_while(operator.le)),
+            _per_class(_while(operator.lt)),
+        ),
         variants(
             "Where not even the weakest strength is safe, there is no limit: say None, not a strength.",
             _some(_limit, lambda strengths, shares, at_least: strengths[0]),

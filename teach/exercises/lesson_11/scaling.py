@@ -114,10 +114,12 @@ STRENGTHS = Exercise(
             lambda magnitudes, negative, weakest, strongest, signed: weakest + (strongest - weakest) * magnitudes,
         ),
         variants(
-            "The way from `weakest` to `strongest` is strongest - weakest. Here it is longer, and may go the wrong "
-            "way.",
-            _signed(lambda magnitudes, weakest, strongest: weakest + strongest * magnitudes / 9),
+            "A scale may also go down, from 8 bits to 4: there strongest - weakest is negative, and stays so.",
             _signed(lambda magnitudes, weakest, strongest: weakest + abs(strongest - weakest) * magnitudes / 9),
+        ),
+        variants(
+            "The way from `weakest` to `strongest` is strongest - weakest, not `strongest`.",
+            _signed(lambda magnitudes, weakest, strongest: weakest + strongest * magnitudes / 9),
         ),
         variants(
             "`weakest` and `strongest` are exchanged: magnitude 0 gives `weakest`, and 9 gives `strongest`.",

@@ -126,6 +126,10 @@ CHOOSE_AND_REPORT = Exercise(
             "only one: choose with the validation accuracies.",
         ),
         Mistake(
+            _chosen_by(statistics.median),
+            "The policy with the best *median* was chosen. Choose by the mean over the seeds, as you report it.",
+        ),
+        Mistake(
             _report_validation,
             "That reports the accuracy that it was chosen by. The best of many noisy numbers is high partly by luck: "
             "report the test accuracy of the policy that was chosen.",

@@ -186,6 +186,7 @@ SIZE_MATCHED = Exercise(
             "`top` counts *policies*. Join all sub-policies of the `top` best ones.",
             lambda searched, rewards, drawn, top: (_joined(searched, rewards, top)[:top], _flat(drawn)[:top]),
             _one_of_each,
+            lambda searched, rewards, drawn, top: (_one_of_each(searched, rewards, drawn, top)[0], _flat(drawn)[:top]),
         ),
         variants(
             "The number of policies is not `top`. Take exactly the `top` best ones.",

@@ -180,6 +180,10 @@ REWARD = Exercise(
     ),
     symptoms=(
         variants(
+            "`argmax` runs over the pictures. A row holds the logits of one picture: take argmax(dim=1).",
+            _from_logits(lambda logits, labels: (logits.argmax(dim=0) == labels[: logits.shape[1]]).double().mean()),
+        ),
+        variants(
             "Those are the test pictures, and augmented as well. Choose with the validation pictures, as they are.",
             _on("test", augmented=True),
         ),

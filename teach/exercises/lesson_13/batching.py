@@ -135,6 +135,10 @@ DECODE_STEP_SECONDS = Exercise(
     ),
     symptoms=(
         variants(
+            "Those are tokens per second. The time of the step is asked, in seconds.",
+            _by_place(lambda *given: given[3] / decode_step_seconds(*given)),
+        ),
+        variants(
             "The weights are not read there. Each step reads all of them once, and the caches too: add both.",
             _mixed(memory=lambda weights, caches, batch: caches),
         ),

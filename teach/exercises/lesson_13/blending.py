@@ -97,6 +97,19 @@ BLENDED_USD = Exercise(
     ),
     symptoms=(
         variants(
+            "The prices are added before they are weighed. Multiply each price by its own tokens first.",
+            lambda price_in, price_out, tokens_in, tokens_out: (price_in + price_out) / (tokens_in + tokens_out),
+        ),
+        variants(
+            "One written token is assumed, whatever is given. Weigh price_out by tokens_out.",
+            lambda price_in, price_out, tokens_in, tokens_out: (price_in * tokens_in + price_out) / (tokens_in + 1),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (list, tuple)),
+            "Those are several numbers. The blend is one price: add up both parts.",
+            (lambda price_in, price_out, tokens_in, tokens_out: (price_in * tokens_in, price_out * tokens_out),),
+        ),
+        variants(
             "It is divided by only some of the tokens, or by their number of kinds. Divide by all tokens: tokens_in + "
             "tokens_out.",
             lambda price_in, price_out, tokens_in, tokens_out: (

@@ -6,7 +6,7 @@ import torch
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.kv_cache import kv_bytes_per_token as kv_bytes_of
 from mini_lib.llm.cost.kv_cache import kv_cache_bytes, kv_numbers_per_token
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 # 13.1 -----------------------------------------------------------------------------------------------
@@ -103,7 +103,13 @@ KV_BYTES_PER_TOKEN = Exercise(
             ),
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * hidden * heads * head_dim * bits / 8,
             lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * hidden * bits / 8,
+        ),
+        variants(
+            "A head is `head_dim` wide, which need not be hidden / heads.",
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * hidden / heads * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                2 * layers * kv_heads * (hidden // heads) * bits / 8
+            ),
         ),
         variants(
             "Two things: keys *and* values are kept, which makes it twice as much, and only those of the KV heads, "
@@ -150,6 +156,11 @@ KV_BYTES_PER_TOKEN = Exercise(
             "Divide the bits by 8: a byte has 8 bits, whatever the width of a number.",
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * bits / 32,
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * bits * 8,
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (list, tuple)),
+            "Those are several numbers. Return one: the bytes of keys and values together.",
+            (lambda layers, hidden, heads, kv_heads, head_dim, bits: [layers * kv_heads * head_dim * bits / 8] * 2,),
         ),
     ),
     also_correct=(_kv_by_layers, _kv_in_numpy),

@@ -118,6 +118,11 @@ WHAT_CHANGED = Exercise(
             "the largest gain misleads.",
         ),
         Mistake(
+            _named(lambda old, new: _pick([max(old, key=lambda part: abs(old[part] - new[part]))])),
+            "That is the part that changed most. Where matrices *and* attention changed, it is the bandwidth, "
+            "whichever of them changed more.",
+        ),
+        Mistake(
             _with(lambda old, new: sum(old.values()) / sum(new.values())),
             "That is how many times faster the new engine is. The rent per hour is the same, so a token that takes "
             "less time costs less: new over old.",
@@ -219,7 +224,8 @@ WHAT_CHANGED = Exercise(
                 and got[0] in (*PARTS.values(), "bandwidth")
                 and abs(got[1] / expected[1] - 1) < 1e-6
             ),
-            "The share is right, and the constant is not. Look which parts differ between the two tables.",
+            "The share is right, and the constant is not. Look which parts differ, and which constant each depends on: "
+            "the all-reduce on collective_s, starting kernels on launch_s, attention alone on kv_reread.",
             (_named(lambda old, new: "kv_reread"),),
         ),
     ),

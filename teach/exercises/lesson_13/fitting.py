@@ -68,6 +68,10 @@ LARGEST_BATCH = Exercise(
     ),
     mistakes=(
         Mistake(
+            _free(lambda free, token, prompt, output: free // (token * (prompt + output - 1))),
+            "One token is missing: the exercise counts the whole answer, so a request has prompt + output tokens.",
+        ),
+        Mistake(
             _free(lambda free, token, prompt, output: (free - 1) // (token * (prompt + output))),
             "Where the caches fill the memory exactly, the last request still fits.",
         ),

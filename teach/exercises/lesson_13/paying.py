@@ -59,7 +59,9 @@ USD_PER_MILLION = Exercise(
         ),
         Mistake(_times(lambda gpus: 60), "That divides by 60: an hour has 60 minutes, but 3600 seconds."),
         Mistake(
-            _times(lambda gpus: 1 / gpus), "That is the rent of one GPU for the tokens of all. Every GPU is paid for."
+            _times(lambda gpus: 1 / gpus),
+            "The GPUs count on one side only: all of them are paid for, and `tokens_per_s` is that of all of them "
+            "already.",
         ),
         Mistake(
             _times(lambda gpus: 1 / gpus**2),
@@ -109,6 +111,8 @@ USD_PER_MILLION = Exercise(
                 usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s) * tokens_per_s**2
             ),
             lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus * tokens_per_s,
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus / 3600 * tokens_per_s,
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus / 3600 * tokens_per_s / 1e6,
         ),
         variants(
             "`tokens_per_s` is already that of all GPUs together. Multiply the rent by their number, once, and nothing "
@@ -118,6 +122,12 @@ USD_PER_MILLION = Exercise(
         variants("That divides the rent of an hour by the seconds of a day.", _times(lambda gpus: 1 / 24)),
         variants(
             "The million is on the wrong side: the price of one token, times a million.", _times(lambda gpus: 1e-12)
+        ),
+        variants(
+            "Part of a million is cut off: `//` drops it. Use `/`.",
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
+                usd_per_hour_per_gpu * gpus / max(1, tokens_per_s * 3600 // 1e6)
+            ),
         ),
         variants("That is in cents. Return dollars.", _times(lambda gpus: 100)),
         variants("That is the price of a billion tokens. The exercise asks for a million.", _times(lambda gpus: 1000)),
@@ -153,6 +163,14 @@ def _table_in_numpy(tokens_per_s_per_gpu, tensor_parallel, batch):
 def _row_case(generator: torch.Generator) -> Case:
     rate, devices = float(random_whole(generator, 100, 4000)), 2 ** random_whole(generator, 1, 3)
     return Case(rate, devices, 8 * random_whole(generator, 2, 128))
+
+
+def _with_time(time):
+    """A wrong answer: the right total, and `time(total, batch)`."""
+    return lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+        tokens_per_s_per_gpu * tensor_parallel,
+        time(tokens_per_s_per_gpu * tensor_parallel, batch),
+    )
 
 
 TOTAL_AND_TPOT = Exercise(
@@ -234,6 +252,14 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu * tensor_parallel,
                 batch / tensor_parallel / (tokens_per_s_per_gpu * tensor_parallel),
             ),
+        ),
+        variants(
+            "The total is right. The time is in milliseconds: return seconds.",
+            _with_time(lambda total, batch: 1000 * batch / total),
+        ),
+        variants(
+            "The total is right. `//` cuts the time to whole seconds: use `/`.",
+            _with_time(lambda total, batch: batch // total),
         ),
         variants(
             "The GPUs are added to the rate. Each of them gives tokens_per_s_per_gpu: multiply.",

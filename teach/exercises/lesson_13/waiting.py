@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mini_lib.llm.serving.queueing import md1_wait_s, mg1_wait_s
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 
@@ -113,6 +113,14 @@ MEAN_WAIT_SECONDS = Exercise(
             "negative.",
         ),
         Mistake(
+            lambda service_s, arrivals_per_s: (
+                math.inf
+                if arrivals_per_s * service_s > 1
+                else arrivals_per_s * service_s * service_s / (2 * (1 - arrivals_per_s * service_s))
+            ),
+            "At a load of exactly 1 the line grows without end, too: compare with >=, not >.",
+        ),
+        Mistake(
             _stable(lambda service_s, load: load**2 / (2 * (1 - load))),
             "That is how many requests stand in line. How long one waits is in seconds: load * service_s above.",
         ),
@@ -141,7 +149,16 @@ MEAN_WAIT_SECONDS = Exercise(
         variants(
             "The unit is not seconds: the wait is a share of the time of one service. Multiply by service_s.",
             _stable(lambda service_s, load: load / (2 * (1 - load))),
+        ),
+        variants(
+            "The unit is not seconds: the load is multiplied by arrivals per second there. Multiply it by the time of "
+            "one service instead.",
             _stable(lambda service_s, load: load / service_s * load / (2 * (1 - load))),
+        ),
+        variants(
+            "That is the load, the share of the time in which the server works. The wait follows from it, by the "
+            "formula of the text.",
+            _stable(lambda service_s, load: load),
         ),
         variants(
             "That is the time until the answer is there, where services differ at random. Here all take equally long, "
@@ -182,6 +199,11 @@ MEAN_WAIT_SECONDS = Exercise(
             _beyond(abs),
             _beyond(lambda value: -math.inf),
             _beyond(lambda value: math.nan),
+        ),
+        Symptom(
+            lambda got, expected, arguments: expected == math.inf and 0 < got < math.inf,
+            'A large number is not infinite. From load 1 on the wait is float("inf").',
+            (_of(lambda service_s, arrivals_per_s: min(service_s * arrivals_per_s, 0.999)),),
         ),
     ),
     also_correct=(_wait_by_formula, _wait_by_who_is_there),

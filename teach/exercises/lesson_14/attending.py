@@ -173,6 +173,13 @@ ATTEND_ONE = Exercise(
     ),
     symptoms=(
         variants(
+            "Head h is divided by kv_heads. Divide it by how many query heads share one KV head, heads // kv_heads.",
+            lambda query, keys, values: _attending(
+                query,
+                *(part[(torch.arange(len(query)) // len(part)).clamp(max=len(part) - 1)] for part in (keys, values)),
+            ),
+        ),
+        variants(
             "The scores are scaled by something else. It is the length of a key that makes scores large: *divide* by "
             "sqrt(head_dim).",
             _weighted(lambda scores, head_dim: (scores / scores.shape[0] ** 0.5).softmax(dim=-1)),

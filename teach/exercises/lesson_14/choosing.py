@@ -143,6 +143,11 @@ LIKELY_ONLY = Exercise(
             "out.",
         ),
         Mistake(
+            _kept(lambda ordered, cumulated, top_p: (ordered >= 1 - top_p) | (ordered == ordered.max())),
+            "Each token is compared with a threshold. How many stay depends on their *sum*: add up from the most "
+            "likely one, until top_p is reached.",
+        ),
+        Mistake(
             _sorted_output,
             "The kept probabilities come back sorted. The place of a probability says which token it belongs to: put "
             "each back in its own.",
@@ -167,6 +172,15 @@ LIKELY_ONLY = Exercise(
         ),
     ),
     symptoms=(
+        variants(
+            "Each probability is compared with 1 - top_p by itself. top_p is about the *sum* of the most likely ones.",
+            _kept(lambda ordered, cumulated, top_p: ordered >= 1 - top_p),
+        ),
+        variants(
+            "That is a share of the tokens. `top_p` is a share of the probability: add up until it is reached.",
+            _kept(lambda ordered, cumulated, top_p: torch.arange(len(ordered)) < max(1, int(top_p * len(ordered)))),
+            _kept(lambda ordered, cumulated, top_p: torch.arange(len(ordered)) < max(1, round(top_p * len(ordered)))),
+        ),
         variants(
             "That keeps each token that is likely enough next to the most likely one (min-p). Here a *sum* decides: "
             "that "
@@ -206,10 +220,6 @@ LIKELY_ONLY = Exercise(
         variants(
             "The sum is compared with 1 - top_p. The kept tokens together reach top_p itself.",
             _kept(lambda ordered, cumulated, top_p: cumulated - ordered < 1 - top_p),
-            lambda probabilities, top_p: (
-                torch.where(probabilities >= 1 - top_p, probabilities, 0)
-                / torch.where(probabilities >= 1 - top_p, probabilities, 0).sum()
-            ),
         ),
         variants(
             "Two things: the token with which the sum crosses top_p stays too, and what is left is divided by its sum.",

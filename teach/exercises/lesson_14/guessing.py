@@ -141,6 +141,10 @@ ACCEPT = Exercise(
     ),
     symptoms=(
         variants(
+            "The first choice is added, whichever guess was wrong. After n right guesses comes choices[n].",
+            _after(lambda guesses, choices, right: [*guesses[:right], choices[0]]),
+        ),
+        variants(
             "Guesses after the first wrong one are kept. What the model chose there belongs to another text: stop "
             "at the "
             "first that differs.",
@@ -148,6 +152,10 @@ ACCEPT = Exercise(
             lambda guesses, choices: [g for g in guesses if g in choices] + choices[-1:],
             lambda guesses, choices: list(choices),
             lambda guesses, choices: list(choices[:-1]),
+            lambda guesses, choices: (
+                [g for g, c in zip(guesses, choices) if g == c]
+                + [choices[sum(g == c for g, c in zip(guesses, choices))]]
+            ),
         ),
         variants(
             "Both the wrong guess and the choice in its place are there. The wrong guess is dropped.",
@@ -162,6 +170,7 @@ ACCEPT = Exercise(
         variants(
             "Those are the guesses, right or not. Compare each with the choice in its place.",
             lambda guesses, choices: list(guesses),
+            lambda guesses, choices: [*guesses, choices[-1]],
         ),
         variants(
             "The token that is added is one place too late. In place of the first wrong guess comes the choice of the "

@@ -125,10 +125,14 @@ MOVE_INTO_WEIGHTS = Exercise(
             lambda norm_weight, matrix, scale: (norm_weight - scale, matrix + scale),
         ),
         variants(
-            "One number for all channels. Each channel has a scale of its own: use `scale` as it is, not its mean, its "
-            "largest or its root.",
+            "One number for all channels. Each channel has a scale of its own: use `scale` as it is, not its mean or "
+            "its largest.",
             lambda norm_weight, matrix, scale: (norm_weight / scale.mean(), matrix * scale.mean()),
             lambda norm_weight, matrix, scale: (norm_weight / scale.max(), matrix * scale.max()),
+        ),
+        variants(
+            "That is the root of the scale on each side. Both change by the scale itself: one is divided by it, the "
+            "other multiplied.",
             lambda norm_weight, matrix, scale: (norm_weight / scale.sqrt(), matrix * scale.sqrt()),
         ),
         Symptom(

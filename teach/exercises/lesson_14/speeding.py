@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mini_lib.llm.cost import Draft
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.variants import variants
 
 # 14.7 -----------------------------------------------------------------------------------------------
@@ -137,6 +137,10 @@ TIMES_FASTER = Exercise(
     ),
     symptoms=(
         variants(
+            "The two costs are exchanged: the `ahead` guesses cost draft_cost each, and the one pass costs pass_cost.",
+            _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * pass_cost + draft_cost),
+        ),
+        variants(
             "The sum does not end there: 1 / (1 - acceptance) is what it becomes with infinitely many guesses. Stop at "
             "acceptance**ahead.",
             _rate(lambda acceptance, ahead: 1 / (1 - acceptance) if acceptance < 1 else ahead + 1),
@@ -161,6 +165,9 @@ TIMES_FASTER = Exercise(
             ),
             lambda acceptance, ahead, draft_cost, pass_cost: (
                 _tokens(acceptance, ahead) / (_tokens(acceptance, ahead) * draft_cost + pass_cost)
+            ),
+            lambda acceptance, ahead, draft_cost, pass_cost: (
+                _tokens(acceptance, ahead) / ((_tokens(acceptance, ahead) - 1) * draft_cost + pass_cost)
             ),
         ),
         variants(
@@ -212,6 +219,16 @@ TIMES_FASTER = Exercise(
             _rate(_independent, _free),
             _rate(_independent, _one_paid),
             _rate(lambda acceptance, ahead: 1 + ahead * acceptance**ahead, _free),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (list, tuple)),
+            "Those are several numbers. Return one: the tokens divided by the cost.",
+            (
+                lambda acceptance, ahead, draft_cost, pass_cost: (
+                    _tokens(acceptance, ahead),
+                    ahead * draft_cost + pass_cost,
+                ),
+            ),
         ),
     ),
     also_correct=(_by_the_closed_formula, _by_what_may_happen, _from_the_last_guess),
