@@ -1524,7 +1524,10 @@ for name, latency in clocked.items():
 # When loading and computing take turns, the formula is about right. When loading runs one tile ahead, no run beats the formula by much. How close a run comes depends on whether a second core is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula leaves that out.) Where other programs keep the second core busy, little is gained.
 
 # %% tags=["solution-only"]
-claim("The best case is when loading takes as long as computing: then nearly half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
+claim(
+    "The best case is when loading takes as long as computing: then nearly half of the time is hidden",
+    holds=1.9 < gain(0.5, 64) < 2,
+)
 claim(
     "nine tenths of loading cannot hide behind one tenth of computing, and the reverse is no better",
     holds=gain(0.9, 16) < 1.12 and gain(0.1, 16) < 1.12,

@@ -195,7 +195,6 @@ MEAN_WAIT_SECONDS = Exercise(
         variants(
             'From load 1 on the line grows without end: the wait is float("inf").',
             _beyond(lambda value: 0.0),
-            _beyond(lambda value: None),
             _beyond(abs),
             _beyond(lambda value: -math.inf),
             _beyond(lambda value: math.nan),
