@@ -63,18 +63,6 @@ DOT_OF_BITS = Exercise(
             "`&` counts where both are +1. But -1 times -1 is +1 as well: count where the two signs are the same.",
         ),
         Mistake(
-            _masked(lambda a, b, n: n - _ones(a ^ b)),
-            "That is how many signs agree. Each that differs also takes 1 away: n - 2 * (number that differ).",
-        ),
-        Mistake(
-            _masked(lambda a, b, n: 2 * _ones(a ^ b) - n),
-            "The sign is turned: XOR is 1 where the signs differ, and there the product is -1.",
-        ),
-        Mistake(
-            _masked(lambda a, b, n: _ones(a ^ b)),
-            "That counts the places where the signs differ. The product is those that agree minus those that differ.",
-        ),
-        Mistake(
             lambda a, b, n: 2 * _ones(~(a ^ b)) - n,
             "In Python, ~x is negative: ones without end on the left. Keep the lowest n bits: ~x & ((1 << n) - 1).",
         ),
@@ -108,6 +96,18 @@ DOT_OF_BITS = Exercise(
         ),
     ),
     symptoms=(
+        _slips(
+            "That is how many signs agree. Each that differs also takes 1 away: n - 2 * (number that differ).",
+            lambda a, b, n: n - _ones(a ^ b),
+        ),
+        _slips(
+            "The sign is turned: XOR is 1 where the signs differ, and there the product is -1.",
+            lambda a, b, n: 2 * _ones(a ^ b) - n,
+        ),
+        _slips(
+            "That counts the places where the signs differ. The product is those that agree minus those that differ.",
+            lambda a, b, n: _ones(a ^ b),
+        ),
         _slips(
             "One place is left out, or one too many is counted: n signs are at places 0 to n - 1.",
             *(
