@@ -1077,7 +1077,7 @@ claim(
 #
 # ### A product of bits
 #
-# Two values make arithmetic cheap. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction:
+# Two values make arithmetic cheap. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction. For two numbers of $n$ bits,
 #
 # $$a \cdot b = n - 2 \cdot \text{popcount}(a \oplus b).$$
 #
