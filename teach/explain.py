@@ -203,7 +203,7 @@ def _symptom(trial: Trial) -> Explanation | None:
     few = len(trial.failing) < min(CASES, len(trial.outcomes))
     if few and not all(_rich(trial.right[at].value) for at in trial.failing):
         return None
-    if all(value is None for value in trial.values(trial.failing)) and not _may_be_none(trial):
+    if all(outcome.value is None for outcome in trial.outcomes) and not _may_be_none(trial):
         return None  # what was returned says nothing of the slip: the counter-example says that there is nothing
     for symptom in trial.exercise.symptoms:
         if all(shows(trial.exercise, symptom, at, trial.outcomes[at], trial.right[at]) for at in trial.failing):
