@@ -3,7 +3,7 @@
 #
 # Lesson 06 · {minutes} · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# You can remove most weights of a trained network, and it still works. Then why train them at all? The usual answer was that a
+# You can remove most of the weights of a trained network, and it still works. Then why train them at all? The usual answer was that a
 # small network does not learn as well as a large one: train large, prune later. In 2018 Jonathan Frankle and Michael Carbin tried something simple.
 # They pruned a trained network, set the remaining weights back to *the values that they had before any training*, and trained this small network again. It learned as well as the
 # large one, and faster. With other initial values it did not. Their explanation is **the lottery ticket hypothesis**: a large network is a
@@ -208,7 +208,7 @@ check("6.4")
 # </details>
 
 # %% [markdown]
-# The library starts each training with a new optimizer and masks the gradient at each step, so no old velocity exists. `find_ticket` is the whole loop; it is twenty lines, in `mini_lib/prune/tickets/imp.py`. This takes about 5 seconds.
+# The library starts each training with a new optimizer and masks the gradient at each step, so no old velocity exists. `find_ticket` is the whole loop; its code is about twenty lines, in `mini_lib/prune/tickets/imp.py`. This takes about 5 seconds.
 
 # %% name="run-ticket"
 start = tickets.weights_of(net)
@@ -365,7 +365,7 @@ check("6.5")
 # One network of each kind proves nothing: another seed gives another result. Three seeds, four arms and four densities, plus the dense networks, make 51 training runs. The library can stack the weights of many networks into one tensor and train them **as one**: the same loop, with each matrix product done for all networks at once (`torch.func.vmap`). The networks do not influence each other. And if the machine has several cores, each can run a process. The next cell times all these ways and takes about 10 seconds.
 
 # %%
-predict("6.b", "How many times as fast as training the networks one by one is the fastest of these ways?", unit="times")
+predict("6.b", "The fastest of these ways is how many times as fast as training the networks one by one?", unit="times")
 
 # %% name="run-ways"
 CORES = joblib.cpu_count()
@@ -666,12 +666,12 @@ claim(
 # %% [markdown]
 # ## 4 Rewinding
 #
-# For larger networks the experiment *failed* at first: set back to the very start, the pruned network did not reach the dense one. It helped to go back not to step 0 but to a slightly later step $k$: **late rewinding** (Frankle et al., 2019b). The proposed explanation (Frankle et al., 2020) is about valleys of the loss. Early in training, chance (for instance, the order
+# For larger networks the experiment *failed* at first: set back to the very start, the pruned network did not do as well as the dense one. It helped to go back not to step 0 but to a slightly later step $k$: **late rewinding** (Frankle et al., 2019b). The proposed explanation (Frankle et al., 2020) is about valleys of the loss. Early in training, chance (for instance, the order
 # of the pictures) decides which valley the network ends in, and a mask from one valley does not fit another. Later the valley is settled.
 #
 # There are two related methods (Renda et al., 2020). **Learning-rate rewinding** keeps the trained weights and sets back only the schedule of the learning rate. **Fine-tuning** keeps both the trained weights and the low rate reached at the end of training.
 #
-# If the weights go back to step $k$, so does the schedule: the steps from $k$ to the last step, $T$, are repeated, with their own learning rates. Worked by hand: three steps have the rates 0.3, 0.2, 0.1. Rewound to step 1, two steps are left, with 0.2 and 0.1.
+# If the weights go back to step $k$, so does the schedule: the steps from $k$ to the last step, $T$, are repeated, with their own learning rates. Worked by hand: three steps have the rates 0.3, 0.2, 0.1. After rewinding to step 1, two steps are left, with 0.2 and 0.1.
 
 # %% [markdown]
 # ### Exercise 6.7 - Rewind to step k (5 min)
@@ -695,7 +695,7 @@ check("6.7")
 # %% [markdown]
 # <details><summary>Hint 1: count</summary>
 #
-# When the weights are those after step k, k of the T steps have been taken. How many are left?
+# If the weights are those after step k, then k of the T steps have already been taken. How many are left?
 # </details>
 # <details><summary>Hint 2: which index</summary>
 #
@@ -908,8 +908,8 @@ claim(
 )
 
 # %% [markdown]
-# Start with the last two columns: is the ticket, set back to the very start, worse than the dense network, or no better than a network drawn anew? That would be the failure. But on average the ticket is ahead of both at each density. Now the first column: on average, going back to a later step gains at most about half a point. Corrected for the six comparisons, no gain is established ($p$ = 0.09).
-# So at this rate, with its barrier at step 0, the ticket does not fail. The failures of the papers are those of deeper networks.
+# Start with the last two columns: is the ticket, set back to the very start, worse than the dense network, or no better than a network drawn anew? That would be the failure. But on average the ticket is ahead of both at each density. Now the first column: on average, going back to a later step gains at most about half a point. After correction for the six comparisons, no gain is established ($p$ = 0.09).
+# So at this rate, with its barrier at step 0, the ticket does not fail. The failures that the papers report are those of deeper networks.
 
 # %% [markdown]
 # > **Takeaway.** Rewinding goes back to a later step, or sets back only the learning rate; it repairs a failure that this small network does not show.
@@ -984,7 +984,7 @@ claim(
 )
 
 # %% [markdown]
-# With all the steps, the dense network is ahead of the ticket in each of the three seeds, but the interval of the mean still contains zero: three seeds do not settle it. The price, however, is certain. You need all these training runs to know which weights to keep, and they spend time on multiplying the zeros, too. A ticket shows something
+# With all the steps, the dense network is ahead of the ticket in each of the three seeds, but the interval of the mean still contains zero: three seeds do not settle it. The price, however, is certain. You need all these training runs to know which weights to keep, and they spend time multiplying the zeros, too. A ticket shows something
 # else: **a small network could have learned this, if we had known where to look.**
 
 # %% [markdown]
@@ -993,7 +993,7 @@ claim(
 # %% [markdown]
 # ## 6 Look around
 #
-# Move the density. The left panel shows the *initial* values of all weights of the first layer, and of the weights that the ticket keeps: does training keep weights that were large from the start? The middle panel shows how many weights each pixel keeps. The right panel shows the test accuracy of all arms.
+# Change the density with the slider. The left panel shows the *initial* values of all weights of the first layer, and of the weights that the ticket keeps: does training keep weights that were large from the start? The middle panel shows how many weights each pixel keeps. The right panel shows the test accuracy of all arms.
 
 # %% name="fig-explore" tags=["hide-input", "widget"]
 initial = tickets.weights_of(net)["linear1.weight"].flatten()
@@ -1166,9 +1166,9 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # ## 8 Where it stops working
 #
-# - **The training is short.** The paper trains this network for 50,000 steps on digits; here it is a few hundred. So "the ticket beats the dense network" means here: *at the same number of steps*. Section 5 makes the other comparison.
+# - **The training is short.** The paper trains this network for 50,000 steps on digits; here it is a few hundred, or at most 1,500. So here "the ticket beats the dense network" means *at the same number of steps*. Section 5 makes the other comparison.
 # - **Not every result of the paper holds at this length.** There, a ticket of a few percent is about as good as the dense network, and with other initial weights it soon falls behind. Compare this with the rows `ticket - dense` and `reinit - dense`: where even reinit is no worse than dense, doing as well as the dense network is no proof of a ticket.
-# - **A mask is not neutral.** It was made from trained weights, so it contains information about the data (section 6). SNIP (lesson 05) and other methods look for a mask *before* training. Shuffled within each layer, such masks do as well, so these methods find only how many weights each layer needs (Su et al. 2020; Frankle et al. 2021).
+# - **A mask is not neutral.** It was made from trained weights, so it contains information about the data (section 6). SNIP (lesson 05) and other methods look for a mask *before* training. Even when shuffled within each layer, such masks do just as well, so these methods find only how many weights each layer needs (Su et al. 2020; Frankle et al. 2021).
 # - **Larger networks need late rewinding**, according to the papers. With a high learning rate, or with whole channels pruned, networks drawn anew are often as good as tickets (Liu et al. 2019). Your results are about this network, this data, the pruning of single weights, and this recipe.
 # - **No speed, no bytes.** A ticket in a dense tensor is as large and as slow as the network that it was found in. Lesson 05 shows how to change that.
 
@@ -1192,11 +1192,11 @@ with tempfile.TemporaryDirectory() as folder:
 # The differences are 0.02, 0.04 and 0. Their mean is 0.02, and their standard deviation is the root of (0 + 0.0004 + 0.0004) / 2, which is 0.02. With three seeds the 95% interval extends 2.5 standard deviations to either side: from -0.03 to 0.07. It contains zero, so the difference is not established.
 # </details>
 #
-# **3.** A weight has just been pruned to 0. Its velocity is 0.2, the momentum 0.9, the learning rate 0.1, and its gradient is masked, so it is 0. What is the weight after one step and after two? Where does it end after very many steps?
+# **3.** A weight has just been pruned to 0. Its velocity is 0.2, the momentum 0.9, the learning rate 0.1, and its gradient is masked, so it is 0. What is the weight after one step and after two? What value does it approach after many steps?
 #
 # <details><summary>Answer</summary>
 #
-# The velocity becomes 0.18 and the weight -0.018; then the velocity becomes 0.162 and the weight -0.0342. All later velocities together are 0.2 · (0.9 + 0.81 + ...) = 0.2 · 9 = 1.8, so the weight ends at -0.18. A masked gradient is not enough.
+# The velocity becomes 0.18 and the weight -0.018; then the velocity becomes 0.162 and the weight -0.0342. From the first step on, all velocities together are 0.2 · (0.9 + 0.81 + ...) = 0.2 · 9 = 1.8, so the weight ends at -0.18. A masked gradient is not enough.
 # </details>
 #
 # ## The ledger
@@ -1243,7 +1243,7 @@ progress()
 # %% [markdown]
 # ## Summary
 #
-# - Train, remove the smallest share of the remaining weights, go back to the start, repeat. Count only the weights that are left; reset the biases, too; keep the zeros through every step.
+# - Train, remove a share of the remaining weights (the smallest ones), go back to the start, and repeat. Count only the weights that are left; reset the biases, too; keep the zeros through every step.
 # - A ticket is a mask *and* its initial weights. Each control takes one of them away.
 # - One seed is an anecdote. Subtract seed by seed, then look at mean and spread.
 # - You can also test the values, the signs and the sizes of initial weights one at a time.
@@ -1256,6 +1256,6 @@ progress()
 #
 # **Further reading.** Ramanujan et al. 2020, *What's Hidden in a Randomly Weighted Neural Network?* Malach et al. 2020, *Proving the Lottery Ticket Hypothesis: Pruning is All You Need*. Su et al. 2020, *Sanity-Checking Pruning Methods: Random Tickets Can Win the Jackpot*. Frankle et al. 2021, *Pruning Neural Networks at Initialization: Why Are We Missing the Mark?*
 #
-# **In the library.** In [`mini_lib/prune/tickets`](../mini_lib/prune/tickets/__init__.py), [`imp.py`](../mini_lib/prune/tickets/imp.py) is the search, [`arms.py`](../mini_lib/prune/tickets/arms.py) has the controls, [`together.py`](../mini_lib/prune/tickets/together.py) trains many nets as one; in [`studies/tickets`](../studies/tickets/__init__.py), [`study.py`](../studies/tickets/study.py) and [`run.py`](../studies/tickets/run.py) are the study, [`store.py`](../studies/tickets/store.py) saves it and continues it.
+# **In the library.** In [`mini_lib/prune/tickets`](../mini_lib/prune/tickets/__init__.py), [`imp.py`](../mini_lib/prune/tickets/imp.py) is the search, [`arms.py`](../mini_lib/prune/tickets/arms.py) has the controls, [`together.py`](../mini_lib/prune/tickets/together.py) trains many nets as one; in [`studies/tickets`](../studies/tickets/__init__.py), [`study.py`](../studies/tickets/study.py) and [`run.py`](../studies/tickets/run.py) are the study, and [`store.py`](../studies/tickets/store.py) saves it and continues it.
 #
 # **Next:** [07 Is a depthwise-separable convolution the same thing for less?](07_depthwise.ipynb)

@@ -3,7 +3,7 @@
 #
 # Lesson 10 · {minutes} · before it: [09 Why does the order of loops matter?](09_loops.ipynb)
 #
-# A layer is a few nested loops over numbers. A machine has instructions that do a whole block at once, caches that move whole lines, and little fast memory; most of the data is somewhere else. How you map the loops onto the machine decides the time, the bytes and the energy. The arithmetic stays the same.
+# A layer is a few nested loops over numbers. A machine has instructions that do a whole block at once, caches that move whole lines, and only a little fast memory; most of the data is somewhere else. How you map the loops onto the machine decides the time, the bytes and the energy. The arithmetic stays the same.
 #
 # **You will be able to**
 # 1. compute how much of a block instruction a layer can use, and say why a depthwise layer uses so little;
@@ -506,9 +506,9 @@ with hold("10.b"):
 #
 # So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should be adjacent. With inputs or outputs innermost, both layouts miss equally often.
 #
-# Without the promise, these two orders also take about the same time in both layouts. The promise makes all four of these nests faster, and then the layout matters. With inputs innermost, NHWC is several times as fast: its *outputs* are adjacent. With outputs innermost it is NCHW, where the *pixels* are adjacent. So "keep the innermost axis adjacent" is not a law: a compiler that knows that nothing overlaps may vectorize a loop other than the innermost one. (Whether it did so here was not tested.)
+# Without the promise, these two orders also take about the same time in both layouts. The promise makes all four of these nests faster, and then the layout matters. With inputs innermost, NHWC is several times as fast: its *outputs* are adjacent. With outputs innermost, NCHW is the faster one: there the *pixels* are adjacent. So "keep the innermost axis adjacent" is not a law: a compiler that knows that nothing overlaps may vectorize a loop other than the innermost one. (Whether it did so here was not tested.)
 #
-# Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several-fold, though the simulation counts the same misses for all of them. (It follows the nest, not the code that the compiler makes of it.) **Misses are one cost among several.**
+# Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several-fold, though the simulation counts the same misses for all of them. (It follows the nest, not the code that the compiler makes from it.) **Misses are one cost among several.**
 #
 # Libraries have loops for both layouts. Here are two whole networks in PyTorch, each in both layouts:
 
@@ -526,7 +526,7 @@ with torch.no_grad():
 # %% [markdown]
 # ### Padding: when all rows compete for the same places
 #
-# Bits of the address choose the **set** of a line, and here a set has room for eight lines (lesson 09). Rows of 256 floats begin 1,024 bytes apart, so a walk down a column falls into the same few sets again and again: **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
+# Some bits of the address decide which **set** a line goes into, and here a set has room for eight lines (lesson 09). Rows of 256 floats begin 1,024 bytes apart, so a walk down a column falls into the same few sets again and again: **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
 
 # %%
 predict(
@@ -558,7 +558,7 @@ with hold("10.c"):
         print(f"{name}: cold {kinds.cold:,}, capacity {kinds.capacity:,}, conflict {kinds.conflict:,}")
 
 # %% [markdown]
-# All misses of L1 except the cold ones are conflicts. Padding removes every conflict, and changes little else: the instructions and the L2 misses stay the same, and the number of memory pages touched hardly changes. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the same misses count as *capacity* misses, and padding still helps on a machine whose cache is larger than that.)
+# All misses of L1 except the cold ones are conflicts. Padding removes every conflict, and changes little else: the instructions and the L2 misses stay the same, and the number of memory pages touched hardly changes. So here the conflicts are the likely cause of the longer time. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the same misses count as *capacity* misses, and padding still helps on a machine whose cache is larger than that.)
 
 # %% tags=["solution-only"]
 unpadded, spread_out = reasons.values()
@@ -605,7 +605,7 @@ claim(
     holds=promised_s[inputs_nchw] > 2.5 * promised_s[inputs_nhwc],
 )
 claim(
-    "With outputs innermost it is NCHW, where the *pixels* are adjacent",
+    "With outputs innermost, NCHW is the faster one: there the *pixels* are adjacent",
     holds=promised_s[outputs_nhwc] > 2.5 * promised_s[outputs_nchw],
 )
 claim(
@@ -652,7 +652,7 @@ check("10.4")
 # %% [markdown]
 # <details><summary>Hint 1: which matrix is read again?</summary>
 #
-# Tiles that are next to each other (along n) need the same rows of A. Tiles that are above each other (along m) need the same columns of B.
+# Tiles that are next to each other (along n) need the same rows of A. Tiles that are one above the other (along m) need the same columns of B.
 # </details>
 # <details><summary>Hint 2: how often?</summary>
 #
@@ -665,7 +665,7 @@ check("10.4")
 # %%
 predict(
     "10.d",
-    "Tiles grow from 2 x 2 to 64 x 64, where a tile of C takes twice the size of the cache. What do the simulated bytes do?",
+    "Tiles grow from 2 x 2 to 64 x 64, where a tile of C is twice as large as the cache. What do the simulated bytes do?",
     choices=("they fall all the way", "they fall, then rise", "they follow the formula exactly"),
 )
 
@@ -760,7 +760,7 @@ claim(
 #
 # ### Several levels
 #
-# Real machines have two or three caches. Here are five schedules of one matrix product on a small machine: its caches have 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
+# Real machines have two or three caches. Here are five schedules of one matrix product on a small machine: its caches hold 8 KiB, 64 KiB and 512 KiB, so 256 x 256 is already large.
 
 # %%
 machine = Cache(8 * 1024, ways=4), Cache(64 * 1024, ways=8), Cache(512 * 1024, ways=16)
@@ -824,7 +824,7 @@ claim(
 # %% [markdown]
 # ### One number decides: the reuse distance
 #
-# How large must a cache be? Ask for each access: how many *other* lines have been touched since this line was last used? This number is the **reuse distance**. A cache that holds more lines than that still has the line. So one pass over the trace gives the misses for every size. The curves are for a cache that can put a line anywhere; the dots are simulated caches with four ways.
+# How large must a cache be? For each access, ask: how many *other* lines have been touched since this line was last used? This number is the **reuse distance**. A cache that holds more lines than that still has the line. So one pass over the trace gives the misses for every size. The curves are for a cache that can put a line anywhere; the dots are simulated caches with four ways.
 
 # %%
 small = matmul(32, 32, 32)
@@ -864,7 +864,7 @@ show(
 #
 # ### Where the joules go
 #
-# A battery pays not only for multiplications, but also for moving numbers, and for the instructions that do both. These figures, published in 2014, are for 45 nm chips, which were made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between the two has grown (Jouppi et al. 2021).
+# A battery pays not only for multiplications, but also for moving numbers, and for the instructions that do both. The energies in the next cell, published in 2014, are for 45 nm chips, which were made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between the two has grown (Jouppi et al. 2021).
 
 # %% name="out-energies" tags=["hide-input"]
 prices = HOROWITZ_45NM
@@ -1054,7 +1054,7 @@ show(
 )
 
 # %% [markdown]
-# No plan can need less than the bytes that are alive at one moment. Worked by hand: x (8 bytes) is alive in steps 0 and 1, y (4) in 1 and 2, z (6) in 2 and 3. At step 1 that is 12, at step 2 it is 10. So a plan needs at least 12.
+# No plan can need fewer bytes than are alive at any one moment. Worked by hand: x (8 bytes) is alive in steps 0 and 1, y (4) in 1 and 2, z (6) in 2 and 3. At step 1 that is 12, at step 2 it is 10. So a plan needs at least 12.
 
 # %% [markdown]
 # ### Exercise 10.6 - The most bytes alive at once (6 min)
@@ -1264,7 +1264,7 @@ show(
 )
 
 # %% [markdown]
-# Placing tensors in order of time (best fit) puts a small tensor where a large one would have fit later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
+# Placing tensors in order of time (best fit) puts a small tensor where a large one would have fit later. *Largest first* sees the future, and is simple. Finding the optimum takes a search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
 
 # %% name="out-orders" tags=["nbval-check-output"]
 first, middle, end = branches[:1], branches[1:8], branches[8:]
@@ -1378,7 +1378,7 @@ check("10.8")
 # %%
 predict(
     "10.g",
-    "Sixteen tiles, and loading takes as long as computing. How many times as fast as one buffer are two?",
+    "Sixteen tiles, and loading takes as long as computing. Two buffers are how many times as fast as one?",
     unit="times",
 )
 
@@ -1428,7 +1428,7 @@ explore(
 )
 
 # %% [markdown]
-# The best case is when loading takes as long as computing: then nearly half of the time is hidden. Far from this balance, a second buffer helps little: nine tenths of loading cannot hide behind one tenth of computing, and the reverse is no better. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be smaller.
+# The best case is when loading takes as long as computing: then nearly half of the time is hidden. Far from this balance, a second buffer helps little: loading that is nine tenths of the work cannot hide behind computing that is one tenth, and the reverse is no better. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be smaller.
 #
 # ### The rewrite
 #
@@ -1473,7 +1473,7 @@ with hold("10.h"):
 # %% [markdown]
 # Here nothing copies *during* the work: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other ways to avoid waiting (not varied here). Its **prefetcher** recognizes a walk and fetches ahead, and the core starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
 #
-# A CPU can overlap when a second thread does the loading. A data loader does exactly this. Here a "load" unpacks compressed numbers and "compute" is a matrix product. First the two take turns; then loading runs one tile ahead. This takes about 5 seconds.
+# A CPU can overlap the two when a second thread does the loading. A data loader does exactly this. Here a "load" unpacks compressed numbers and "compute" is a matrix product. First the two take turns; then loading runs one tile ahead. This takes about 5 seconds.
 
 # %%
 TILES = 12
@@ -1529,7 +1529,7 @@ claim(
     holds=1.9 < gain(0.5, 64) < 2,
 )
 claim(
-    "nine tenths of loading cannot hide behind one tenth of computing, and the reverse is no better",
+    "loading that is nine tenths of the work cannot hide behind computing that is one tenth, and the reverse is no better",
     holds=gain(0.9, 16) < 1.12 and gain(0.1, 16) < 1.12,
 )
 quickest_s = {name: min(latency.times_s) for name, latency in {**taken, **clocked, **one_tile}.items()}
@@ -1598,7 +1598,7 @@ for batch in (1, 8, 32, 128):
 # %% [markdown]
 # ## The ledger
 #
-# This lesson's row is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. Its timing runs alternate with those of the usual layout. With a memory plan and work in place, its activations would need only the second number of bytes that the cell prints. PyTorch makes no such plan.
+# This lesson's row is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. Its timing runs alternate with those of the usual layout. With a memory plan, and with layers that work in place, its activations would need only the second number of bytes that the cell prints. PyTorch makes no such plan.
 
 # %%
 splits = data.fashion()
@@ -1666,7 +1666,7 @@ progress()
 # ## Summary
 #
 # - A block instruction is only as good as the layer that fills it. The losses from padding multiply over the axes, and groups share no operands.
-# - No layout is good in itself: that depends on the order of the loops and on what the compiler may do with them. Rows whose length is a power of two may need padding.
+# - No layout is good in itself: whether it is good depends on the order of the loops and on what the compiler may do with them. Rows whose length is a power of two may need padding.
 # - The size of a tile decides how often the other operands are read again. The formula holds where whole lines are used and the tile fits.
 # - Moving a number costs more than multiplying it. Most of the joules of the naive order can be saved by moving fewer bytes and running fewer instructions.
 # - Memory must at least hold the tensors that are alive at once, and the best plans here needed no more than this bound. Working in place lowers the bound, and the order of the steps changes it.
