@@ -759,7 +759,7 @@ claim("the median error of the later one is 4.3% on the half", 100 * median(meta
 claim("every row is still slower than the limits of the device", holds=bounded == sum(map(len, newer.values())))
 claim("On the other half the median error is 9.6%", 100 * published.median_error(checked["held out"]), page="README.md")
 claim(
-    "for the newer ones it is 6.8% under full load (simulated, 42 rows) and 11.6% for a single user (2024 to 2026, 63 rows); with the constants of the older engines, the error on these two groups would be 70% and 15%",
+    "for those of 2025 it is 6.8% under full load (simulated, 42 rows) and 11.6% for a single user (2024 to 2026, 63 rows); on these two groups the older engines would be off by 70% and 15%",
     None, 100 * published.median_error(newer["queued, 2025"]), len(newer["queued, 2025"]),
     100 * published.median_error(newer["one user, 2024 to 2026"]), None, None, len(newer["one user, 2024 to 2026"]),
     100 * old_error["queued, 2025"], 100 * old_error["one user, 2024 to 2026"],
