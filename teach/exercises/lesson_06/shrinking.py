@@ -102,6 +102,7 @@ NEXT_MASK = Exercise(
     reference=next_mask,
     cases=(
         Case(tensor([[0.3, -0.1, 0.4, 0.2]]), tensor([[True, True, True, True]]), 0.5),
+        Case(tensor([[0.3, -0.1, 0.4]]), tensor([[True, True, True]]), 0.5),  # round(1.5) of them go, not stay
         Case(tensor([[0.3, -0.2, 0.0, 0.0]]), tensor([[True, True, False, False]]), 0.5),
         Case(tensor([[0.0, -0.9, 0.5, 0.1, 0.3]]), tensor([[False, True, True, True, True]]), 0.25),
         Case(tensor([[0.7, -0.1, 0.5, 0.2]]), tensor([[False, True, True, True]]), 0.3),
