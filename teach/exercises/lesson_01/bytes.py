@@ -72,7 +72,7 @@ STORED_BYTES = Exercise(
     ),
     symptoms=(
         variants(
-            "That counts numbers. element_size() says how many bytes one of them takes.",
+            "That counts numbers. element_size() says how many bytes each of them takes.",
             _sum_of_state(lambda t: t.numel()),
             lambda model: sum(p.numel() for p in model.parameters()),
         ),
@@ -92,7 +92,7 @@ STORED_BYTES = Exercise(
             lambda model: sum(len(p) * p.element_size() for p in model.parameters()),
         ),
         variants(
-            "Parameters and buffers are stored both, each once: state_dict() has all of them.",
+            "Both parameters and buffers are stored, each once: state_dict() has all of them.",
             lambda model: sum(b.numel() * b.element_size() for b in model.buffers()),
             lambda model: sum(t.nbytes for t in [*model.state_dict().values(), *model.parameters()]),
             lambda model: sum(t.nbytes for t in [*model.state_dict().values(), *model.buffers()]),
@@ -103,13 +103,13 @@ STORED_BYTES = Exercise(
             lambda model: next(model.parameters()).element_size() * sum(p.numel() for p in model.parameters()),
         ),
         variants(
-            "Layers lie inside layers, and a single layer is a model too: state_dict() of the model reaches all.",
+            "Layers may be nested, and a single layer is a model too: the model's state_dict() reaches all of them.",
             lambda model: sum(t.nbytes for part in model.children() for t in part.state_dict().values()),
             lambda model: sum(t.nbytes for part in model.children() for t in part.parameters()),
             lambda model: sum(t.nbytes for part in model.children() for t in part.parameters(recurse=False)),
         ),
         variants(
-            "Names do not tell what is stored: a bias, a buffer, a parameter of any name takes its bytes.",
+            "Names do not decide what is stored: a bias, a buffer and a parameter of any name all take bytes.",
             lambda model: sum(t.nbytes for name, t in model.state_dict().items() if "weight" in name),
         ),
     ),

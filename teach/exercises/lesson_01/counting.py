@@ -85,8 +85,8 @@ CONV_PARAMETERS = Exercise(
             lambda inputs, outputs, kernel, groups=1, bias=True: outputs * (inputs * kernel**2 + 1),
         ),
         variants(
-            "Groups split the input channels that an output channel reads. They do not make output channels fewer: "
-            "divide only `inputs`.",
+            "Groups split the input channels that an output channel reads. The number of output channels stays the "
+            "same: divide only `inputs`.",
             _parameters(pairs=lambda i, o, g: (o // g) * (i // g)),
             _parameters(pairs=lambda i, o, g: (o // g) * (i // g), biases=lambda i, o, g: o // g),
             _parameters(biases=lambda i, o, g: o // g),
@@ -177,7 +177,8 @@ CONV_MACS = Exercise(
     ),
     symptoms=(
         variants(
-            "The kernel is applied once at each position of the *output*, which has another size than the input.",
+            "The kernel is applied once at each position of the *output*, whose size may differ from that of the "
+            "input.",
             _macs(lambda n, k, s, p: n**2),
             _macs(lambda n, k, s, p: (n // s) ** 2),
             _macs(lambda n, k, s, p: math.ceil(n / s) ** 2),

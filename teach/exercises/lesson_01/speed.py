@@ -34,7 +34,9 @@ MATMUL_INTENSITY = Exercise(
         ),
         Mistake(_intensity(numbers=lambda m, n, k: m * k + k * n), "The result has to be written too: m * n numbers."),
         Mistake(lambda m, n, k: 2 * m * n * k, "Those are the FLOPs. Divide them by the bytes moved."),
-        Mistake(lambda m, n, k: 4 * (m * k + k * n + m * n), "Those are the bytes. Asked for is FLOPs per byte."),
+        Mistake(
+            lambda m, n, k: 4 * (m * k + k * n + m * n), "Those are the bytes. The exercise asks for FLOPs per byte."
+        ),
     ),
     symptoms=(
         variants(
@@ -132,7 +134,7 @@ ATTAINABLE = Exercise(
         ),
         Mistake(
             lambda intensity, peak, bandwidth: intensity * bandwidth,
-            "However many FLOPs each byte brings, the machine cannot do more than its peak.",
+            "However many FLOPs there are per byte, the machine cannot do more than its peak.",
         ),
         Mistake(
             lambda intensity, peak, bandwidth: peak,
@@ -145,7 +147,7 @@ ATTAINABLE = Exercise(
     ),
     symptoms=(
         variants(
-            "The two limits are not added: each holds by itself, and the lower one decides.",
+            "The two limits are not added: each holds on its own, and the lower one decides.",
             lambda intensity, peak, bandwidth: peak + intensity * bandwidth,
             lambda intensity, peak, bandwidth: (peak + intensity * bandwidth) / 2,
         ),
@@ -162,7 +164,8 @@ ATTAINABLE = Exercise(
             lambda intensity, peak, bandwidth: intensity if intensity < peak / bandwidth else peak,
         ),
         variants(
-            "That is the ridge, an intensity. Asked for are FLOPs per second: the lower of the roof and the slope.",
+            "That is the ridge, an intensity. The exercise asks for FLOPs per second: the lower of the roof and the "
+            "slope.",
             lambda intensity, peak, bandwidth: peak / bandwidth,
             lambda intensity, peak, bandwidth: min(intensity, peak / bandwidth),
             lambda intensity, peak, bandwidth: max(intensity, peak / bandwidth),
@@ -205,7 +208,7 @@ SPEEDUP = Exercise(
         ),
         Mistake(
             lambda share, factor: 1 - share + share / factor,
-            "That is the new time, as a share of the old one. How many times faster is the inverse.",
+            "That is the new time, as a share of the old one. The speedup is the inverse.",
         ),
         Mistake(
             lambda share, factor: 1 / (1 - share),
@@ -218,7 +221,7 @@ SPEEDUP = Exercise(
     ),
     symptoms=(
         variants(
-            "That weighs the speeds. Add up times instead: what stays, and what got faster.",
+            "That works with speeds. Add up times instead: the part that stays, and the part that got faster.",
             lambda share, factor: share * factor,
             lambda share, factor: 1 - share + share * factor,
             lambda share, factor: 1 + share * factor,
@@ -239,13 +242,13 @@ SPEEDUP = Exercise(
             lambda share, factor: 1 / (1 + share / factor),
         ),
         variants(
-            "The two parts are exchanged: it is `share` that gets faster, and 1 - share that stays.",
+            "The two parts are swapped: it is `share` that gets faster, and 1 - share that stays.",
             lambda share, factor: 1 / (share + (1 - share) / factor),
             lambda share, factor: share + (1 - share) / factor,
             lambda share, factor: share + (1 - share) * factor,
         ),
         variants(
-            "That is the share of the time that is saved. How many times faster is old time / new time.",
+            "That is the share of the time that is saved. The speedup is old time / new time.",
             lambda share, factor: share - share / factor,
         ),
         variants(

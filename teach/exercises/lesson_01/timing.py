@@ -62,19 +62,19 @@ TYPICAL_TIME = Exercise(
         ),
         Mistake(
             lambda times, warmup: typical_time(sorted(times), warmup),
-            "Sorted first, it is the fastest runs that are dropped. Leave out the first runs, then sort.",
+            "If you sort first, you drop the fastest runs. Leave out the first runs, then sort.",
         ),
         Mistake(
             lambda times, warmup: typical_time(times[::-1], warmup),
-            "That leaves out the last runs. The warm-up comes first: `times[warmup:]` is what follows it.",
+            "That leaves out the last runs. The warm-up comes first: `times[warmup:]` is the rest.",
         ),
         Mistake(
             lambda times, warmup: (statistics.median(times[:warmup]), _range(times[:warmup])),
-            "Only the warm-up is kept. `times[:warmup]` is the warm-up itself, `times[warmup:]` what follows it.",
+            "Only the warm-up is kept. `times[:warmup]` is the warm-up itself, and `times[warmup:]` is the rest.",
         ),
         Mistake(
             lambda times, warmup: (min(times[warmup:]), _range(times[warmup:])),
-            "The fastest run is one run. Asked for is the median, which half of the runs beat.",
+            "The fastest run is a single run. The exercise asks for the median, which half of the runs beat.",
         ),
         Mistake(
             lambda times, warmup: typical_time(times, 1),
@@ -110,7 +110,7 @@ TYPICAL_TIME = Exercise(
                 abs(got[1] - spread(a["times"][a["warmup"] :])) < 1e-4
                 for spread in (statistics.stdev, statistics.pstdev, statistics.variance, statistics.pvariance)
             ),
-            "That is a standard deviation or a variance. Asked for is the range: slowest minus fastest.",
+            "That is a standard deviation or a variance. The exercise asks for the range: slowest minus fastest.",
             (
                 lambda times, warmup: (statistics.median(times[warmup:]), statistics.stdev(times[warmup:])),
                 lambda times, warmup: (statistics.median(times[warmup:]), np.std(times[warmup:])),

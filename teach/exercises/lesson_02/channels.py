@@ -66,7 +66,7 @@ CHANNEL_SCALES = Exercise(
             lambda weight, bits: weight.flatten(0, -2).abs().amax(dim=0) / (2 ** (bits - 1) - 1),
         ),
         variants(
-            "For a convolution more axes than one are left: the largest is over everything but axis 0.",
+            "For a convolution, more than one axis is left: take the largest magnitude over every axis but axis 0.",
             lambda weight, bits: weight.abs().amax(dim=1) / (2 ** (bits - 1) - 1),
             lambda weight, bits: weight.abs().amax(dim=-1) / (2 ** (bits - 1) - 1),
             lambda weight, bits: weight.abs().amax(dim=tuple(range(1, weight.dim()))[-2:]) / (2 ** (bits - 1) - 1),
@@ -83,7 +83,7 @@ CHANNEL_SCALES = Exercise(
             "That is the largest magnitude of each channel. Divide it by the largest code.", _rows(codes=lambda b: 1)
         ),
         variants(
-            "With a mean or a norm, weights lie beyond the end of the grid, or codes stay unused. Take the largest "
+            "With a mean or a norm, weights fall beyond the end of the grid, or codes go unused. Take the largest "
             "magnitude.",
             _rows(size=lambda rows: rows.abs().mean(dim=1)),
             _rows(size=lambda rows: rows.abs().sum(dim=1)),

@@ -132,7 +132,7 @@ BEST_CLIP = Exercise(
             lambda w, bits, ends: min(
                 ends, key=lambda end: _mse(w, end / (2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1, 1)
             ),
-            "A symmetric grid begins at -highest. One code more on the negative side makes it asymmetric.",
+            "A symmetric grid begins at -highest. One more code on the negative side makes it asymmetric.",
         ),
         Mistake(
             lambda w, bits, ends: min(ends, key=lambda end: _mse(w, end / 2 ** (bits - 1), 2 ** (bits - 1) - 1)),
@@ -164,7 +164,8 @@ BEST_CLIP = Exercise(
             lambda w, bits, ends: min((w - _clipped(w, bits, end)).square().sum().item() for end in ends),
         ),
         variants(
-            "Compare each error with the smallest so far, and go on to the end of the list: the ends have no order.",
+            "Compare each error with the smallest so far, and go on to the end of the list: the ends are in no "
+            "particular order.",
             _until_it_rises,
         ),
     ),

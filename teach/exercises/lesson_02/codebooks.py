@@ -119,7 +119,7 @@ KMEANS_STEP = Exercise(
         ),
         Mistake(
             lambda w, codebook: w.flatten()[_distances(w, codebook).abs().argmin(dim=0)],
-            "That finds the weight nearest to each entry. It is each *weight* that chooses: one row per weight, "
+            "That finds the weight nearest to each entry. Each *weight* chooses its entry: one row per weight, "
             "argmin along the entries.",
         ),
         Mistake(
@@ -133,14 +133,14 @@ KMEANS_STEP = Exercise(
         ),
         Mistake(
             _step(lambda w, codebook: torch.bucketize(w.flatten(), (codebook[1:] + codebook[:-1]) / 2)),
-            "The codebook need not be sorted, so midpoints of neighbours do not tell which entry is nearest. Compare "
+            "The codebook may be unsorted, so midpoints of neighbours do not tell which entry is nearest. Compare "
             "each weight with every entry.",
         ),
     ),
     symptoms=(
         of_tensors(
             lambda got, expected, a: got.shape != expected.shape and got.numel() == len(_nearest(**a).unique()),
-            "An entry that no weight chose is missing. The codebook keeps its length, and that entry its value.",
+            "An entry that no weight chose is missing. The codebook keeps its length, and that entry keeps its value.",
             (
                 lambda w, codebook: torch.stack(
                     [_moved(w, codebook, _nearest(w, codebook), torch.mean)[k] for k in _nearest(w, codebook).unique()]
@@ -165,7 +165,8 @@ KMEANS_STEP = Exercise(
             lambda w, codebook: _moved(w, codebook, _nearest(w, codebook), torch.median, empty=float("nan")),
         ),
         variants(
-            "Divide the sum of an entry's weights by how many chose it: that is the mean of these, not of all.",
+            "Divide the sum of an entry's weights by the number that chose it: the mean is over those weights, not "
+            "over all.",
             _step(centre=torch.sum),
             lambda w, codebook: _step(centre=lambda members: members.sum() / w.numel())(w, codebook),
             lambda w, codebook: _step(centre=lambda members: members.sum() / len(codebook))(w, codebook),
@@ -190,7 +191,7 @@ KMEANS_STEP = Exercise(
             _step(lambda w, codebook: _distances(w, codebook).argmax(dim=1)),
         ),
         variants(
-            "A weight keeps its sign: the mean is of the weights, not of their magnitudes.",
+            "A weight keeps its sign: take the mean of the weights, not of their magnitudes.",
             _step(centre=lambda members: members.abs().mean()),
             lambda w, codebook: _step()(w.abs(), codebook),
         ),

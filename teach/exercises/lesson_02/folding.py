@@ -18,7 +18,7 @@ def _factor(gamma, variance, eps):
 
 
 def fold(weight, bias, mean, variance, gamma, beta, eps):
-    """The weight and bias of one convolution that does what convolution, then batch norm, did."""
+    """The weight and bias of one convolution that is equivalent to the convolution followed by batch norm."""
     factor = _factor(gamma, variance, eps)
     return weight * factor[:, None, None, None], (bias - mean) * factor + beta
 
@@ -95,16 +95,16 @@ FOLD = Exercise(
         ),
         Mistake(
             _folded(bias=lambda b, m, k, beta: (b + m) * k + beta),
-            "Batch norm takes the mean away: its sign is turned.",
+            "Batch norm subtracts the mean: here its sign is flipped.",
         ),
     ),
     symptoms=(
         variants(
-            "Two arguments are exchanged: gamma multiplies, and beta is added at the end.",
+            "Two arguments are swapped: gamma multiplies, and beta is added at the end.",
             lambda weight, bias, mean, variance, gamma, beta, eps: fold(weight, bias, mean, variance, beta, gamma, eps),
         ),
         variants(
-            "The mean is that of the *output*: it belongs in the bias, and the weight is only scaled.",
+            "This is the mean of the *output*: it belongs in the bias, and the weight is only scaled.",
             lambda weight, bias, mean, variance, gamma, beta, eps: fold(
                 weight - mean[:, None, None, None], bias, mean, variance, gamma, beta, eps
             ),
@@ -126,7 +126,7 @@ FOLD = Exercise(
             item=0,
         ),
         variants(
-            "The factor is gamma divided by the standard deviation: gamma stands in it once, above the line.",
+            "The factor is gamma divided by the standard deviation: gamma appears in it once, in the numerator.",
             _folded(factor=lambda g, v, e: 1 / torch.sqrt(v + e)),
             _folded(factor=lambda g, v, e: g * g / torch.sqrt(v + e)),
             _folded(factor=lambda g, v, e: g * torch.sqrt(v + e)),

@@ -63,7 +63,7 @@ SYMMETRIC_SCALE = Exercise(
             _over(size=lambda w: w.max() - w.min(), codes=lambda b: 2**b),
         ),
         variants(
-            "Half of the codes are negative: only 2**(bits-1) - 1 of them lie above zero.",
+            "Half of the codes are negative: only 2**(bits-1) - 1 of them are above zero.",
             _over(codes=lambda b: 2**b - 1),
             _over(codes=lambda b: 2**b - 2),
             _over(codes=lambda b: 2**b),
@@ -90,7 +90,7 @@ SYMMETRIC_SCALE = Exercise(
             _over(size=lambda w: w.max(), codes=lambda b: 2**b - 1),
         ),
         variants(
-            "The grid has to reach the largest magnitude, so that no weight is cut off: take neither mean nor norm.",
+            "The grid has to reach the largest magnitude, so that no weight is cut off: do not take a mean or a norm.",
             _over(size=lambda w: w.abs().mean()),
             _over(size=lambda w: w.norm()),
             _over(size=lambda w: w.abs().sum()),
@@ -191,7 +191,7 @@ AFFINE_GRID = Exercise(
         ),
         Mistake(
             _grid(zero=lambda low, high, scale: round(low / scale)),
-            "The sign is turned. code = value / scale + zero_point, and the lowest value gets code 0.",
+            "The sign is flipped. code = value / scale + zero_point, and the lowest value gets code 0.",
         ),
         Mistake(
             _grid(steps=lambda bits: 2**bits),
@@ -199,7 +199,7 @@ AFFINE_GRID = Exercise(
         ),
         Mistake(
             _unguarded(lambda low, high: (0.0, max(high, 0.0))),
-            "Not every low end becomes 0: one below 0 stays where it is.",
+            "Not every low end becomes 0: a low end below 0 stays where it is.",
         ),
         Mistake(
             _unguarded(lambda low, high: (max(low, 0.0), max(high, 0.0))),
@@ -208,7 +208,7 @@ AFFINE_GRID = Exercise(
     ),
     symptoms=(
         variants(
-            "All 2**bits codes serve this range, not half of them: it has 2**bits - 1 steps.",
+            "All 2**bits codes cover this range, not half of them: it has 2**bits - 1 steps.",
             _grid(steps=lambda bits: 2 ** (bits - 1) - 1),
             _grid(steps=lambda bits: 2 ** (bits - 1)),
             _grid(steps=lambda bits: bits),
@@ -216,7 +216,7 @@ AFFINE_GRID = Exercise(
             item=0,
         ),
         variants(
-            "The grid need not be symmetric: its width is that of the range, high - low.",
+            "The grid need not be symmetric: its width is the width of the range, high - low.",
             lambda low, high, bits: (2 * max(abs(low), abs(high)) / (2**bits - 1), 2 ** (bits - 1)),
             lambda low, high, bits: (max(abs(low), abs(high)) / (2 ** (bits - 1) - 1), 0),
             lambda low, high, bits: ((min(low, 0.0) + max(high, 0.0)) / (2**bits - 1), 0),

@@ -80,7 +80,7 @@ FAKE_QUANTIZE = Exercise(
             "That always rounds down, which is off by up to a whole step. Round to the nearest code.",
         ),
         Mistake(
-            _stepped(torch.trunc), "Turning a float into an integer cuts the fraction off. Round to the nearest code."
+            _stepped(torch.trunc), "Converting a float to an integer cuts off the fraction. Round to the nearest code."
         ),
         Mistake(
             lambda x, scale, zero_point, lowest, highest: torch.round(x / scale).clamp(lowest, highest) * scale,

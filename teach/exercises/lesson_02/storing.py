@@ -56,7 +56,7 @@ STORED_BYTES = Exercise(
     mistakes=(
         Mistake(
             _stored(scales=lambda count, group, each: 0),
-            "The scales are stored too, one for every group: without them nobody can read the codes.",
+            "The scales are stored too, one for every group: without them the codes cannot be read.",
         ),
         Mistake(
             lambda count, bits, group_size, scale_bits=16: (
@@ -78,7 +78,7 @@ STORED_BYTES = Exercise(
             _stored(codes=lambda count, bits, group: group * bits // 8 * (count // group)),
         ),
         variants(
-            "Rounded up, nothing is added where the codes just fill their bytes: add 1 only where bits are left over.",
+            "Rounding up adds nothing where the codes exactly fill their bytes: add 1 only where bits are left over.",
             _stored(codes=lambda count, bits, group: count * bits // 8 + 1),
         ),
         variants(
@@ -120,7 +120,7 @@ STORED_BYTES = Exercise(
             _stored(scales=lambda count, group, each: 2 * (count // group) * each // 8),
         ),
         variants(
-            "Those are the bits per weight. Asked for are the bytes of all of them.",
+            "Those are the bits per weight. The exercise asks for the bytes of all weights.",
             lambda count, bits, group_size, scale_bits=16: bits + scale_bits / group_size,
             lambda count, bits, group_size, scale_bits=16: (bits + scale_bits / group_size) / 8,
         ),

@@ -11,7 +11,7 @@ from teach.variants import variants
 
 
 def best_scale(w: Tensor, codes: Tensor) -> Tensor:
-    """The scale of each row with the least squared error, for codes that are given."""
+    """The scale of each row with the least squared error, for given codes."""
     return (w * codes).sum(dim=1) / (codes * codes).sum(dim=1)
 
 
@@ -56,24 +56,27 @@ BEST_SCALE = Exercise(
         ),
         Mistake(
             lambda w, codes: w.abs().amax(dim=1) / codes.abs().amax(dim=1),
-            "That scale just reaches the largest weight, too long for the others. Ask for the least squared error.",
+            "That scale just reaches the largest weight, and is too large for the others. Minimize the squared error.",
         ),
         Mistake(
             lambda w, codes: w.abs().sum(dim=1) / codes.abs().sum(dim=1),
-            "All magnitudes over all codes: weights with code 0 still count here. Multiply each weight by its code.",
+            "That divides all magnitudes by all codes: weights with code 0 still count. Multiply each weight by its "
+            "code.",
         ),
         Mistake(
             lambda w, codes: (w * codes).abs().sum(dim=1) / (codes * codes).sum(dim=1),
-            "A code may have another sign than its weight, and then it takes away: no magnitudes in the sum.",
+            "A code may differ in sign from its weight, and then its product is negative: take no magnitudes in the "
+            "sum.",
         ),
         Mistake(
             lambda w, codes: ((w * codes).sum(dim=1) / (codes * codes).sum(dim=1)).abs(),
-            "The best scale may be negative, where most codes have another sign than their weights: no magnitude here.",
+            "The best scale may be negative, where most codes differ in sign from their weights: take no magnitude "
+            "here.",
         ),
     ),
     symptoms=(
         variants(
-            "Divide by codes · codes: square each code, then add up. A code of 2 counts there four times.",
+            "Divide by codes · codes: square each code, then add up. A code of 2 counts four times there.",
             *(
                 lambda w, codes, below=below: (w * codes).sum(dim=1) / below(codes)
                 for below in (
@@ -107,8 +110,8 @@ BEST_SCALE = Exercise(
             lambda w, codes: w.abs().mean(dim=0),
         ),
         variants(
-            "A ratio per weight, or of two sums, does not give the least squared error: a weight with a large code "
-            "counts more. Project: (w · codes) / (codes · codes).",
+            "A ratio for each weight, or a ratio of two sums, does not give the least squared error: a weight with a "
+            "large code counts more. Project: (w · codes) / (codes · codes).",
             lambda w, codes: (w / codes).mean(dim=1),
             lambda w, codes: torch.stack([(v[c != 0] / c[c != 0]).mean() for v, c in zip(w, codes)]),
             lambda w, codes: torch.stack([v[c != 0].abs().mean() for v, c in zip(w, codes)]),

@@ -64,7 +64,7 @@ DOT_OF_BITS = Exercise(
         ),
         Mistake(
             lambda a, b, n: 2 * _ones(~(a ^ b)) - n,
-            "In Python, ~x is negative: ones without end on the left. Keep the lowest n bits: ~x & ((1 << n) - 1).",
+            "In Python, ~x is negative: it has endless ones on the left. Keep the lowest n bits: ~x & ((1 << n) - 1).",
         ),
         Mistake(
             lambda a, b, n: n - 2 * _ones(a ^ b),
@@ -97,15 +97,17 @@ DOT_OF_BITS = Exercise(
     ),
     symptoms=(
         _slips(
-            "That is how many signs agree. Each that differs also takes 1 away: n - 2 * (number that differ).",
+            "That is the number of signs that agree. Each sign that differs also subtracts 1: n - 2 * (number that "
+            "differ).",
             lambda a, b, n: n - _ones(a ^ b),
         ),
         _slips(
-            "The sign is turned: XOR is 1 where the signs differ, and there the product is -1.",
+            "The sign is flipped: XOR is 1 where the signs differ, and there the product is -1.",
             lambda a, b, n: 2 * _ones(a ^ b) - n,
         ),
         _slips(
-            "That counts the places where the signs differ. The product is those that agree minus those that differ.",
+            "That counts the places where the signs differ. The product is the number that agree minus the number "
+            "that differ.",
             lambda a, b, n: _ones(a ^ b),
         ),
         _slips(
@@ -137,7 +139,7 @@ DOT_OF_BITS = Exercise(
             lambda a, b, n: _ones(a & b) - (n - _ones(a | b)),
         ),
         _slips(
-            "XOR gives a number whose *ones* are to be counted: not its value, and not its length.",
+            "Count the *ones* in the number that XOR gives: do not use its value or its length.",
             lambda a, b, n: n - 2 * (a ^ b),
             lambda a, b, n: n - 2 * (a ^ b).bit_length(),
             lambda a, b, n: a ^ b,

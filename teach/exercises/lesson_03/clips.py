@@ -46,7 +46,7 @@ CLIP_GRADIENT = Exercise(
     mistakes=(
         Mistake(
             _summed(lambda x, clip: x < clip),
-            "Those are the values that the clip does not touch. It moves those that it has cut off: x >= clip.",
+            "Those are the values that the clip does not touch. It moves the values that it has cut off: x >= clip.",
         ),
         Mistake(
             _summed(lambda x, clip: x > clip),
@@ -54,17 +54,17 @@ CLIP_GRADIENT = Exercise(
         ),
         Mistake(
             lambda x, clip, gradient: (x >= clip).sum(),
-            "That counts the clipped values. Each of them says by its gradient which way the clip should go.",
+            "That counts the clipped values. The gradient of each says which way the clip should go.",
         ),
     ),
     symptoms=(
         of_tensors(
             lambda got, expected, a: got.ndim > 0 and abs(float(got.sum()) - float(expected)) < 1e-4,
-            "The values share one clip, so its gradient is one number: the sum of what each of them says.",
+            "The values share one clip, so its gradient is one number: the sum over the values that it cuts off.",
             (lambda x, clip, gradient: gradient * (x >= clip), lambda x, clip, gradient: gradient[x >= clip]),
         ),
         variants(
-            "One clip serves all values, so its gradient is the sum of what each of them says, not the mean.",
+            "One clip serves all values, so its gradient is a sum over them, not a mean.",
             lambda x, clip, gradient: (gradient * (x >= clip)).mean(),
             lambda x, clip, gradient: gradient[x >= clip].mean(),
             lambda x, clip, gradient: (gradient * (x > clip)).mean(),
@@ -92,7 +92,7 @@ CLIP_GRADIENT = Exercise(
             _summed(lambda x, clip: x.abs() > clip),
         ),
         variants(
-            "The output is the clip there, so its slope is 1, and not the clip or x.",
+            "The output is the clip there, so its slope is 1, not the clip or x.",
             lambda x, clip, gradient: (gradient * (x >= clip) * clip).sum(),
             lambda x, clip, gradient: (gradient * (x > clip) * clip).sum(),
             lambda x, clip, gradient: (gradient * (x >= clip) * x).sum(),

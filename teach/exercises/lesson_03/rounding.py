@@ -12,7 +12,7 @@ from teach.variants import of_tensors, variants
 
 
 def round_in_turn(w: Tensor, moments: Tensor, scale: float, highest: int) -> Tensor:
-    """The weights rounded one after the other, the ones to come moved to make up for each error."""
+    """The weights rounded one after another; those still to come move to make up for each error."""
     w = w.clone()
     for at in range(len(w)):
         rounded = _rounded(w[at], scale, highest)
@@ -127,7 +127,7 @@ ROUND_IN_TURN = Exercise(
         Mistake(
             lambda w, moments, scale, highest: _rounded(w, scale, highest),
             "The result is round-to-nearest, as if nothing had moved. Either the error is 0 (take it before you "
-            "overwrite `w[at]`: a slice of a tensor is a view), or the others do not move by it: solve with the "
+            "overwrite `w[at]`: a slice of a tensor is a view), or it does not move the others: solve with the "
             "moments of the rest alone, moments[rest, rest].",
         ),
         Mistake(
@@ -161,20 +161,20 @@ ROUND_IN_TURN = Exercise(
     ),
     symptoms=(
         variants(
-            "That is `w` itself: what was rounded has moved back, or was not written. The rest begins at at + 1.",
+            "That is `w` itself: the rounded weights have moved back, or were not written. The rest begins at at + 1.",
             lambda w, moments, scale, highest: w,
             rtol=1e-4,
         ),
         variants(
-            "Only the first weight is rounded. Go on to the end of the row: where does `return` stand?",
+            "Only the first weight is rounded. Go on to the end of the row: where is your `return`?",
             _turn_once(_solved),
             _turn_once(lambda moments, at, rest: torch.zeros(len(moments) - 1)),
             rtol=1e-4,
         ),
         of_tensors(
             lambda got, expected, a: bool(((got / a["scale"] - (got / a["scale"]).round()).abs() > 1e-3).any()),
-            "Some of the weights are not on the grid. Each one is rounded when its turn comes, and stays so: write it "
-            "back, and move only those after it.",
+            "Some of the weights are not on the grid. Each one is rounded when its turn comes, and stays rounded: "
+            "write it back, and move only those after it.",
             (
                 lambda w, moments, scale, highest: _turn(rounding=lambda x, scale, highest: x)(
                     w + 0.01, moments, scale, highest
@@ -188,8 +188,8 @@ ROUND_IN_TURN = Exercise(
             rtol=1e-4,
         ),
         variants(
-            "The error moves the others the other way, and all of them at once: solve "
-            "moments[rest, rest] @ share = moments[rest, at], and add error * share.",
+            "The error moves the others in the opposite direction, and all of them at once: solve moments[rest, "
+            "rest] @ share = moments[rest, at], and add error * share.",
             *(_turn(_against(share)) for share in _ALONE),
             rtol=1e-4,
         ),

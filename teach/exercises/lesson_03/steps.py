@@ -109,11 +109,12 @@ STEP_GRADIENT = Exercise(
         ),
         Mistake(
             _slopes(outside=lambda v, step, highest: v.sign() * highest - v),
-            "Beyond the ends nothing of v is left in the value: it is highest * step, and its slope has no -v.",
+            "Beyond the ends the value does not depend on v: it is highest * step, and its slope has no -v.",
         ),
         Mistake(
             lambda w, step, highest, gradient: _slopes()(w, step, highest, torch.ones_like(w)),
-            "That is how the values move with the step. Multiply by the gradient: how much the loss minds each value.",
+            "That is how the values move with the step. Multiply by the gradient: how much the loss depends on each "
+            "value.",
         ),
         Mistake(
             _slopes(is_inside=lambda v, w, highest: v.abs() <= highest),
@@ -123,11 +124,11 @@ STEP_GRADIENT = Exercise(
     symptoms=(
         of_tensors(
             lambda got, expected, a: got.ndim > 0 and abs(float(got.sum()) - float(expected)) < 1e-4,
-            "The weights share one step, so its gradient is one number: the sum of what each of them says.",
+            "The weights share one step, so its gradient is one number: the sum over the weights.",
             (_slopes(total=lambda each: each), _slopes(total=lambda each: each.sum(dim=0, keepdim=True))),
         ),
         variants(
-            "One step serves all weights, so its gradient is the sum of what each of them says, not the mean.",
+            "One step serves all weights, so its gradient is a sum over them, not a mean.",
             _slopes(total=torch.mean),
             _slopes(total=torch.mean, outside=lambda v, step, highest: torch.zeros_like(v)),
             _slopes(total=torch.mean, inside=lambda v, step: torch.round(v)),
@@ -150,15 +151,15 @@ STEP_GRADIENT = Exercise(
             _slopes(inside=lambda v, step: (torch.round(v) - v).abs()),
         ),
         variants(
-            "A weight clipped at the low end moves down when the step grows: its slope is -highest. And it is a code, "
-            "without the step.",
+            "A weight clipped at the low end moves down when the step grows: its slope is -highest. That slope is a "
+            "code, without the step.",
             _slopes(outside=lambda v, step, highest: torch.full_like(v, highest)),
             _slopes(outside=lambda v, step, highest: torch.full_like(v, highest * step)),
             _slopes(outside=lambda v, step, highest: v.sign() * highest * step),
             _slopes(outside=lambda v, step, highest: -v.sign() * highest),
         ),
         variants(
-            "Beyond the ends the value is step * highest or -step * highest: differentiate by the step.",
+            "Beyond the ends the value is step * highest or -step * highest: differentiate with respect to the step.",
             _slopes(outside=lambda v, step, highest: v.sign()),
             _slopes(outside=lambda v, step, highest: v),
             _slopes(outside=lambda v, step, highest: torch.round(v)),
@@ -179,12 +180,12 @@ STEP_GRADIENT = Exercise(
             _slopes(is_inside=lambda v, w, highest: torch.round(v).abs() < highest),
         ),
         variants(
-            "The two formulas are exchanged: round(v) - v is for the weights inside.",
+            "The two formulas are swapped: round(v) - v is for the weights inside.",
             _slopes(is_inside=lambda v, w, highest: v.abs() >= highest),
             _slopes(is_inside=lambda v, w, highest: v.abs() > highest),
         ),
         variants(
-            "Divide by the step first: v = w / step is what is rounded, and what is compared with highest.",
+            "Divide by the step first: v = w / step is rounded, and v is compared with highest.",
             lambda w, step, highest, gradient: _slopes()(w, 1.0, highest, gradient),
         ),
         variants(

@@ -91,12 +91,12 @@ STRAIGHT_THROUGH = Exercise(
         ),
         Mistake(
             _where(lambda v, lowest, highest: ~_on_the_grid(v, lowest, highest)),
-            "It is turned around: the gradient passes where x is on the grid, and is 0 beyond its ends.",
+            "That is reversed: the gradient passes where x is on the grid, and is 0 beyond its ends.",
         ),
         Mistake(
             _where(lambda v, lowest, highest: (v >= lowest) & (v <= highest)),
-            "That compares before it rounds. What rounds to the last code has not been cut off: up to half a step "
-            "beyond the end the gradient passes.",
+            "That compares before it rounds. A value that rounds to the last code has not been cut off: up to half a "
+            "step beyond the end the gradient passes.",
         ),
         Mistake(
             _where(lambda v, lowest, highest: v.round().abs() <= highest),
@@ -114,14 +114,14 @@ STRAIGHT_THROUGH = Exercise(
     symptoms=(
         of_tensors(
             lambda got, expected, a: torch.as_tensor(got).ndim == 0 or len(got) < len(expected),
-            "Each value of x gets a gradient, and 0 is one: do not leave out those beyond the ends, and do not sum.",
+            "Each value of x gets a gradient, even if it is 0: do not leave out those beyond the ends, and do not sum.",
             (
                 lambda x, scale, lowest, highest, gradient: gradient[_on_the_grid(x / scale, lowest, highest)],
                 lambda x, scale, lowest, highest, gradient: gradient[_on_the_grid(x / scale, lowest, highest)].sum(),
             ),
         ),
         variants(
-            "Compare like with like: lowest and highest are codes, x is a value, and x / scale is what they limit.",
+            "Compare like with like: lowest and highest are codes and x is a value, so they limit x / scale.",
             _without_scale(_on_the_grid),
             _without_scale(lambda v, lowest, highest: (v >= lowest) & (v <= highest)),
             _without_scale(lambda v, lowest, highest: (v > lowest) & (v < highest)),
@@ -149,20 +149,20 @@ STRAIGHT_THROUGH = Exercise(
             _where(_on_the_grid, lambda gradient, scale: gradient * scale),
         ),
         variants(
-            "The pretended line has slope 1: pass the gradient on as it is, not times the code.",
+            "The line through the steps has slope 1: pass the gradient on as it is, not times the code.",
             lambda x, scale, lowest, highest, gradient: (
                 (x / scale).round() * _where(_on_the_grid)(x, scale, lowest, highest, gradient)
             ),
             lambda x, scale, lowest, highest, gradient: (x / scale).round() * gradient,
         ),
         variants(
-            "It is the value that is clipped, not the gradient. A gradient of any size passes where x is on the grid.",
+            "The value is clipped, not the gradient. A gradient of any size passes where x is on the grid.",
             lambda x, scale, lowest, highest, gradient: gradient.clamp(lowest * scale, highest * scale),
             lambda x, scale, lowest, highest, gradient: gradient.clamp(lowest, highest),
             lambda x, scale, lowest, highest, gradient: gradient * _on_the_grid(gradient / scale, lowest, highest),
         ),
         variants(
-            "Asked for is the gradient with respect to x: the one that arrives, or 0.",
+            "The exercise asks for the gradient with respect to x: the one that arrives, or 0.",
             lambda x, scale, lowest, highest, gradient: (x / scale).round().clamp(lowest, highest) * scale,
             _where(_on_the_grid, lambda gradient, scale: torch.ones_like(gradient)),
             lambda x, scale, lowest, highest, gradient: x * _where(_on_the_grid)(x, scale, lowest, highest, gradient),

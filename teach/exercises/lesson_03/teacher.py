@@ -81,7 +81,7 @@ DISTILLATION_LOSS = Exercise(
             lambda z, t, y, temperature, share: _mixed(
                 z, y, share, temperature**2 * _kl(z / temperature, t / temperature)
             ),
-            "The two are exchanged: the teacher's probabilities are the weights of the sum, KL(teacher || student).",
+            "The two are swapped: the teacher's probabilities are the weights of the sum, KL(teacher || student).",
         ),
         Mistake(
             lambda z, t, y, temperature, share: _mixed(
@@ -104,13 +104,13 @@ DISTILLATION_LOSS = Exercise(
             lambda z, t, y, temperature, share: _mixed(
                 z, y, 1 - share, temperature**2 * _kl(t / temperature, z / temperature)
             ),
-            "The shares are exchanged: `share` is the teacher's, and the labels have what is left.",
+            "The shares are swapped: `share` is the teacher's, and the labels get the rest.",
         ),
         Mistake(
             lambda z, t, y, temperature, share: _mixed(
                 z, y, share, temperature**2 * F.cross_entropy(z / temperature, t.argmax(dim=1))
             ),
-            "That keeps only the teacher's first choice. What it knows is how likely it finds *each* class.",
+            "That keeps only the teacher's first choice. Its knowledge is how likely it finds *each* class.",
         ),
         Mistake(
             lambda z, t, y, temperature, share: _mixed(
@@ -205,7 +205,7 @@ DISTILLATION_LOSS = Exercise(
             rtol=1e-4,
         ),
         variants(
-            "The two parts are weighed: 1 - share for the labels, and share for the teacher.",
+            "The two parts are weighted: 1 - share for the labels, and share for the teacher.",
             lambda logits, teacher, labels, temperature, share: (
                 F.cross_entropy(logits, labels)
                 + share * temperature**2 * _kl(teacher / temperature, logits / temperature)
@@ -250,7 +250,8 @@ DISTILLATION_LOSS = Exercise(
             rtol=1e-4,
         ),
         variants(
-            "KL(p || q) is the sum of p * ln(p / q), natural logarithm, p the teacher's: this sum has another form.",
+            "KL(p || q) is the sum of p * ln(p / q), with the natural logarithm and p the teacher's: yours is a "
+            "different sum.",
             *(
                 lambda logits, teacher, labels, temperature, share, soft=soft: _mixed(
                     logits, labels, share, temperature**2 * soft(logits / temperature, teacher / temperature)

@@ -99,12 +99,13 @@ BEST_TERNARY = Exercise(
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max() / 2, w),
-            "That rounds to the grid whose scale is the largest weight. But the scale is free: it follows from codes.",
+            "That rounds to the grid whose scale is the largest weight. But the scale is free: it follows from the "
+            "codes.",
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max(), w),
-            "Only the largest is kept. Sort the magnitudes from large to small. The gain of the first k is "
-            "(their sum)² / k: summed, then squared, then divided by k, which begins at 1.",
+            "Only the largest is kept. Sort the magnitudes from large to small. The gain of the first k is (their "
+            "sum)² / k: summed, then squared, then divided by k, which starts at 1.",
         ),
         Mistake(
             _kept(lambda size, count: size.cumsum(0) ** 2 / (count - 1).clamp(min=1)),
@@ -133,13 +134,13 @@ BEST_TERNARY = Exercise(
         ),
         of_tensors(
             lambda got, expected, a: got.shape == expected.shape and torch.equal(got != 0, expected == 0),
-            "It is the small weights that become 0: keep those whose magnitude reaches the threshold.",
+            "The small weights become 0: keep the weights whose magnitude reaches the threshold.",
             (lambda w: w.sign() * (best_ternary(w) == 0), lambda w: w * (best_ternary(w) == 0)),
         ),
         of_tensors(
             lambda got, expected, a: torch.as_tensor(got).shape != expected.shape,
-            "Asked for are the codes, one for each weight: -1, 0 or 1. Keep the weights whose magnitude reaches the "
-            "threshold that you found.",
+            "The exercise asks for the codes, one for each weight: -1, 0 or 1. Keep the weights whose magnitude "
+            "reaches the threshold that you found.",
             (
                 lambda w: (best_ternary(w) != 0).sum(),
                 lambda w: (w.abs().sort(descending=True).values.cumsum(0) ** 2 / torch.arange(1, len(w) + 1)).max(),
@@ -162,8 +163,8 @@ BEST_TERNARY = Exercise(
                 int((got != 0).sum()) == int((expected != 0).sum())
                 and bool((got * a["w"] < 0).any() or _skips(got, a["w"]))
             ),
-            "The number of weights kept is right, but not which: the codes stay in the order of w, and the largest "
-            "*magnitudes* are kept.",
+            "The number of weights kept is right, but they are the wrong ones: the codes stay in the order of w, and "
+            "the largest *magnitudes* are kept.",
             (lambda w: best_ternary(w)[w.abs().argsort(descending=True)], lambda w: best_ternary(w).flip(0)),
         ),
         variants(

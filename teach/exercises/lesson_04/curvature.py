@@ -72,7 +72,7 @@ TRACE_ESTIMATE = Exercise(
         ),
         Mistake(
             lambda times_hessian, probes: _on_all(times_hessian, probes).sum(1).mean(),
-            "That adds up H v. Multiply it by v once more: only then does each diagonal element meet v * v = 1.",
+            "That adds up H v. Multiply it by v once more: only then is each diagonal element multiplied by v * v = 1.",
         ),
         Mistake(
             lambda times_hessian, probes: _on_all(times_hessian, probes).norm(dim=1).mean(),
@@ -88,12 +88,12 @@ TRACE_ESTIMATE = Exercise(
         ),
         Mistake(
             lambda times_hessian, probes: trace_estimate(times_hessian, probes[:1]),
-            "That uses the first probe only. One probe is off by the elements beside the diagonal; the mean over "
+            "That uses the first probe only. One probe is off by the elements outside the diagonal; the mean over "
             "several is better.",
         ),
         Mistake(
             lambda times_hessian, probes: probes.mean(0) @ times_hessian(probes.mean(0)),
-            "You averaged the probes first, and there they cancel. Average the results.",
+            "You averaged the probes first, and then they cancel. Average the results.",
         ),
         Mistake(
             lambda times_hessian, probes: sum(times_hessian(unit) @ unit for unit in torch.eye(probes.shape[1])),
@@ -112,7 +112,7 @@ TRACE_ESTIMATE = Exercise(
             lambda times_hessian, probes: _on_all(times_hessian, probes).abs().sum(1).mean(),
         ),
         variants(
-            "`v` is used once too few. Multiply H v by the same v, element by element, before you add up.",
+            "`v` is used one time too few. Multiply H v by the same v, element by element, before you add up.",
             lambda times_hessian, probes: _on_all(times_hessian, probes).mean(),
             lambda times_hessian, probes: _on_all(times_hessian, probes).sum(),
         ),
@@ -121,8 +121,7 @@ TRACE_ESTIMATE = Exercise(
             lambda times_hessian, probes: trace_estimate(times_hessian, probes) * len(probes) / (len(probes) - 1 or 1),
         ),
         variants(
-            "You added the probes up first, and there they cancel. Each probe gives its own v . (H v); take their "
-            "mean.",
+            "You added the probes up first, and then they cancel. Each probe gives its own v . (H v); take their mean.",
             lambda times_hessian, probes: probes.sum(0) @ times_hessian(probes.sum(0)),
             lambda times_hessian, probes: probes.sum(0) @ times_hessian(probes.sum(0)) / len(probes),
         ),

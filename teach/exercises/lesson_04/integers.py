@@ -82,8 +82,8 @@ WITHOUT_ZERO_POINTS = Exercise(
             lambda product, sum_a, sum_b, count, zero_a, zero_b: (
                 product - zero_a * sum_a - zero_b * sum_b + count * zero_a * zero_b
             ),
-            "The zero points are exchanged. Multiply (a - zero_a) by (b - zero_b) on paper: each a meets zero_b, and "
-            "each b meets zero_a.",
+            "The zero points are swapped. Multiply (a - zero_a) by (b - zero_b) on paper: each a is multiplied by "
+            "zero_b, and each b by zero_a.",
         ),
         Mistake(
             lambda product, sum_a, sum_b, count, zero_a, zero_b: (
@@ -103,8 +103,8 @@ WITHOUT_ZERO_POINTS = Exercise(
     ),
     symptoms=(
         variants(
-            "The zero points are exchanged, and the last term is not right either. Multiply (a - zero_a) by "
-            "(b - zero_b) on paper: each a meets zero_b, and each b meets zero_a.",
+            "The zero points are swapped, and the last term is not right either. Multiply (a - zero_a) by (b - "
+            "zero_b) on paper: each a is multiplied by zero_b, and each b by zero_a.",
             *(_cross(-1, -1, last, exchanged=True) for last in (0, -1)),
             lambda product, sum_a, sum_b, count, zero_a, zero_b: (
                 product - zero_a * sum_a - zero_b * sum_b + zero_a * zero_b
@@ -143,8 +143,8 @@ WITHOUT_ZERO_POINTS = Exercise(
             lambda product, sum_a, sum_b, count, zero_a, zero_b: (sum_a - zero_a) * (sum_b - zero_b) * count,
         ),
         variants(
-            "Both terms in the middle are missing: zero_b times the sum of the a codes, and zero_a times that of the "
-            "b codes.",
+            "Both terms in the middle are missing: zero_b times the sum of the a codes, and zero_a times the sum of "
+            "the b codes.",
             lambda product, sum_a, sum_b, count, zero_a, zero_b: product - zero_a * zero_b,
             lambda product, sum_a, sum_b, count, zero_a, zero_b: product + zero_a * zero_b,
         ),
@@ -158,13 +158,13 @@ WITHOUT_ZERO_POINTS = Exercise(
             ),
         ),
         variants(
-            "Each zero point meets the *sum* of the codes of the other factor, not their number.",
+            "Each zero point is multiplied by the *sum* of the codes of the other factor, not by their number.",
             lambda product, sum_a, sum_b, count, zero_a, zero_b: (
                 product - count * zero_b - count * zero_a + count * zero_a * zero_b
             ),
         ),
         variants(
-            "Each sum meets the zero point of the other factor alone: sum_a meets zero_b, and sum_b meets zero_a.",
+            "Each sum is multiplied by the zero point of the other factor only: sum_a by zero_b, and sum_b by zero_a.",
             lambda product, sum_a, sum_b, count, zero_a, zero_b: (
                 product - (zero_a + zero_b) * (sum_a + sum_b) + count * zero_a * zero_b
             ),

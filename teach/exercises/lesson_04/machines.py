@@ -90,12 +90,12 @@ LAYER_SECONDS = Exercise(
     mistakes=(
         Mistake(
             _on_unit(lambda rates, bits: min(rates, key=lambda width: (abs(width - bits), width))),
-            "A 5-bit code does not fit into a 4-bit unit, however near that is: take the narrowest unit that is wide "
+            "A 5-bit code does not fit into a 4-bit unit, however close it is: take the narrowest unit that is wide "
             "enough.",
         ),
         Mistake(
             _on_unit(lambda rates, bits: min((w for w in rates if w > bits), default=max(rates))),
-            "A code that has exactly the width of a unit fits into it: >= and not >.",
+            "A code that has exactly the width of a unit fits into it: >=, not >.",
         ),
         Mistake(
             _on_unit(lambda rates, bits: max(rates)),
@@ -125,30 +125,30 @@ LAYER_SECONDS = Exercise(
         ),
         Mistake(
             lambda macs, weights, bits, macs_per_s, bytes_per_s: weights * _unit(macs_per_s, bits) / 8 / bytes_per_s,
-            "That is reading alone. A layer with many MACs per weight waits for the arithmetic.",
+            "That is the reading time alone. A layer with many MACs per weight waits for the arithmetic.",
         ),
         Mistake(
             lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
                 macs / macs_per_s[_unit(macs_per_s, bits)], weights * bits / 8 / bytes_per_s
             ),
-            "That reads `bits` bits per weight. The unit takes codes of its own width, so the weights are stored that "
-            "wide: five bits take the room of eight.",
+            "That reads `bits` bits per weight. The unit takes codes of its own width, so the weights are stored "
+            "that wide: five bits take the space of eight.",
         ),
         Mistake(
             lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
                 macs / macs_per_s[_unit(macs_per_s, bits)], weights * _unit(macs_per_s, bits) / bytes_per_s
             ),
-            "That takes bits for bytes. A byte has 8 of them.",
+            "That mistakes bits for bytes. A byte has 8 of them.",
         ),
         Mistake(
             _on_unit(lambda rates, bits: max((w for w in rates if w >= bits), key=rates.get)),
-            "That takes the fastest unit. It is the narrowest of those that are wide enough, whatever its rate.",
+            "That takes the fastest unit. Take the narrowest of the units that are wide enough, whatever its rate.",
         ),
         Mistake(_reading(lambda u, b: u // 8), "Four bits are half a byte: divide with `/`, not with `//`."),
     ),
     symptoms=(
         variants(
-            "The widths may stand in any order. Of those that are wide enough, take the smallest.",
+            "The widths may come in any order. Take the smallest of those that are wide enough.",
             _on_unit(lambda rates, bits: next(width for width in rates if width >= bits)),
         ),
         variants(
@@ -163,7 +163,7 @@ LAYER_SECONDS = Exercise(
             _reading(lambda u, b: b / 8, min),
         ),
         variants(
-            "A unit of fixed width is no faster for narrower codes: its rate is the one of its width.",
+            "A unit of fixed width is no faster for narrower codes: its rate depends only on its own width.",
             lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
                 macs / (macs_per_s[_unit(macs_per_s, bits)] * _unit(macs_per_s, bits) / bits),
                 weights * _unit(macs_per_s, bits) / 8 / bytes_per_s,

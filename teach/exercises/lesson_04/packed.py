@@ -83,19 +83,19 @@ PACKED_DOT = Exercise(
             lambda packed, x, scale, zero_point: _dot(
                 torch.stack([packed >> 4, packed & 15], dim=1).flatten().int(), x, scale, zero_point
             ),
-            "The two codes of each byte are swapped. The first one lies in the *lower* four bits.",
+            "The two codes of each byte are swapped. The first one is in the *lower* four bits.",
         ),
         Mistake(
             lambda packed, x, scale, zero_point: _dot(
                 torch.cat([packed & 15, packed >> 4]).int(), x, scale, zero_point
             ),
-            "That takes all lower halves first and then all upper ones. The two codes of one byte are neighbours: they "
-            "meet x[0] and x[1], those of the next byte x[2] and x[3].",
+            "That takes all lower halves first and then all upper ones. The two codes of one byte are neighbours: "
+            "they go with x[0] and x[1], and the codes of the next byte with x[2] and x[3].",
         ),
         Mistake(
             lambda packed, x, scale, zero_point: _dot(_codes(packed), x, scale, zero_point),
             "The codes are still bytes, and a byte has no negative numbers: 3 - 8 becomes 251. Subtract after the "
-            "multiplication with x, or make the codes integers of another type first.",
+            "multiplication with x, or convert the codes to another integer type first.",
         ),
         Mistake(
             lambda packed, x, scale, zero_point: _dot(_codes(packed).int(), x, scale, 0),
@@ -146,12 +146,12 @@ PACKED_DOT = Exercise(
             _summed(lambda packed: _side_by_side(packed >> 4, packed >> 4)),
         ),
         variants(
-            "The two codes of each byte have changed places: the lower four bits come first. And another thing is "
-            "amiss; mend this one first.",
+            "The two codes of each byte are swapped: the lower four bits come first. Something else is wrong too; "
+            "fix this first.",
             *(_summed(lambda packed: _side_by_side(packed >> 4, packed & 15), less=less) for less in _LESS),
         ),
         variants(
-            "Each byte holds two codes, and each of them meets its own x. You use one of the two.",
+            "Each byte holds two codes, and each of them is multiplied by its own x. You use only one of the two.",
             lambda packed, x, scale, zero_point: _dot((packed & 15).float(), x[::2], scale, zero_point),
             lambda packed, x, scale, zero_point: _dot((packed >> 4).float(), x[1::2], scale, zero_point),
         ),
@@ -168,7 +168,7 @@ PACKED_DOT = Exercise(
             lambda packed, x, scale, zero_point: scale * (_codes(packed).sum() * x.sum() - zero_point * x.sum()),
         ),
         variants(
-            "The zero point meets x, and not the codes: subtract zero_point times the sum of x.",
+            "The zero point is multiplied by x, not by the codes: subtract zero_point times the sum of x.",
             lambda packed, x, scale, zero_point: (
                 scale * ((_codes(packed) * x).sum() - zero_point * _codes(packed).sum())
             ),

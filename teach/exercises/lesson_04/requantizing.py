@@ -11,7 +11,7 @@ from teach.variants import variants
 
 
 def requantize(accumulator: int, multiplier: int, shift: int, zero_point: int, lowest: int, highest: int) -> int:
-    """The code of a sum: accumulator * multiplier / 2**shift to the nearest whole number, moved and clamped."""
+    """The code of a sum: accumulator * multiplier / 2**shift, rounded to nearest, plus the zero point, clamped."""
     scaled = (accumulator * multiplier + (1 << (shift - 1))) >> shift
     return min(max(scaled + zero_point, lowest), highest)
 
@@ -89,7 +89,7 @@ REQUANTIZE = Exercise(
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
                 int(accumulator * multiplier / 2**shift) + zero_point, lowest, highest
             ),
-            "Turning a quotient into an integer cuts the fraction off. Round to the nearest whole number.",
+            "Converting a quotient to an integer cuts off the fraction. Round to the nearest whole number.",
         ),
         Mistake(
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
@@ -113,7 +113,7 @@ REQUANTIZE = Exercise(
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: requantize(
                 accumulator, multiplier, shift, zero_point, -(2**62), 2**62
             ),
-            "The code may lie outside of what its bits can hold. Clamp it to lowest and highest.",
+            "The code may be outside the range that its bits can hold. Clamp it to lowest and highest.",
         ),
         Mistake(
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: requantize(
@@ -125,14 +125,14 @@ REQUANTIZE = Exercise(
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
                 (_in_32_bits(accumulator * multiplier + (1 << (shift - 1))) >> shift) + zero_point, lowest, highest
             ),
-            "The product does not fit in 32 bits, and what does not fit wraps around. A 32-bit sum times a 31-bit "
-            "multiplier needs 64 bits.",
+            "The product does not fit in 32 bits, so it wraps around. A 32-bit sum times a 31-bit multiplier needs "
+            "64 bits.",
         ),
         Mistake(
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
                 accumulator * multiplier + (1 << shift - 1) >> shift + zero_point, lowest, highest
             ),
-            "`+` binds tighter than `>>`: put the shift into brackets before you add the zero point.",
+            "`+` binds tighter than `>>`: put the shift in parentheses before you add the zero point.",
         ),
     ),
     symptoms=(
@@ -192,7 +192,7 @@ REQUANTIZE = Exercise(
             ),
         ),
         variants(
-            "The two limits are exchanged: take the smaller of the code and `highest`, then the larger of that and "
+            "The two limits are swapped: take the smaller of the code and `highest`, then the larger of that and "
             "`lowest`.",
             lambda accumulator, multiplier, shift, zero_point, lowest, highest: max(
                 highest, min(lowest, requantize(accumulator, multiplier, shift, zero_point, -(2**62), 2**62))

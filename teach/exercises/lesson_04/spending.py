@@ -16,7 +16,7 @@ Layers = dict[str, list[tuple[int, int, float]]]
 
 
 def spend(layers: Layers, budget: int) -> dict[str, int]:
-    """Bits for each layer: from the fewest on, always the affordable step that saves the most error per byte."""
+    """Bits for each layer: starting from the fewest, always the affordable step that saves the most error per byte."""
     place = dict.fromkeys(layers, 0)
     left = budget - sum(options[0][1] for options in layers.values())
     while True:
@@ -201,7 +201,7 @@ SPEND = Exercise(
         ),
         Mistake(
             _greedy(lambda more, saved, now, then: -then[2]),
-            "That looks at the error that is left after the step. What a step buys is the *difference*.",
+            "That looks at the error that is left after the step. A step buys the *difference*.",
         ),
         Mistake(
             _greedy(lambda more, saved, now, then: saved / more, stop=True),
@@ -210,12 +210,12 @@ SPEND = Exercise(
         ),
         Mistake(
             _greedy(lambda more, saved, now, then: saved / more, fits=operator.lt),
-            "A step that spends exactly what is left is affordable: <= and not <.",
+            "A step that spends exactly the rest of the budget is affordable: <=, not <.",
         ),
         Mistake(
             _same_for_all,
-            "All layers have the same bits. That is the control: layers differ in what they cost and in what they "
-            "suffer.",
+            "All layers have the same bits. That is the control: layers differ in how much they cost and in how much "
+            "they suffer.",
         ),
         Mistake(
             _one_by_one,
@@ -266,14 +266,14 @@ SPEND = Exercise(
             ),
         ),
         variants(
-            "You stopped while there was a step that still fits. Go on until no step is affordable.",
+            "You stopped although a step still fits. Go on until no step is affordable.",
             lambda layers, budget: {name: options[0][0] for name, options in layers.items()},
             _greedy(lambda more, saved, now, then: saved / more, most=1),
             _greedy(lambda more, saved, now, then: saved / more, most=2),
         ),
         Symptom(
             lambda got, expected, given: {name: given["layers"][name][at][0] for name, at in got.items()} == expected,
-            "Those are places in the lists of options. Return the bits that stand there.",
+            "Those are places in the lists of options. Return the bits at those places.",
             [
                 lambda layers, budget: {
                     name: [option[0] for option in layers[name]].index(bits)
@@ -283,8 +283,8 @@ SPEND = Exercise(
         ),
         Symptom(
             lambda got, expected, given: _price(given["layers"], got) > given["budget"],
-            "That costs more than the budget. It pays for the first options too: subtract their bytes before the first "
-            "step, and what a step adds after it.",
+            "That costs more than the budget. The budget pays for the first options too: subtract their bytes before "
+            "the first step, and after each step the bytes that it adds.",
             [
                 lambda layers, budget: {name: options[-1][0] for name, options in layers.items()},
                 lambda layers, budget: spend(layers, budget + _total(options[0] for options in layers.values())),

@@ -62,12 +62,12 @@ OUTPUT_DIVERGENCE = Exercise(
     mistakes=(
         Mistake(
             lambda logits, changed: output_divergence(changed, logits),
-            "The two are exchanged. The weights p are the probabilities of the *unchanged* model: the question is how "
-            "much is lost of what it says.",
+            "The two are swapped. The weights p are the probabilities of the *unchanged* model: the question is how "
+            "much of its answer is lost.",
         ),
         Mistake(
             lambda logits, changed: output_divergence(logits, changed) * len(logits),
-            "That is the sum over the images. Divide by how many there are.",
+            "That is the sum over the images. Divide by their number.",
         ),
         Mistake(
             lambda logits, changed: output_divergence(logits, changed) / logits.shape[1],
@@ -126,8 +126,7 @@ OUTPUT_DIVERGENCE = Exercise(
             lambda logits, changed: _terms(logits, changed, 1).sum(0).mean(),
         ),
         variants(
-            "Each difference log p - log q counts with the weight p, the probability of that class in the unchanged "
-            "model.",
+            "Each difference log p - log q is weighted by p, the probability of that class in the unchanged model.",
             *(
                 lambda logits, changed, weigh=weigh: (
                     (weigh(logits, changed) * (logits.log_softmax(1) - changed.log_softmax(1))).sum(1).mean()
@@ -143,7 +142,7 @@ OUTPUT_DIVERGENCE = Exercise(
             lambda logits, changed: (logits.log_softmax(1) - changed.log_softmax(1)).abs().sum(1).mean(),
         ),
         variants(
-            "KL(p || q) is not symmetric, and must not be made so: only p, of the unchanged model, weighs.",
+            "KL(p || q) is not symmetric, and must not be made symmetric: only p, of the unchanged model, is a weight.",
             lambda logits, changed: (output_divergence(logits, changed) + output_divergence(changed, logits)) / 2,
             lambda logits, changed: output_divergence(logits, changed) + output_divergence(changed, logits),
         ),
@@ -172,11 +171,11 @@ OUTPUT_DIVERGENCE = Exercise(
             ),
         ),
         variants(
-            "The weights p meet a difference of *logarithms*, log p - log q, not one of probabilities.",
+            "The weights p multiply a difference of *logarithms*, log p - log q, not a difference of probabilities.",
             lambda logits, changed: (logits.softmax(1) * (logits.softmax(1) - changed.softmax(1))).sum(1).mean(),
         ),
         variants(
-            "All classes count, each with its probability, and not the first choice alone.",
+            "All classes count, each with its probability, not just the first choice.",
             lambda logits, changed: F.cross_entropy(changed, logits.argmax(1)),
             lambda logits, changed: (
                 F.cross_entropy(changed, logits.argmax(1)) - F.cross_entropy(logits, logits.argmax(1))

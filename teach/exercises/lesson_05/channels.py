@@ -91,11 +91,11 @@ REMOVE_CHANNELS = Exercise(
         ),
         Mistake(
             lambda layers, keep: _with(layers, keep, conv2=layers["conv2"][keep]),
-            "Axis 0 of `conv2` is what it makes. The channels that it reads are axis 1.",
+            "Axis 0 of `conv2` holds the channels that it makes. The channels that it reads are axis 1.",
         ),
         Mistake(
             lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][:, keep]),
-            "Axis 1 of `conv1` is what it reads. The channels that it makes are axis 0.",
+            "Axis 1 of `conv1` holds the channels that it reads. The channels that it makes are axis 0.",
         ),
         Mistake(
             lambda layers, keep: remove_channels(layers, _others(layers, keep)),
@@ -129,12 +129,12 @@ REMOVE_CHANNELS = Exercise(
         ),
         Symptom(
             lambda got, expected, given: got["conv1"].shape == given["layers"]["conv1"].shape,
-            "`conv1` still makes the channels that are gone. What it makes is axis 0 of its weight: cut that.",
+            "`conv1` still makes the channels that are gone. Its outputs are axis 0 of its weight: cut that.",
             [lambda layers, keep: _with(layers, keep, conv1=layers["conv1"])],
         ),
         Symptom(
             lambda got, expected, given: got["conv1"].shape[1:] != expected["conv1"].shape[1:],
-            "What `conv1` reads stays as it is. Cut axis 0 of its weight, and nothing else.",
+            "The inputs of `conv1` stay as they are. Cut axis 0 of its weight, and nothing else.",
             [lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][keep][:, keep])],
         ),
         variants(
@@ -145,8 +145,8 @@ REMOVE_CHANNELS = Exercise(
         ),
         Symptom(
             lambda got, expected, given: len(got["conv2"]) != len(expected["conv2"]),
-            "What `conv2` makes stays as it is. The channels that it reads are axis 1 of its weight: cut that, and "
-            "nothing else.",
+            "The outputs of `conv2` stay as they are. The channels that it reads are axis 1 of its weight: cut that, "
+            "and nothing else.",
             [lambda layers, keep: _with(layers, keep, conv2=layers["conv2"][keep][:, keep])],
         ),
     ),

@@ -18,7 +18,7 @@ def _few_values(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 def keep_best(scores: Tensor, count: int) -> Tensor:
-    """True for the `count` highest scores; among equals the one that comes first."""
+    """True for the `count` highest scores; among equal scores the one that comes first."""
     order = scores.flatten().argsort(descending=True, stable=True)
     mask = torch.zeros(scores.numel(), dtype=torch.bool)
     mask[order[:count]] = True
@@ -73,8 +73,8 @@ KEEP_BEST = Exercise(
     mistakes=(
         Mistake(
             lambda scores, count: scores >= _smallest_kept(scores, count),
-            "A threshold keeps all that equal it: with ties more than asked for. Rank the scores, and take the "
-            "first `count`.",
+            "A threshold keeps every score that equals it: with ties, more than `count`. Rank the scores, and take "
+            "the first `count`.",
         ),
         Mistake(
             lambda scores, count: scores > _smallest_kept(scores, count),
@@ -83,16 +83,14 @@ KEEP_BEST = Exercise(
         ),
         Mistake(
             _last_of_equals,
-            "Among equals the first is to stay. A rising sort, read from its end, keeps the last: sort falling, "
-            "stable.",
+            "Among equal scores, the first one stays. An ascending sort, read from its end, keeps the last: use a "
+            "stable descending sort.",
         ),
         Mistake(
             lambda scores, count: keep_best(-scores, count),
             "Those are the worst. The higher a score, the longer the weight stays.",
         ),
-        Mistake(
-            lambda scores, count: ~keep_best(-scores, count), "That takes away `count`. It is the number that stays."
-        ),
+        Mistake(lambda scores, count: ~keep_best(-scores, count), "That takes away `count`. That many should stay."),
         Mistake(
             lambda scores, count: keep_best(scores.abs(), count),
             "The scores are ranked as they are. A score may be negative, and then it is low, however large its "
@@ -148,7 +146,7 @@ KEEP_BEST = Exercise(
                 and int(got.sum()) == int(expected.sum())
                 and torch.equal(given["scores"][got].sort().values, given["scores"][expected].sort().values)
             ),
-            "As many as there should be, but among equal scores yours are not the first ones: sort falling and stable.",
+            "The number is right, but among equal scores yours are not the first ones: use a stable descending sort.",
             [
                 lambda scores, count: keep_best(
                     scores + 1e-6 * torch.sin(9.0 * torch.arange(scores.numel())).reshape(scores.shape), count
@@ -162,7 +160,7 @@ KEEP_BEST = Exercise(
         ),
         Symptom(
             lambda got, expected, given: _differ_at_the_threshold(got, expected, given) and got.sum() < expected.sum(),
-            "Fewer stay than `count`: a threshold drops equals together. Rank the scores, and take the first `count`.",
+            "Fewer than `count` stay: a threshold drops equal scores together. Rank them, and take the first `count`.",
             [lambda scores, count: scores > scores.flatten().sort(descending=True).values[count]],
         ),
         Symptom(
@@ -176,7 +174,7 @@ KEEP_BEST = Exercise(
                     and torch.equal(got.flatten(), torch.arange(got.numel()) >= got.numel() - given["count"])
                 )
             ),
-            "That takes the first or the last places, whatever stands there. Sort the scores to find the highest.",
+            "That takes the first or the last places, whatever their scores are. Sort the scores to find the highest.",
             [lambda scores, count: (torch.arange(scores.numel()) < count).reshape(scores.shape)],
         ),
     ),
@@ -219,25 +217,25 @@ REMOVAL_COSTS = Exercise(
         ),
         Mistake(
             lambda weight, gradients: weight.abs(),
-            "That is the length of the step to zero. What the loss does along the way is in the gradient.",
+            "That is the length of the step to zero. The gradient says how the loss changes along the way.",
         ),
         Mistake(
             lambda weight, gradients: gradients.mean(dim=0) * weight,
-            "Of g * w only the size counts here: a weight whose removal changes the loss a lot is worth a lot, up "
-            "or down.",
+            "Only the size of g * w counts here: a weight whose removal changes the loss a lot is worth a lot, up or "
+            "down.",
         ),
         Mistake(
             lambda weight, gradients: (gradients * weight).abs().mean(dim=0),
-            "Asked for is the gradient of the mean loss. Images that pull in opposite directions cancel: mean "
-            "first, then size.",
+            "The exercise asks for the gradient of the mean loss. Images that pull in opposite directions cancel: "
+            "mean first, then size.",
         ),
         Mistake(
             lambda weight, gradients: (gradients.sum(dim=0) * weight).abs(),
-            "That is the loss summed over the images. The mean loss divides by how many there are.",
+            "That is the loss summed over the images. The mean loss divides by their number.",
         ),
         Mistake(
             lambda weight, gradients: gradients.mean(dim=0).abs() * weight.square() / 2,
-            "Half of w squared goes with the second derivative. To first order the change is g times w.",
+            "Half of w squared belongs to the second derivative. To first order the change is g times w.",
         ),
     ),
     symptoms=(
@@ -274,12 +272,12 @@ REMOVAL_COSTS = Exercise(
             lambda weight, gradients: (gradients.sum() * weight).abs(),
         ),
         variants(
-            "That uses one image only. The mean loss is that of all images.",
+            "That uses one image only. The mean loss is over all images.",
             lambda weight, gradients: (gradients[0] * weight).abs(),
             lambda weight, gradients: (gradients[-1] * weight).abs(),
         ),
         variants(
-            "A change downwards counts as much as one upwards: take the magnitude, not what is above zero.",
+            "A change downwards counts as much as one upwards: take the magnitude, not only the positive part.",
             lambda weight, gradients: (gradients.mean(0) * weight).clamp(min=0),
             lambda weight, gradients: (-gradients.mean(0) * weight).clamp(min=0),
         ),

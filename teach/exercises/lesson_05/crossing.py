@@ -9,7 +9,7 @@ Times = list[tuple[float, float]]  # at each density, the low and the high end o
 
 
 def crossover(densities: list[float], dense: Times, sparse: Times) -> float | None:
-    """The highest density at which, and at all below which, the sparse kernel is faster beyond the spread."""
+    """The highest density at and below which the sparse kernel is always faster beyond the spread."""
     found = None
     for density, (dense_low, _), (_, sparse_high) in sorted(zip(densities, dense, sparse)):
         if sparse_high >= dense_low:
@@ -96,11 +96,11 @@ CROSSOVER = Exercise(
     mistakes=(
         Mistake(
             lambda densities, dense, sparse: max(densities),
-            "Fewer multiplications are not yet less time. Look at the times.",
+            "Fewer multiplications do not yet mean less time. Look at the times.",
         ),
         Mistake(
             lambda densities, dense, sparse: _swept(densities, dense, sparse, lambda d, s: sum(s) < sum(d)),
-            "The two ranges overlap there, so the difference may be chance. Faster means: the high end lies below "
+            "The two ranges overlap there, so the difference may be chance. Faster means that the high end is below "
             "the other's low end.",
         ),
         Mistake(
@@ -119,11 +119,12 @@ CROSSOVER = Exercise(
             lambda densities, dense, sparse: min(
                 (d for d, one, other in zip(densities, dense, sparse) if other[1] < one[0]), default=None
             ),
-            "That is the lowest density. Asked for is the highest from which on, downwards, it is always faster.",
+            "That is the lowest density. The exercise asks for the highest density at and below which it is always "
+            "faster.",
         ),
         Mistake(
             lambda densities, dense, sparse: _swept(densities, dense, sparse, lambda d, s: s[1] <= d[0]),
-            "Where the two ranges touch, it is not yet faster: < and not <=.",
+            "Where the two ranges touch, it is not yet faster: <, not <=.",
         ),
         Mistake(
             lambda densities, dense, sparse: crossover(densities, dense, sparse) or 0.0,
@@ -141,8 +142,8 @@ CROSSOVER = Exercise(
             [lambda densities, dense, sparse: crossover(densities, dense, sparse) or densities[-1]],
         ),
         _as_if(
-            "Faster beyond the spread means: the high end of the sparse kernel's times lies *below* the low end of the "
-            "dense one's.",
+            "Faster beyond the spread means that the high end of the sparse kernel's times is *below* the low end of "
+            "the dense one's.",
             *(
                 lambda densities, dense, sparse, wins=wins: _swept(densities, dense, sparse, wins)
                 for wins in (lambda d, s: s[0] < d[0], lambda d, s: s[1] < d[1])
@@ -164,19 +165,19 @@ CROSSOVER = Exercise(
             _all_or_none,
         ),
         _as_if(
-            "The two kernels are exchanged: the sparse one has to be the faster.",
+            "The two kernels are swapped: the sparse one has to be the faster.",
             lambda densities, dense, sparse: crossover(densities, sparse, dense),
             lambda densities, dense, sparse: _highest_win(densities, sparse, dense, lambda d, s: s[1] < d[0]),
         ),
         _as_if(
-            "That is the density at which it is no longer faster. Asked for is the last one, from below, at which it "
-            "still is.",
+            "That is the density at which it is no longer faster. The exercise asks for the last one, going up, at "
+            "which it still is.",
             lambda densities, dense, sparse: _first_slower(densities, dense, sparse, None),
             lambda densities, dense, sparse: _first_slower(densities, dense, sparse, densities[0]),
         ),
         Symptom(
             lambda got, expected, given: isinstance(got, (list, tuple)),
-            "Return one density alone: the highest of those.",
+            "Return a single density: the highest of those.",
             [
                 lambda densities, dense, sparse: [
                     d for d in densities[::-1] if d <= (crossover(densities, dense, sparse) or 0)

@@ -47,21 +47,21 @@ FALLING_DENSITIES = Exercise(
     mistakes=(
         Mistake(
             lambda target, rounds: [1 - (1 - target) * done / rounds for done in range(1, rounds + 1)],
-            "That falls by the same amount each round. Early on there is much that nobody needs: let it fall fast "
-            "at first.",
+            "That falls by the same amount each round. Early on, many weights are not needed: let the density fall "
+            "fast at first.",
         ),
         Mistake(
             lambda target, rounds: [1 - (1 - target) * (done / rounds) ** 3 for done in range(1, rounds + 1)],
-            "That falls slowly at first and fast at the end, when what is left is needed most. The cube is of the "
-            "share left.",
+            "That falls slowly at first and fast at the end, when the remaining weights are needed most. Cube the "
+            "share of the way that is left.",
         ),
         Mistake(
             lambda target, rounds: [target + (1 - target) * (1 - done / rounds) ** 2 for done in range(1, rounds + 1)],
-            "That is the square of what is left of the way. It is to be the cube.",
+            "That is the square of the share of the way that is left. Take the cube.",
         ),
         Mistake(
             lambda target, rounds: [target + (1 - target) * (1 - done / rounds) ** 3 for done in range(rounds)],
-            "That starts with a round that prunes nothing, and never comes to the target. Count rounds that are "
+            "That starts with a round that prunes nothing, and never reaches the target. Count the rounds that are "
             "done: 1 to `rounds`.",
         ),
         Mistake(
@@ -85,7 +85,7 @@ FALLING_DENSITIES = Exercise(
             lambda target, rounds: [1 - target * n / rounds for n in range(1, rounds + 1)],
         ),
         variants(
-            "The density falls from 1 to `target`: what is left of that way is 1 - target times the cube, and the "
+            "The density falls from 1 to `target`: the part still to go is (1 - target) times the cube, and the "
             "target is added to it.",
             *(
                 lambda target, rounds, density=density: [
@@ -132,7 +132,7 @@ FALLING_DENSITIES = Exercise(
             lambda target, rounds: _early(target, rounds + 1)[1:],
         ),
         variants(
-            "What is left of the way, 1 - n / rounds, goes to the power of 3, and nothing else does.",
+            "The share of the way that is left, 1 - n / rounds, is raised to the power of 3, and nothing else is.",
             *(
                 lambda target, rounds, power=power: [
                     target + (1 - target) * (1 - n / rounds) ** power for n in range(1, rounds + 1)
@@ -146,7 +146,7 @@ FALLING_DENSITIES = Exercise(
             lambda target, rounds: [target ** (1 - (1 - n / rounds) ** 3) for n in range(1, rounds + 1)],
         ),
         variants(
-            "That is what each round takes away. Return the density that is left after it.",
+            "That is the share that each round takes away. Return the density that is left after it.",
             lambda target, rounds: [
                 before - after for before, after in itertools.pairwise([1.0, *falling_densities(target, rounds)])
             ],

@@ -76,8 +76,7 @@ SPARSE_BYTES = Exercise(
         Mistake(_of_two_bytes, "A value in fp32 takes 4 bytes, in all three formats."),
         Mistake(
             lambda rows, columns, kept: {"bitmap": 4 * kept, "CSR": 4 * kept, "2:4": 2 * rows * columns},
-            "Those are the values alone. Without their places nobody can tell which weights they are: indexes are "
-            "stored too.",
+            "Those are the values alone. Only their places tell which weights they are: indexes are stored too.",
         ),
         Mistake(
             lambda rows, columns, kept: _with(rows, columns, kept, csr=4 * (rows + 1) + 4 * kept),
@@ -89,7 +88,7 @@ SPARSE_BYTES = Exercise(
         ),
         Mistake(
             lambda rows, columns, kept: _with(rows, columns, kept, csr=4 * rows + 6 * kept),
-            "There is one row pointer more than rows: each row begins at one and ends at the next.",
+            "There is one more row pointer than there are rows: each row begins at one and ends at the next.",
         ),
         Mistake(
             lambda rows, columns, kept: _with(rows, columns, kept, csr=4 * (rows + 1) + 8 * kept),
@@ -97,11 +96,11 @@ SPARSE_BYTES = Exercise(
         ),
         Mistake(
             lambda rows, columns, kept: _with(rows, columns, kept, bitmap=rows * columns + 4 * kept),
-            "A bool tensor takes a whole byte for each weight. A bitmap takes a bit: eight weights a byte.",
+            "A bool tensor takes a whole byte for each weight. A bitmap takes one bit: eight weights per byte.",
         ),
         Mistake(
             lambda rows, columns, kept: _with(rows, columns, kept, bitmap=math.ceil(kept / 8) + 4 * kept),
-            "The bitmap has a bit for every weight of the matrix, also for those that are gone: that is how they "
+            "The bitmap has a bit for every weight of the matrix, including those that are gone: that is how the two "
             "are told apart.",
         ),
         Mistake(
@@ -110,7 +109,7 @@ SPARSE_BYTES = Exercise(
         ),
         Mistake(
             lambda rows, columns, kept: _with(rows, columns, kept, two_of_four=2 * rows * columns),
-            "2:4 is a little more than half: beside each value stands in 2 bits which of the four it is.",
+            "2:4 takes a little more than half: 2 bits next to each value say which of the four it is.",
         ),
         Mistake(
             lambda rows, columns, kept: _with(rows, columns, kept, two_of_four=4 * kept + math.ceil(2 * kept / 8)),

@@ -134,13 +134,13 @@ TRAIN_PRUNED = Exercise(
         ),
         Mistake(
             lambda *arguments: _train(*arguments, first=False, last=True),
-            "Masked only at the end, the weights that stay were "
-            "trained to work beside weights that are then taken away.",
+            "If you mask only at the end, the weights that stay were trained to work alongside weights that are then "
+            "taken away.",
         ),
         Mistake(
             lambda *arguments: _train(*arguments, last=True),
-            "Between the first step and the last, pruned weights are back, and the others adapt to them. "
-            "Mask after each step.",
+            "Between the first step and the last, pruned weights come back, and the others adapt to them. Mask after "
+            "each step.",
         ),
         Mistake(
             _mask_by_value,
@@ -148,7 +148,7 @@ TRAIN_PRUNED = Exercise(
         ),
         Mistake(
             lambda weight, mask, *others: train_pruned(weight, ~mask, *others),
-            "That keeps what is to go: True in a mask means that the weight stays.",
+            "That keeps the weights that should go: True in a mask means that the weight stays.",
         ),
     ),
     symptoms=(
@@ -177,8 +177,8 @@ TRAIN_PRUNED = Exercise(
         ),
         variants("The learning rate stays the same in all steps.", _at_a_falling_rate),
         variants(
-            "The number of steps is not right: with `steps` 0 the weights are only masked, and each step after that "
-            "moves them once.",
+            "The number of steps is not right: with `steps` = 0 the weights are only masked, and each step after "
+            "that moves them once.",
             *(
                 lambda weight, mask, gradient, learning_rate, steps, made=made: train_pruned(
                     weight, mask, gradient, learning_rate, made(steps)

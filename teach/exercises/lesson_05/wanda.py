@@ -11,7 +11,7 @@ from teach.variants import variants
 
 
 def wanda_mask(weight: Tensor, inputs: Tensor, kept: int) -> Tensor:
-    """True for the `kept` weights of each row with the largest |w| * norm of the input; equals in their order."""
+    """True for the `kept` weights of each row with the largest |w| * norm of the input; equal ones in their order."""
     return _best_of_rows(weight.abs() * inputs.norm(dim=0), kept)
 
 
@@ -62,7 +62,7 @@ WANDA_MASK = Exercise(
         ),
         Mistake(
             lambda weight, inputs, kept: _best_of_rows((weight.abs() * inputs.norm(dim=0)).T, kept).T,
-            "Those compete by columns, for one input each. The weights of one output, a row, are what is compared.",
+            "There the weights of one input, a column, compete. Compare the weights of one output, a row.",
         ),
         Mistake(
             lambda weight, inputs, kept: _best_of_rows(weight.abs(), kept),
@@ -83,13 +83,13 @@ WANDA_MASK = Exercise(
         ),
         Mistake(
             lambda weight, inputs, kept: _best_of_rows(weight.abs() * inputs.norm(dim=1), kept),
-            "That is a norm for each example. There is to be one for each input: along axis 0 of `inputs`.",
+            "That is a norm for each example. There must be one for each input: along axis 0 of `inputs`.",
         ),
     ),
     symptoms=(
         Symptom(
             lambda got, expected, given: len(set(got.sum(1).tolist())) > 1,
-            "Your rows keep different numbers of weights. Rank the weights of each row by themselves, and keep `kept` "
+            "Your rows keep different numbers of weights. Rank the weights of each row separately, and keep `kept` "
             "of each.",
             [lambda weight, inputs, kept: keep_best(weight.abs() * inputs.norm(dim=0), kept)],
         ),

@@ -149,8 +149,8 @@ CONTROLS = Exercise(
     mistakes=(
         Mistake(
             _across_layers,
-            "Places are exchanged between layers. Rank the chances of each layer by themselves: a layer keeps as many "
-            "weights as the ticket has there.",
+            "Places move between layers. Rank the chances of each layer separately: a layer keeps as many weights as "
+            "the ticket has there.",
         ),
         Mistake(
             _same_share,
@@ -178,7 +178,7 @@ CONTROLS = Exercise(
         ),
         Mistake(
             lambda mask, initial, other, chance: controls(mask, initial, other, chance)[::-1],
-            "The two are exchanged: first other weights at the ticket's places, then the ticket's weights at other "
+            "The two are swapped: first other weights at the ticket's places, then the ticket's weights at other "
             "places.",
         ),
     ),
@@ -207,7 +207,7 @@ CONTROLS = Exercise(
             lambda mask, initial, other, chance: {name: one.clone() for name, one in initial.items()},
         ),
         _first_control(
-            "The mask of the first control is the wrong way round: True is kept.",
+            "The mask of the first control is the wrong way round: True means kept.",
             lambda mask, initial, other, chance: {name: other[name] * ~keep for name, keep in mask.items()},
         ),
         Symptom(

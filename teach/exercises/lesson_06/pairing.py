@@ -134,20 +134,19 @@ PAIRED_DIFFERENCE = Exercise(
                 _of(_differences(ticket, control))[0],
                 _of(_differences(ticket, control))[1] / math.sqrt(len(ticket)),
             ),
-            "That is the error of the mean, which shrinks with the "
-            "number of seeds. Asked is how much the seeds differ.",
+            "That is the error of the mean, which shrinks with the number of seeds. The exercise asks how much the "
+            "seeds differ.",
         ),
         Mistake(
             lambda ticket, control: _of([control[seed] - ticket[seed] for seed in ticket]),
-            "The sign is turned: positive means that the ticket is better.",
+            "The sign is flipped: positive means that the ticket is better.",
         ),
     ),
     # In float32 two accuracies below 1 are off by 2**-24 each, and means of up to 6 by a few times that.
     atol=2.0**-20,
     symptoms=(
         _spread(
-            "Take the spread of the *differences*, one for each seed, and neither that of the ticket nor that of the "
-            "control.",
+            "Take the spread of the *differences*, one for each seed, not the spread of the ticket or of the control.",
             *(
                 lambda a, b, of=of: of(statistics.stdev(a), statistics.stdev(b))
                 for of in (
@@ -167,8 +166,8 @@ PAIRED_DIFFERENCE = Exercise(
             lambda a, b: statistics.pstdev(a),
         ),
         _of_differences(
-            "The standard deviation of a sample is the root of the squares' sum divided by n - 1. Do not divide once "
-            "more, and do take the root.",
+            "The standard deviation of a sample is the root of the sum of squares divided by n - 1: divide only "
+            "once, and take the root.",
             lambda d: (statistics.fmean(d), statistics.pstdev(d) / math.sqrt(len(d))),
             lambda d: (statistics.fmean(d), statistics.pvariance(d)),
             lambda d: (statistics.fmean(d), statistics.variance(d)),
@@ -201,7 +200,7 @@ PAIRED_DIFFERENCE = Exercise(
             ),
         ),
         variants(
-            "A difference is asked for, ticket minus control: it is not divided by anything.",
+            "The exercise asks for a difference, ticket minus control: it is not divided by anything.",
             lambda ticket, control: _of([(ticket[seed] - control[seed]) / control[seed] for seed in ticket]),
             lambda ticket, control: _of([ticket[seed] / control[seed] for seed in ticket]),
             lambda ticket, control: _of([(ticket[seed] - control[seed]) / ticket[seed] for seed in ticket]),

@@ -10,7 +10,7 @@ from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, rando
 
 
 def rewind(history: list[Tensor], rates: list[float], mask: Tensor, k: int) -> tuple[Tensor, list[float]]:
-    """Where a net that is rewound to step k starts, and the learning rates of the steps that it still makes."""
+    """Where a net that is rewound to step k starts, and the learning rates of the steps that it still takes."""
     return history[k] * mask, rates[k:]
 
 
@@ -67,7 +67,7 @@ REWIND = Exercise(
     mistakes=(
         Mistake(
             lambda history, rates, mask, k: (history[k] * mask, rates[:]),
-            "That trains for all T steps again, k more than the dense net had from there. After rewinding to k, T - k "
+            "That trains for all T steps again, k more than the dense net had left. After rewinding to k, T - k "
             "steps are left.",
         ),
         Mistake(
@@ -92,7 +92,7 @@ REWIND = Exercise(
         ),
         Mistake(
             lambda history, rates, mask, k: (history[0] * mask, rates[k:]),
-            "Those are the weights of the start, for the learning rates of step k. Take the weights of step k too.",
+            "Those are the initial weights, with the learning rates of step k. Take the weights of step k too.",
         ),
         Mistake(
             lambda history, rates, mask, k: (history[-1 - k] * mask, rates[k:]),
@@ -100,7 +100,7 @@ REWIND = Exercise(
         ),
         Mistake(
             lambda history, rates, mask, k: (history[k].clone(), rates[k:]),
-            "The mask is forgotten: the weights that were pruned came back.",
+            "The mask is missing: the weights that were pruned came back.",
         ),
     ),
     symptoms=(
@@ -128,7 +128,7 @@ REWIND = Exercise(
         ),
         Symptom(
             lambda got, expected, given: isinstance(got[0][0], (list, Tensor)) and len(got[0][0]) > 1,
-            "Those are the weights at several steps. The net starts from those of step k alone.",
+            "Those are the weights at several steps. The net starts from the weights of step k alone.",
             [lambda history, rates, mask, k: ([one * mask for one in history[k:]], rates[k:])],
         ),
         Symptom(
@@ -136,10 +136,12 @@ REWIND = Exercise(
             "The pruned weights are left out. They stay in their places, as zeros: multiply by the mask.",
             [lambda history, rates, mask, k: (history[k][mask], rates[k:])],
         ),
-        _half(0, "The mask is the wrong way round: True is kept.", lambda history, rates, mask, k: history[k] * ~mask),
+        _half(
+            0, "The mask is the wrong way round: True means kept.", lambda history, rates, mask, k: history[k] * ~mask
+        ),
         Symptom(
             lambda got, expected, given: bool(got[0][~given["mask"]].any()),
-            "A pruned weight is not zero. It starts as 0, and not as what stood there at some step.",
+            "A pruned weight is not zero. It starts as 0, not as the value it had at some step.",
             [
                 lambda history, rates, mask, k: (torch.where(mask, history[k], history[0]), rates[k:]),
                 lambda history, rates, mask, k: (torch.where(mask, history[k], history[-1]), rates[k:]),

@@ -44,15 +44,16 @@ DENSITY_AFTER = Exercise(
             "at zero.",
         ),
         Mistake(
-            lambda rate, rounds: rate**rounds, "The rate is what goes. What stays in each round is 1 - rate of it."
+            lambda rate, rounds: rate**rounds,
+            "The rate is the share that goes. The share that stays in each round is 1 - rate.",
         ),
         Mistake(
             lambda rate, rounds: 1 - (1 - rate) ** rounds,
-            "That is the share that is gone, the sparsity. The density is what is left.",
+            "That is the share that is gone, the sparsity. The density is the share that is left.",
         ),
         Mistake(
             lambda rate, rounds: (1 - rate) ** max(rounds - 1, 0),
-            "That is one round too few: already the first round takes its share.",
+            "That is one round too few: the first round already takes its share.",
         ),
     ),
     symptoms=(

@@ -50,15 +50,15 @@ SEARCH_STEPS = Exercise(
         ),
         Mistake(
             lambda rounds, steps, rewind_to: steps + (rounds - 1) * (steps - rewind_to),
-            "That finds the last mask. The ticket under it is still to be trained.",
+            "That finds the last mask. The ticket under that mask still has to be trained.",
         ),
         Mistake(
             lambda rounds, steps, rewind_to: (rounds + 1) * steps,
-            "After rewinding to a later step only the rest of the steps is made again.",
+            "After rewinding to a later step only the remaining steps are repeated.",
         ),
         Mistake(
             lambda rounds, steps, rewind_to: (rounds + 1) * (steps - rewind_to),
-            "The dense net makes all of its steps: there is nothing yet to be rewound to.",
+            "The dense net takes all of its steps: there is nothing to rewind to yet.",
         ),
         Mistake(
             _cheaper_when_sparse,
@@ -68,7 +68,7 @@ SEARCH_STEPS = Exercise(
     ),
     symptoms=(
         variants(
-            "A ticket that goes back to step `rewind_to` makes the steps from there to the end: steps - rewind_to of "
+            "A ticket that goes back to step `rewind_to` takes the steps from there to the end: steps - rewind_to of "
             "them, in every round.",
             lambda rounds, steps, rewind_to: steps + rounds * (steps + rewind_to),
             lambda rounds, steps, rewind_to: steps + rounds * rewind_to,

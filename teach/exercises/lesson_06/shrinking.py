@@ -123,17 +123,17 @@ NEXT_MASK = Exercise(
         ),
         Mistake(
             _ranks_zeros_again,
-            "The smallest of all are the zeros that were pruned before: they use up the share, and too little that is "
-            "new goes. Rank only what the mask keeps.",
+            "The smallest of all are the zeros that were pruned before: they use up the share, and too few other "
+            "weights go. Rank only the weights that the mask keeps.",
         ),
         Mistake(
             _comes_back,
-            "A pruned weight came back. What is out stays out, whatever value stands there: choose among what the mask "
-            "keeps.",
+            "A pruned weight came back. Once pruned, it stays out, whatever its value: choose among the weights that "
+            "the mask keeps.",
         ),
         Mistake(
             _one_more,
-            "That prunes n + 1: the weight at the threshold is the smallest one that stays, so it takes >= and not >.",
+            "That prunes n + 1: the weight at the threshold is the smallest one that stays, so use >=, not >.",
         ),
         Mistake(_signed, "That prunes the most negative weights. What counts is the size: the absolute value."),
         Mistake(_keeps_rate, "The rate is the share that goes, not the share that stays."),
@@ -188,7 +188,7 @@ NEXT_MASK = Exercise(
             [lambda trained, mask, rate: trained.abs() >= trained.abs()[mask].sort().values[_share(mask, rate)]],
         ),
         variants(
-            "`rate` is a share of the weights that are left, and not a threshold.",
+            "`rate` is a share of the weights that are left, not a threshold.",
             lambda trained, mask, rate: mask & (trained.abs() > rate),
             lambda trained, mask, rate: mask & (trained.abs() >= rate),
             lambda trained, mask, rate: mask & (trained.abs() > rate * trained.abs().max()),

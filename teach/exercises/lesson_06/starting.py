@@ -15,7 +15,7 @@ Weights = dict[str, Tensor]
 
 
 def reset(initial: Weights, trained: Weights, mask: Weights) -> Weights:
-    """The start of a ticket: all parameters as they were drawn, zeros where the mask says so."""
+    """The start of a ticket: all parameters as they were drawn, zeros where the mask is False."""
     return {name: value * mask[name] if name in mask else value.clone() for name, value in initial.items()}
 
 
@@ -112,36 +112,35 @@ RESET = Exercise(
             lambda initial, trained, mask: {
                 name: value * mask[name] if name in mask else trained[name].clone() for name, value in initial.items()
             },
-            "The biases are those after training. They go back to the start too, although nothing of them is pruned.",
+            "The biases are the trained ones. They go back to the start too, although none of them is pruned.",
         ),
         Mistake(
             lambda initial, trained, mask: {
                 name: value * mask[name] for name, value in initial.items() if name in mask
             },
-            "The biases are missing. They are not in the mask, since "
-            "nothing of them is pruned, but the net needs them.",
+            "The biases are missing. They are not in the mask, since none of them is pruned, but the net needs them.",
         ),
         Mistake(
             lambda initial, trained, mask: {name: value.clone() for name, value in initial.items()},
-            "The mask is forgotten: that is the dense net again, as it was drawn.",
+            "The mask is missing: that is the dense net again, as it was drawn.",
         ),
         Mistake(
             lambda initial, trained, mask: {
                 name: value * ~mask[name] if name in mask else value.clone() for name, value in initial.items()
             },
-            "The mask is turned round: True is what stays.",
+            "The mask is inverted: True means that a weight stays.",
         ),
         Mistake(
             lambda initial, trained, mask: {
                 name: torch.where(mask[name], value, trained[name]) if name in mask else value.clone()
                 for name, value in initial.items()
             },
-            "Where the mask says no, the start is zero, and not what training left there.",
+            "Where the mask is False, the start is zero, not the trained value.",
         ),
         Mistake(
             _reset_in_place,
-            "It writes into the initial weights themselves. The next "
-            "round, and every control, still needs them: work on a copy.",
+            "That writes into the initial weights themselves. The next round, and every control, still needs them: "
+            "work on a copy.",
         ),
         Mistake(
             lambda initial, trained, mask: {
@@ -185,7 +184,7 @@ RESET = Exercise(
         ),
         Symptom(
             lambda got, expected, given: all(not got[name][keep].any() for name, keep in given["mask"].items()),
-            "The mask is the wrong way round: True is what stays.",
+            "The mask is the wrong way round: True means that a weight stays.",
             [lambda initial, trained, mask: {name: initial[name] * ~keep for name, keep in mask.items()}],
         ),
         _values_of(
@@ -201,7 +200,7 @@ RESET = Exercise(
         _values_of(
             "pruned",
             "trained",
-            "A pruned weight is zero in a ticket, and not what training left there.",
+            "A pruned weight is zero in a ticket, not the value after training.",
             lambda initial, trained, mask: {
                 name: torch.where(mask[name], value, trained[name]) if name in mask else trained[name].clone()
                 for name, value in initial.items()

@@ -156,8 +156,8 @@ MASKED_STEP = Exercise(
         ),
         Mistake(
             _decaying_velocity,
-            "The weights are right. But the pruned ones keep the velocity of the time before they were pruned: mask "
-            "all of it, not only the gradient.",
+            "The weights are right. But the pruned ones keep their velocity from before they were pruned: mask all "
+            "of it, not only the gradient.",
         ),
         Mistake(_frozen, "The pruned weights are frozen where they were. They must be zero: mask the weights as well."),
         Mistake(
@@ -167,7 +167,8 @@ MASKED_STEP = Exercise(
         ),
         Mistake(
             _forgets_momentum,
-            "The old velocity is lost. What stays keeps its momentum: velocity = momentum * velocity + gradient.",
+            "The old velocity is lost. The weights that stay keep their momentum: velocity = momentum * velocity + "
+            "gradient.",
         ),
     ),
     symptoms=(
@@ -182,7 +183,7 @@ MASKED_STEP = Exercise(
                 and not got[1][given["mask"]].any()
                 and not torch.equal(got[1], expected[1])
             ),
-            "The mask is the wrong way round: True is kept.",
+            "The mask is the wrong way round: True means kept.",
             [_inverted],
         ),
         _kept(
@@ -238,7 +239,7 @@ MASKED_STEP = Exercise(
         ),
         Symptom(
             lambda got, expected, given: _loose(got[0], given) or _loose(got[1], given),
-            "Of a pruned weight, both the value and the velocity have to be zero after the step: mask both at the end.",
+            "Both the value and the velocity of a pruned weight must be zero after the step: mask both at the end.",
             [_tripled(False, False)],
         ),
     ),

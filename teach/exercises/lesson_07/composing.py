@@ -106,12 +106,12 @@ COMPOSED_KERNEL = Exercise(
         ),
         Mistake(
             _first_only,
-            "Only the first kernel of each channel is used. There are "
-            "`multiplier` of them, and what they give is added up.",
+            "Only the first kernel of each channel is used. There are `multiplier` of them, and their results are "
+            "added up.",
         ),
         Mistake(
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier) / multiplier,
-            "That is the mean over the kernels of a channel. The pointwise part adds, and divides by nothing.",
+            "That is the mean over the kernels of a channel. The pointwise part only adds, and does not divide.",
         ),
         Mistake(
             _all_products,
@@ -120,22 +120,21 @@ COMPOSED_KERNEL = Exercise(
         ),
         Mistake(
             _summed_over_channels,
-            "That adds up over the input channels as well. What differs between them is the whole point of a kernel: "
-            "one plane for each.",
+            "That adds up over the input channels as well. A kernel treats each input channel differently: one plane "
+            "for each.",
         ),
         Mistake(
             _sum_times_sum,
-            "That is a sum times a sum. Each kernel has its own weight in the mixture: multiply first, add then.",
+            "That is a sum times a sum. Each kernel has its own weight in the mixture: multiply first, then add.",
         ),
         Mistake(_added, "The weight of the pointwise part is multiplied with the kernel, not added to it."),
         Mistake(
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).flip(2, 3),
-            "The kernel is turned round. What a network calls a convolution does not flip it, so nothing has to be "
-            "flipped back.",
+            "The kernel is flipped. The convolution of a network does not flip it, so nothing has to be flipped back.",
         ),
         Mistake(
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).transpose(0, 1),
-            "Inputs and outputs are exchanged. A weight is [outputs, inputs, h, w].",
+            "Inputs and outputs are swapped. A weight is [outputs, inputs, h, w].",
         ),
     ),
     symptoms=(
@@ -187,11 +186,11 @@ COMPOSED_KERNEL = Exercise(
             ),
         ),
         variants(
-            "Height and width are exchanged: the pair leaves the two axes of a kernel as they are.",
+            "Height and width are swapped: the pair leaves the two axes of a kernel as they are.",
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).transpose(2, 3),
         ),
         variants(
-            "The kernel is turned round along one axis. Nothing has to be flipped.",
+            "The kernel is flipped along one axis. Nothing has to be flipped.",
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).flip(2),
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).flip(3),
         ),

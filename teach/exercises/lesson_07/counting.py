@@ -105,7 +105,7 @@ MACS_OF_CONVOLUTION = Exercise(
         ),
         Mistake(
             _convolution(made=lambda outputs, groups: outputs / groups),
-            "The groups are taken off twice. They limit what each output channel sees, but all output channels are "
+            "The groups are divided out twice. They limit what each output channel sees, but all output channels are "
             "still computed.",
         ),
         Mistake(
@@ -153,8 +153,8 @@ MACS_OF_CONVOLUTION = Exercise(
             ),
         ),
         variants(
-            "Groups: each output channel sees inputs // groups of the input channels, and all output channels are "
-            "computed. The number of places is not right either.",
+            "With groups, each output channel sees inputs // groups of the input channels, and all output channels "
+            "are computed. The number of places is not right either.",
             *(_convolution(side=side, seen=lambda i, g: i) for side in (*_SIDES, *_LISTED_SIDES)),
         ),
         variants(
@@ -181,7 +181,7 @@ MACS_OF_CONVOLUTION = Exercise(
             ),
         ),
         variants(
-            "A bias is an addition, and no multiplication: leave it out.",
+            "A bias is an addition, not a multiplication: leave it out.",
             lambda inputs, outputs, kernel, size, stride, groups: (
                 ((size - 1) // stride + 1) ** 2 * outputs * (inputs // groups * kernel**2 + 1)
             ),

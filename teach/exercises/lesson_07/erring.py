@@ -80,11 +80,12 @@ ERROR_BEFOREHAND = Exercise(
         ),
         Mistake(
             lambda values, multiplier: values[:, :multiplier].norm() / values.norm(),
-            "That is what is kept. Lost are the singular values behind the first `multiplier`.",
+            "That is the part that is kept. The singular values after the first `multiplier` are lost.",
         ),
         Mistake(
             lambda values, multiplier: 1 - values[:, :multiplier].norm() / values.norm(),
-            "The kept and the lost part are at right angles: their squares add up to 1, they themselves do not.",
+            "The kept and the lost part are at right angles: their squares add up to 1, but the parts themselves do "
+            "not.",
         ),
         Mistake(
             lambda values, multiplier: values[:, multiplier - 1 :].norm() / values.norm(),
@@ -92,11 +93,11 @@ ERROR_BEFOREHAND = Exercise(
         ),
         Mistake(
             lambda values, multiplier: values[:, multiplier : multiplier + 1].norm() / values.norm(),
-            "That is the first of those that are lost. All of them are lost, from there to the end.",
+            "That is only the first value that is lost. All values from there to the end are lost.",
         ),
         Mistake(
             lambda values, multiplier: values[:, multiplier:].norm(),
-            "That is how much is lost, in the unit of the weights. Relative means: divided by the size of the kernel.",
+            "That is the error in the unit of the weights. A relative error is divided by the size of the kernel.",
         ),
         Mistake(
             _pooled_error,
@@ -107,7 +108,7 @@ ERROR_BEFOREHAND = Exercise(
     symptoms=(
         Symptom(
             lambda got, expected, given: len(got) == len(given["values"]),
-            "Those are errors of the slices. One number is asked for, that of the whole kernel.",
+            "Those are errors of the slices. The exercise asks for one number, the error of the whole kernel.",
             [_each],
         ),
         variants(
@@ -126,7 +127,7 @@ ERROR_BEFOREHAND = Exercise(
             lambda values, multiplier: values[:, :multiplier].norm(),
         ),
         variants(
-            "Relative means: divided by the size of the whole kernel, the root of the sum of the squares of *all* "
+            "A relative error is divided by the size of the whole kernel, the root of the sum of the squares of *all* "
             "values.",
             lambda values, multiplier: values[:, multiplier:].norm() / values[:, :multiplier].norm(),
             lambda values, multiplier: values[:, multiplier:].norm() / values[:, 0].norm(),

@@ -66,7 +66,7 @@ MACS_OF_PAIR = Exercise(
     mistakes=(
         Mistake(
             _pair(_spatial, _nothing),
-            "That is the depthwise part alone. It leaves the channels apart: the 1x1 convolution that mixes them is "
+            "That is the depthwise part alone. It keeps the channels apart: the 1x1 convolution that mixes them is "
             "the other part, and often the more expensive one.",
         ),
         Mistake(
@@ -83,7 +83,7 @@ MACS_OF_PAIR = Exercise(
         ),
         Mistake(
             _pair(lambda m, n, k, r: m * k * k, lambda m, n, k, r: m * n),
-            "The multiplier is forgotten: it multiplies the channels between the two parts.",
+            "The multiplier is missing: it multiplies the channels between the two parts.",
         ),
         Mistake(
             _pair(lambda m, n, k, r: m * r * k, _mixing),
@@ -99,7 +99,7 @@ MACS_OF_PAIR = Exercise(
         ),
         Mistake(
             _pair(_nothing, lambda m, n, k, r: m * r * k * k * n),
-            "Each output reads what the depthwise part has made ready. The kernels are not done again for every "
+            "Each output reads the results of the depthwise part. The kernels are not applied again for every "
             "output: add the two parts, do not multiply them.",
         ),
         Mistake(
@@ -152,7 +152,7 @@ MACS_OF_PAIR = Exercise(
             ),
         ),
         variants(
-            "That is one plain convolution. Add two: the kernels of each channel by themselves, then the 1x1 mixing.",
+            "That is one plain convolution. Add two: the kernels of each channel separately, then the 1x1 mixing.",
             _pair(_nothing, lambda m, n, k, r: m * n * k * k),
             _pair(_nothing, lambda m, n, k, r: m * n * k * k + m * n),
         ),
@@ -171,7 +171,7 @@ MACS_OF_PAIR = Exercise(
             _pair(_spatial, lambda m, n, k, r: m * n + r),
         ),
         variants(
-            "The kernel is a square, and something else is amiss: the depthwise part does kernel * kernel products "
+            "The kernel is a square, and something else is wrong: the depthwise part does kernel * kernel products "
             "for each of its channels.",
             _pair(lambda m, n, k, r: m * k, lambda m, n, k, r: m * n),
             _pair(lambda m, n, k, r: m * k, _mixing),
@@ -179,7 +179,7 @@ MACS_OF_PAIR = Exercise(
             _pair(lambda m, n, k, r: m * r * 2 * k, _mixing),
         ),
         variants(
-            "A bias is an addition, and no multiplication: leave it out.",
+            "A bias is an addition, not a multiplication: leave it out.",
             _pair(lambda m, n, k, r: m * r * (k * k + 1), lambda m, n, k, r: n * (m * r + 1)),
             _pair(_spatial, lambda m, n, k, r: n * (m * r + 1)),
             _pair(lambda m, n, k, r: m * r * (k * k + 1), _mixing),

@@ -151,7 +151,7 @@ NEAREST_KERNEL = Exercise(
         ),
         Mistake(
             _with_parts(lambda u, s, vt, r: u[:, :, :r] @ vt[:, :r]),
-            "The singular values are missing: U and V have the directions, all of length 1.",
+            "The singular values are missing: U and V have only directions, all of length 1.",
         ),
         Mistake(
             _with_parts(lambda u, s, vt, r: u[:, :, -r:] * s[:, None, -r:] @ vt[:, -r:]),
@@ -159,7 +159,7 @@ NEAREST_KERNEL = Exercise(
         ),
         Mistake(
             _with_parts(lambda u, s, vt, r: u[:, :, r:] * s[:, None, r:] @ vt[:, r:]),
-            "That is what gets lost. Keep the first `multiplier` singular values, not the others.",
+            "That is the part that is lost. Keep the first `multiplier` singular values, not the others.",
         ),
         Mistake(
             _with_parts(lambda u, s, vt, r: u[:, :, r - 1 : r] * s[:, None, r - 1 : r] @ vt[:, r - 1 : r]),
@@ -172,7 +172,7 @@ NEAREST_KERNEL = Exercise(
     ),
     symptoms=(
         variants(
-            "Each slice keeps `multiplier` of its singular values, the largest ones, and no more and no fewer.",
+            "Each slice keeps `multiplier` of its singular values, the largest ones, no more and no fewer.",
             *(
                 lambda weight, multiplier, kept=kept: _to_rank(weight, kept(multiplier))
                 for kept in (lambda r: r + 1, lambda r: r - 1, lambda r: 1, lambda r: 2 * r)
@@ -222,8 +222,8 @@ NEAREST_KERNEL = Exercise(
             lambda weight, multiplier: _cut(weight.flatten(0, 1).flatten(1), multiplier).reshape(weight.shape),
         ),
         variants(
-            "The slices are right, but they come back in the wrong order. Exchange the two axes again, [M, N] to [N, "
-            "M], and do not reshape them.",
+            "The slices are right, but they come back in the wrong order. Swap the two axes again, [M, N] to [N, M], "
+            "and do not reshape them.",
             lambda weight, multiplier: _to_rank(weight, multiplier).transpose(0, 1).reshape(weight.shape),
             lambda weight, multiplier: _to_rank(weight, multiplier).transpose(0, 1),
         ),

@@ -89,8 +89,8 @@ SHARE_AND_LIMIT = Exercise(
     mistakes=(
         Mistake(
             _share(lambda n, k, r: Fraction(1, k**2)),
-            "That is the depthwise part alone, and the share only if the "
-            "outputs are very many. The pointwise part adds its 1 / outputs.",
+            "That is the depthwise part alone, and it equals the share only with very many outputs. The pointwise part "
+            "adds its 1 / outputs.",
         ),
         Mistake(
             _share(lambda n, k, r: Fraction(1, n) + Fraction(1, k**2)),
@@ -111,22 +111,22 @@ SHARE_AND_LIMIT = Exercise(
         ),
         Mistake(
             _share(lambda n, k, r: 1 - r * (Fraction(1, n) + Fraction(1, k**2))),
-            "That is the share which is saved. Asked is the share that is left to do.",
+            "That is the share that is saved. The exercise asks for the share that is left to do.",
         ),
         Mistake(
             _share(lambda n, k, r: 1 / (r * (Fraction(1, n) + Fraction(1, k**2)))),
-            "That says how many times fewer MACs, which is the share upside down. It is no speed either: nothing here "
-            "was timed.",
+            "That says how many times fewer MACs, which is the share upside down. It is not a speed either: nothing "
+            "here was timed.",
         ),
         Mistake(
             _limit(lambda n, k: n * k**2 // (n + k**2)),
             "Where outputs * kernel**2 / (outputs + kernel**2) is whole, the pair costs as much as the convolution "
-            "there. Saving means less: one multiplier lower.",
+            "there. Saving means fewer MACs: one multiplier lower.",
         ),
         Mistake(
             _limit(lambda n, k: math.ceil(n * k**2 / (n + k**2))),
-            "Rounded up, the pair costs as much as the convolution or more. The limit is the last multiplier that "
-            "saves: below, never at it.",
+            "If you round up, the pair costs as much as the convolution or more. The limit is the last multiplier "
+            "that saves: below, never at it.",
         ),
         Mistake(
             _limit(lambda n, k: round(n * k**2 / (n + k**2))),
@@ -155,8 +155,7 @@ SHARE_AND_LIMIT = Exercise(
         ),
         _half(
             1,
-            "The limit is a multiplier that the question looks for. It does not depend on the `multiplier` that is "
-            "given.",
+            "The limit is the multiplier that you look for. It does not depend on the `multiplier` that is given.",
             lambda n, k, r: _below(Fraction(n * k**2, r * (n + k**2))),
             lambda n, k, r: n * k**2 // (r * (n + k**2)),
             lambda n, k, r: round(n * k**2 / (r * (n + k**2))),
@@ -174,7 +173,7 @@ SHARE_AND_LIMIT = Exercise(
         ),
         _half(
             1,
-            "At the limit the share, with both of its parts, is still below 1, and one further it is not.",
+            "At the limit the share, with both of its parts, is still below 1, and at the next multiplier it is not.",
             lambda n, k, r: k**2,
             lambda n, k, r: k**2 - 1,
             lambda n, k, r: n,

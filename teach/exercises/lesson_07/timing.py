@@ -85,12 +85,12 @@ TIMES_FASTER = Exercise(
     mistakes=(
         Mistake(
             _with_seconds(lambda layers, peak, bandwidth: _macs(layers)),
-            "That is how many times fewer MACs. Fewer MACs are not yet less time: a layer that waits for memory gains "
-            "nothing by them.",
+            "That is how many times fewer MACs. Fewer MACs do not yet mean less time: a layer that waits for memory "
+            "gains nothing by them.",
         ),
         Mistake(
             _with_seconds(lambda layers, peak, bandwidth: _bytes(layers)),
-            "Those are the bytes alone. A layer that computes for longer than it moves takes the time of its "
+            "Those are the bytes alone. A layer that computes for longer than it moves data takes the time of its "
             "arithmetic.",
         ),
         Mistake(
@@ -125,11 +125,11 @@ TIMES_FASTER = Exercise(
         ),
         Mistake(
             lambda before, after, peak, bandwidth: times_faster(after, before, peak, bandwidth),
-            "That is upside down: times faster is the old time over the new one.",
+            "That is upside down: the speedup is the old time over the new one.",
         ),
         Mistake(
             lambda before, after, peak, bandwidth: _seconds(before, peak, bandwidth) - _seconds(after, peak, bandwidth),
-            "Those are the seconds that are saved. How many times faster is a ratio.",
+            "Those are the seconds that are saved. The speedup is a ratio.",
         ),
     ),
     symptoms=(
@@ -139,8 +139,7 @@ TIMES_FASTER = Exercise(
             [lambda before, after, peak, bandwidth: tuple(_seconds(one, peak, bandwidth) for one in (before, after))],
         ),
         variants(
-            "That compares in another way. How many times faster is the old time divided by the new one, and nothing "
-            "more.",
+            "That is a different comparison. The speedup is the old time divided by the new one, and nothing more.",
             *(
                 lambda before, after, peak, bandwidth, of=of: of(
                     _seconds(before, peak, bandwidth), _seconds(after, peak, bandwidth)
@@ -157,7 +156,7 @@ TIMES_FASTER = Exercise(
             ),
         ),
         variants(
-            "The peak counts FLOPs, of which a MAC is two: 2 * macs / peak. It is not the only slip; mend it first.",
+            "The peak counts FLOPs, of which a MAC is two: 2 * macs / peak. It is not the only mistake; fix it first.",
             *(
                 _of_times(lambda m, p, flops=flops: flops * m / p, together, upside)
                 for flops in (1, 1 / 2)
