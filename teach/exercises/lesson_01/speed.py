@@ -239,6 +239,9 @@ SPEEDUP = Exercise(
             "The rest is missing: 1 - share of the time is as long as before.",
             lambda share, factor: factor / share,
             lambda share, factor: share / factor,
+        ),
+        variants(
+            "The part that gets faster is still in the 1: only 1 - share of the time stays as it was.",
             lambda share, factor: 1 / (1 + share / factor),
         ),
         variants(

@@ -94,8 +94,8 @@ BEST_TERNARY = Exercise(
         ),
         Mistake(
             lambda w: w.sign(),
-            "That has no zeros: two values, not three. A small weight is nearer to 0 than to the scale. The gain is "
-            "divided by k, the number of weights kept; otherwise it always grows.",
+            "No weight became 0: two values, not three. A small weight is nearer to 0 than to the scale. Sort the "
+            "magnitudes from large to small, and divide the gain by k, the number of weights kept.",
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max() / 2, w),

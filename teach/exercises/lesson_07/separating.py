@@ -207,6 +207,11 @@ NEAREST_KERNEL = Exercise(
             _with_parts(lambda u, s, vt, r: u[:, :, :r] @ vt[:, :r] / s[:, :1, None]),
         ),
         variants(
+            "The mean over the outputs is not the shared kernel: each output takes its own amount of it. Take the "
+            "strongest terms of the SVD of each slice.",
+            lambda weight, multiplier: weight.mean(0, keepdim=True).expand_as(weight),
+        ),
+        variants(
             "A kernel of the pair is cut channel by channel: the slice of input channel i is weight[:, i], one row "
             "for each output.",
             lambda weight, multiplier: _cut(weight.flatten(1), multiplier * weight.shape[1]).reshape(weight.shape),
@@ -218,7 +223,6 @@ NEAREST_KERNEL = Exercise(
                 .reshape(weight.transpose(0, 1).shape)
                 .transpose(0, 1)
             ),
-            lambda weight, multiplier: weight.mean(0, keepdim=True).expand_as(weight),
             lambda weight, multiplier: _cut(weight.flatten(0, 1).flatten(1), multiplier).reshape(weight.shape),
         ),
         variants(
