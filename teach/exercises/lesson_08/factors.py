@@ -121,8 +121,8 @@ THIN_FACTORS = Exercise(
     mistakes=(
         Mistake(
             _transposed_once_more,
-            "`torch.linalg.svd` returns V already transposed: its first rows are the directions. (`torch.svd` returns V "
-            "itself: there they are the first columns.)",
+            "`torch.linalg.svd` returns V already transposed: its first rows are the directions. (`torch.svd` returns "
+            "V itself: there they are the first columns.)",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, :r], vt[:r])),
