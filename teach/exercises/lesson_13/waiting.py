@@ -89,28 +89,27 @@ MEAN_WAIT_SECONDS = Exercise(
         Mistake(
             _stable(lambda service_s, load: load * service_s / (1 - load)),
             "That is the wait where services differ at random (M/M/1). Here all take equally long, and the wait is "
-            "half of that.",
+            "half as long.",
         ),
         Mistake(
             _stable(lambda service_s, load: load * service_s / (2 * (1 - load)) + service_s),
-            "That is waiting and being served together. The wait is the time before the service starts.",
+            "That is the wait plus the service. The wait is the time before the service starts.",
         ),
         Mistake(
             _stable(lambda service_s, load: load * service_s / 2),
-            "That is the rest of the request in service alone. Others may stand in line before you: divide by "
-            "1 - load.",
+            "That is only the rest of the request in service. Others may be in line before you: divide by 1 - load.",
         ),
         Mistake(
             _stable(lambda service_s, load: 0.0),
-            "Nobody would wait if requests came evenly spaced. They come at random, several at once and then none: "
-            "a request may wait even at a load below 1.",
+            "There would be no wait if requests came evenly spaced. They come at random, several at once and then "
+            "none: a request may wait even at a load below 1.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
                 arrivals_per_s * service_s * service_s / (2 * (1 - arrivals_per_s * service_s))
             ),
-            "From load 1 on more comes than can be served, and the line grows without end: the wait is infinite, not "
-            "negative.",
+            "From load 1 on, more requests come than can be served, and the line grows without end: the wait is "
+            "infinite, not negative.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
@@ -122,7 +121,7 @@ MEAN_WAIT_SECONDS = Exercise(
         ),
         Mistake(
             _stable(lambda service_s, load: load**2 / (2 * (1 - load))),
-            "That is how many requests stand in line. How long one waits is in seconds: load * service_s above.",
+            "That is how many requests are in line. The wait is in seconds: load * service_s in the numerator.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
@@ -135,8 +134,8 @@ MEAN_WAIT_SECONDS = Exercise(
         ),
         Mistake(
             _stable(lambda service_s, load: service_s / (2 * (1 - load))),
-            "A request that finds the server free does not wait at all. It is busy only for the share `load` of the "
-            "time.",
+            "A request that finds the server free does not wait at all. The server is busy only for the share `load` "
+            "of the time.",
         ),
     ),
     symptoms=(
