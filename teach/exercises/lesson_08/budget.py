@@ -12,7 +12,7 @@ Options = list[tuple[int, float]]
 
 
 def best_ranks(first: Options, second: Options, budget: int) -> tuple[int, int]:
-    """The ranks (from 1 on) whose MACs fit into the budget together, and whose errors add up to the least."""
+    """The ranks (from 1 on) whose MACs fit into the budget together, and whose errors have the smallest sum."""
     affordable = [
         (error_1 + error_2, rank_1, rank_2)
         for rank_1, (macs_1, error_1) in enumerate(first, start=1)

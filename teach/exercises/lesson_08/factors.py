@@ -11,7 +11,7 @@ from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, rando
 
 
 def thin_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Two factors [m, rank] and [rank, n] whose product is as near to the matrix [m, n] as can be."""
+    """Two factors [m, rank] and [rank, n] whose product is as close to the matrix [m, n] as possible."""
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     root = values[:rank].sqrt()
     return left[:, :rank] * root, root[:, None] * right[:rank]

@@ -9,7 +9,7 @@ from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, rando
 
 
 def merged_change(weight: Tensor, down: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, int]:
-    """The weight with the change of low rank in it, alpha / rank * up @ down, and how many weights learned."""
+    """The weight plus the low-rank change alpha / rank * up @ down, and how many weights were learned."""
     return weight + alpha / len(down) * up @ down, down.numel() + up.numel()
 
 
