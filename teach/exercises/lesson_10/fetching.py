@@ -10,7 +10,7 @@ Times = list[int]
 
 
 def pipelined_time(loads: Times, computes: Times) -> int:
-    """Cycles with two buffers: while one tile is worked on, the next one is loaded."""
+    """Cycles with two buffers: while one tile is computed, the next one is loaded."""
     hidden = sum(max(load, compute) for load, compute in zip(loads[1:], computes, strict=False))
     return loads[0] + hidden + computes[-1]
 
