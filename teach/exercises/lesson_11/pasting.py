@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 
 
 def pasted_share(picture: Pair, box: Pair, centre: Pair) -> float:
-    """The share of the picture that a box covers whose part beyond the border is cut off."""
+    """The share of the picture that a box covers, with its part beyond the border cut off."""
     area = 1
     for size, side, middle in zip(picture, box, centre):
         first = middle - side // 2
