@@ -14,7 +14,7 @@ from teach.variants import variants
 
 
 def advantages(rewards: list[float], decay: float) -> list[float]:
-    """Each reward minus the moving mean of those before it; the baseline starts as the first reward."""
+    """Each reward minus the moving mean of the earlier ones; the baseline starts as the first reward."""
     found, baseline = [], rewards[0]
     for reward in rewards:
         found.append(reward - baseline)

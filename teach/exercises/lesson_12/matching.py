@@ -14,7 +14,7 @@ Policies = list[list[str]]
 
 
 def size_matched(searched: Policies, rewards: list[float], drawn: Policies, top: int) -> tuple[list[str], list[str]]:
-    """The best policies of a search joined into one, and as many sub-policies that chance has drawn."""
+    """The best policies of a search joined into one, and as many sub-policies drawn at random."""
     best_first = sorted(range(len(searched)), key=lambda at: -rewards[at])
     joined = _flat(searched[at] for at in best_first[:top])
     return joined, _flat(drawn)[: len(joined)]

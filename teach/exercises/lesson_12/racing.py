@@ -11,7 +11,7 @@ from teach.variants import variants
 
 
 def halving(accuracies: Tensor, steps: list[int]) -> tuple[int, int]:
-    """The child that is left when half of them go after each stage but the last, and all steps trained."""
+    """The child that is left when half of them are dropped after each stage but the last, and all steps trained."""
     alive, trained, reached = list(range(len(accuracies))), 0, 0
     for stage, reaches in enumerate(steps):
         trained += len(alive) * (reaches - reached)
