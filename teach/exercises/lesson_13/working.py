@@ -18,7 +18,7 @@ from teach.variants import variants
 def decode_flops(
     layers: int, hidden: int, heads: int, kv_heads: int, head_dim: int, width: int, vocabulary: int, context: int
 ) -> int:
-    """FLOPs of one decoded token that looks at `context` tokens, itself among them."""
+    """FLOPs of one decoded token that looks at `context` tokens, including itself."""
     attention = Attention(heads, kv_heads, head_dim)
     model = Architecture("model", layers, hidden, vocabulary, attention, FeedForward(width))
     return int(sum(row.flops for row in operators(model, new_tokens=1, context=context - 1)))
