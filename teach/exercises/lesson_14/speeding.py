@@ -13,7 +13,7 @@ from teach.variants import variants
 
 
 def times_faster(acceptance: float, ahead: int, draft_cost: float, pass_cost: float) -> float:
-    """Tokens of a pass with `ahead` guesses on average, over what it costs in steps without a draft."""
+    """The average number of tokens of a pass with `ahead` guesses, over its cost in steps without a draft."""
     tokens = sum(acceptance**right for right in range(ahead + 1))
     return tokens / (ahead * draft_cost + pass_cost)
 
