@@ -56,7 +56,7 @@ PAYING_RANK = Exercise(
         Mistake(
             lambda rows, columns: rows * columns // (rows + columns),
             "Where the division leaves no remainder, the factors have exactly as many weights as the matrix. They "
-            "need fewer: go one rank lower.",
+            "must have fewer: go one rank lower.",
         ),
         Mistake(
             lambda rows, columns: math.ceil(rows * columns / (rows + columns)),

@@ -133,7 +133,7 @@ ERRORS_BY_RANK = Exercise(
             _errors(lambda values, rank: values[rank:].norm() / values.square().sum()),
         ),
         variants(
-            "That loses the largest singular values first. A rank keeps the first ones: what is lost comes after them.",
+            "That loses the largest singular values first. A rank keeps the first ones: the lost ones come after them.",
             *(
                 _errors(
                     lambda values, rank, power=power: (values[: len(values) - rank].norm() / values.norm()) ** power
