@@ -105,7 +105,7 @@ BUSIEST_SET = Exercise(
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: busiest_set(rows - 1, row_bytes, sets, line_bytes),
-            "One row is missing: the rows have the numbers 0 to rows - 1.",
+            "One row is missing: the rows are numbered 0 to rows - 1.",
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: sum(
@@ -173,7 +173,7 @@ BUSIEST_SET = Exercise(
             ),
         ),
         variants(
-            "Row 0 counts as well: the rows have the numbers 0 to rows - 1.",
+            "Row 0 counts as well: the rows are numbered 0 to rows - 1.",
             lambda rows, row_bytes, sets, line_bytes: _fullest(
                 lambda i: (i + 1) * row_bytes // line_bytes, sets, rows - 1
             ),
