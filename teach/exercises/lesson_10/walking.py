@@ -133,7 +133,7 @@ LINES_OF_WALK = Exercise(
             lambda count, stride, element_bytes=4, line_bytes=64: count * stride * element_bytes // line_bytes,
         ),
         variants(
-            "The elements have the numbers 0 to count - 1: the first begins at byte 0, and none comes after the last.",
+            "The elements are numbered 0 to count - 1: the first begins at byte 0, and none comes after the last.",
             lambda count, stride, element_bytes=4, line_bytes=64: len(
                 {at * stride * element_bytes // line_bytes for at in range(1, count + 1)}
             ),
