@@ -49,7 +49,7 @@ class Threshold:
 
 
 def validation_accuracy(model, train: Labelled, validation: Labelled, augment: Callable, epochs: int) -> float:
-    """The share of clean validation pictures classified right after training on pictures augmented anew in each epoch."""
+    """The accuracy on the clean validation pictures, after training on pictures augmented anew in each epoch."""
     pictures, labels = train
     for epoch in range(epochs):
         model = model.learn(augment(pictures, epoch), labels)
