@@ -171,8 +171,9 @@ POLICY_GRADIENT = Exercise(
             lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.sigmoid()),
         ),
         variants(
-            "That is the derivative with respect to the *probability*, or of the softmax by one of its own logits. "
-            "The derivative of log p with respect to the logits is 1 at the choice, minus the probabilities.",
+            "That is the derivative with respect to the *probability*, or of the softmax with respect to one of its "
+            "own logits. The derivative of log p with respect to the logits is 1 at the choice, minus the "
+            "probabilities.",
             lambda logits, choices, advantage: advantage * _chosen(logits, choices) / logits.softmax(dim=1),
             lambda logits, choices, advantage: advantage * logits.softmax(dim=1) * (1 - logits.softmax(dim=1)),
         ),

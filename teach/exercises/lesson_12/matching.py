@@ -181,7 +181,7 @@ SIZE_MATCHED = Exercise(
         ),
     ),
     symptoms=(
-        variants("The right policies, in the wrong order: the best one comes first.", _ordered, _worst_first),
+        variants("The policies are right, but in the wrong order: the best one comes first.", _ordered, _worst_first),
         variants(
             "`top` counts *policies*. Join all sub-policies of the `top` best ones.",
             lambda searched, rewards, drawn, top: (_joined(searched, rewards, top)[:top], _flat(drawn)[:top]),

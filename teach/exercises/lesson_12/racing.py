@@ -197,7 +197,8 @@ HALVING = Exercise(
     ),
     symptoms=(
         variants(
-            "The child is right. The steps are those of one child: each child that is trained in a stage pays for it.",
+            "The child is right, but the steps count only one child: each child that is trained in a stage pays for "
+            "it.",
             _billed(lambda count, steps: steps[-1]),
             _billed(lambda count, steps: sum(steps)),
             _billed(lambda count, steps: steps[-1] - steps[0]),

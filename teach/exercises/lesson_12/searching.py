@@ -146,7 +146,7 @@ SPACE_SIZE = Exercise(
             _counted(lambda options, steps, sub_policies: options**steps**sub_policies),
         ),
         variants(
-            "Each step chooses its own probability and magnitude. Here those of a sub-policy are chosen only once.",
+            "Each step chooses its own probability and magnitude. Here they are chosen only once per sub-policy.",
             lambda operations, probabilities, magnitudes, steps, sub_policies: (
                 (operations**steps * probabilities * magnitudes) ** sub_policies
             ),
