@@ -109,7 +109,7 @@ WHAT_CHANGED = Exercise(
     mistakes=(
         Mistake(
             _named(lambda old, new: _pick(part for part in old if new[part] < old[part])),
-            "Only parts that became faster are looked at. A constant may also have become worse: look for parts that "
+            "That looks only at parts that became faster. A constant may also have become worse: look for parts that "
             "*differ*.",
         ),
         Mistake(

@@ -130,7 +130,7 @@ USD_PER_MILLION = Exercise(
         variants("That is in cents. Return dollars.", _times(lambda gpus: 100)),
         variants("That is the price of a billion tokens. The exercise asks for a million.", _times(lambda gpus: 1000)),
         variants(
-            "That is the rent of an hour. How many tokens come in that hour?",
+            "That is the rent of an hour. How many tokens are made in that hour?",
             lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus,
         ),
     ),

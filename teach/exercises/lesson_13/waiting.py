@@ -101,14 +101,14 @@ MEAN_WAIT_SECONDS = Exercise(
         ),
         Mistake(
             _stable(lambda service_s, load: 0.0),
-            "There would be no wait if requests came evenly spaced. They come at random, several at once and then "
-            "none: a request may wait even at a load below 1.",
+            "There would be no wait if requests arrived evenly spaced. They arrive at random, several at once and "
+            "then none: a request may wait even at a load below 1.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
                 arrivals_per_s * service_s * service_s / (2 * (1 - arrivals_per_s * service_s))
             ),
-            "From load 1 on, more requests come than can be served, and the line grows without end: the wait is "
+            "From load 1 on, more requests arrive than can be served, and the line grows without end: the wait is "
             "infinite, not negative.",
         ),
         Mistake(
@@ -170,7 +170,7 @@ MEAN_WAIT_SECONDS = Exercise(
             _of(lambda service_s, arrivals_per_s: arrivals_per_s),
         ),
         variants(
-            "The line grows without end where the *load* reaches 1, not where one request comes per second.",
+            "The line grows without end where the *load* reaches 1, not where one request arrives per second.",
             _from_one_per_second,
         ),
         variants(
@@ -180,15 +180,13 @@ MEAN_WAIT_SECONDS = Exercise(
             _stable(lambda service_s, load: service_s / 2),
         ),
         variants(
-            "Requests come at random moments. Even where a service is shorter than the mean gap, some come together "
-            "and "
-            "wait.",
+            "Requests arrive at random moments. Even where a service is shorter than the mean gap, some come together "
+            "and wait.",
             lambda service_s, arrivals_per_s: max(0.0, service_s - 1 / arrivals_per_s),
         ),
         variants(
-            "The wait is divided by 2 twice. Half a service is left, on average, when a request comes to a busy "
-            "server; "
-            "that is the only half.",
+            "The wait is divided by 2 twice. Half a service is left, on average, when a request reaches a busy "
+            "server; that is the only half.",
             _stable(lambda service_s, load: load * service_s / (4 * (1 - load))),
         ),
         variants(
