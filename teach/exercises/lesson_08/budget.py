@@ -12,7 +12,7 @@ Options = list[tuple[int, float]]
 
 
 def best_ranks(first: Options, second: Options, budget: int) -> tuple[int, int]:
-    """The ranks (from 1 on) whose MACs fit into the budget together, and whose errors add up to the least."""
+    """The ranks (from 1 on) whose MACs fit into the budget together, and whose errors have the smallest sum."""
     affordable = [
         (error_1 + error_2, rank_1, rank_2)
         for rank_1, (macs_1, error_1) in enumerate(first, start=1)
@@ -165,50 +165,45 @@ BEST_RANKS = Exercise(
     mistakes=(
         Mistake(
             _first_served,
-            "The first layer takes what it likes, and the second gets the rest. Decide both together: a rank less in "
-            "one may buy far more in the other.",
+            "The first layer chooses first, and the second gets the rest. Decide both together: one rank less here "
+            "may buy far more there.",
         ),
-        Mistake(
-            _second_served, "The second layer takes what it likes, and the first gets the rest. Decide both together."
-        ),
+        Mistake(_second_served, "The second layer chooses first, and the first gets the rest. Decide both together."),
         Mistake(
             _same_rank,
-            "Both layers have the same rank. That is the control, not the optimum: a rank costs and gains differently "
-            "in each layer.",
+            "Both layers have the same rank. That is the control, not the optimum: a rank has a different cost and a "
+            "different gain in each layer.",
         ),
         Mistake(
             _halves,
             "Each layer gets half of the budget. Nothing says that they need the same: try every pair of ranks.",
         ),
-        Mistake(_smallest_worst, "That makes the larger of the two errors small. Their sum is what counts."),
+        Mistake(_smallest_worst, "That minimizes the larger of the two errors. Minimize their sum."),
         Mistake(
             _step_by_step,
-            "Step by step, each time the best gain for its MACs: that is greedy, and a step that looks good may block "
-            "a better one. With two layers you can try every pair.",
+            "That is greedy: it takes the step with the best gain per MAC, and a step that looks good may block a "
+            "better one. With two layers you can try every pair.",
         ),
         Mistake(_below, "A pair that costs exactly the budget is affordable: <= and not <."),
         Mistake(
             lambda first, second, budget: tuple(rank - 1 for rank in best_ranks(first, second, budget)),
-            "Those are places in the lists, which begin at 0. The first entry is rank 1.",
+            "Those are indexes into the lists, which begin at 0. The first entry is rank 1.",
         ),
-        Mistake(_without_a_budget, "That is full rank in both layers, and costs more than the budget."),
-        Mistake(
-            _by_errors(lambda one, other: one**2 + other**2),
-            "The errors are squared. They are to be added up as they are.",
-        ),
-        Mistake(_by_errors(lambda one, other: one * other), "The errors are multiplied. Their sum is what counts."),
+        Mistake(_without_a_budget, "That is full rank in both layers, which costs more than the budget."),
+        Mistake(_by_errors(lambda one, other: one**2 + other**2), "The errors are squared. Add them up as they are."),
+        Mistake(_by_errors(lambda one, other: one * other), "The errors are multiplied. Add them up."),
         Mistake(
             _by_errors(lambda one, other: -(1 - one) * (1 - other)),
-            "That multiplies what is kept. The sum of the two errors is what counts.",
+            "That multiplies the kept shares. Add up the two errors.",
         ),
         Mistake(
             lambda first, second, budget: (1, 1),
-            "That is the cheapest pair. An entry is (macs, error): look for the least error that the budget allows.",
+            "That is the cheapest pair. An entry is (macs, error): look for the smallest error that the budget allows.",
         ),
         Mistake(
             _by_error_and_cost(lambda error, macs: error / macs),
-            "That divides the error by the MACs, and so rewards the expensive pairs. Within the budget the sum of the "
-            "errors alone counts.",
+            "That divides the error by the MACs, and so rewards the expensive pairs. Within the budget, only the sum "
+            "of the errors counts.",
         ),
     ),
     symptoms=(
@@ -216,7 +211,7 @@ BEST_RANKS = Exercise(
             lambda got, expected, arguments: (
                 abs(got - sum(arguments[name][rank - 1][1] for name, rank in zip(("first", "second"), expected))) < 1e-9
             ),
-            "That is the least sum of errors. Return the two ranks that have it.",
+            "That is the smallest sum of errors. Return the two ranks that reach it.",
             examples=(
                 lambda first, second, budget: min(
                     one[1] + other[1] for one in first for other in second if one[0] + other[0] <= budget
@@ -237,13 +232,13 @@ BEST_RANKS = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: _cost(got, arguments) > arguments["budget"],
-            "Together the two cost more than the budget. It is one budget for both layers.",
+            "Together the two cost more than the budget. Both layers share one budget.",
             examples=(lambda first, second, budget: (_greatest(first, budget), _greatest(second, budget)),),
         ),
         Symptom(
             lambda got, expected, arguments: tuple(got) != tuple(expected) and _spends(got, arguments),
-            "That spends as much of the budget as it can. What counts is the error: the cheaper pair may be the better "
-            "one.",
+            "That spends as much of the budget as it can. Compare the errors: a cheaper pair may have the smaller "
+            "error.",
             examples=(_most_spent, _most_ranks),
         ),
         Symptom(

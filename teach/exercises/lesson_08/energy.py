@@ -73,14 +73,12 @@ RANK_HOLDING = Exercise(
         ),
         Mistake(
             lambda values, energy: rank_holding(values, energy) - 1,
-            "That is an index, or one rank too few: the first entry, at index 0, is what rank 1 holds.",
+            "That is an index, or one rank too few: the first entry, at index 0, belongs to rank 1.",
         ),
-        Mistake(
-            _strictly, "Where a rank holds exactly the share that was asked for, it is enough: at least, not more than."
-        ),
+        Mistake(_strictly, "A rank that holds exactly the requested share is enough: compare with >=, not >."),
         Mistake(
             lambda values, energy: max(1, int((values.square().cumsum(0) <= energy * values.square().sum()).sum())),
-            "That is the last rank that stays below the share. Asked is the first one that reaches it.",
+            "That is the last rank that stays below the share. Return the first one that reaches it.",
         ),
         Mistake(
             lambda values, energy: rank_holding(values, 1 - energy),
@@ -88,12 +86,12 @@ RANK_HOLDING = Exercise(
         ),
         Mistake(
             lambda values, energy: rank_holding(values, energy**2),
-            "That compares lengths: the root of the kept squares over the root of all. Energy is the sum of squares as "
-            "it is, without the root.",
+            "That compares lengths: the root of the kept squares over the root of all squares. Energy is the sum of "
+            "squares itself, without a root.",
         ),
         Mistake(
             lambda values, energy: rank_holding(values, 1 - (1 - energy) ** 2),
-            "That limits the relative *error* to 1 - energy. The energy is about the squares: the lost ones may hold "
+            "That limits the relative *error* to 1 - energy. Energy counts squares: the lost ones may hold a share of "
             "1 - energy.",
         ),
         Mistake(
@@ -102,7 +100,7 @@ RANK_HOLDING = Exercise(
         ),
         Mistake(
             lambda values, energy: int((values.square().cumsum(0) >= energy * values.square().sum()).sum()),
-            "That counts the ranks that hold enough. The smallest of them is wanted.",
+            "That counts the ranks that hold enough. Return the smallest of them.",
         ),
         Mistake(
             lambda values, energy: rank_holding(values.flip(0), energy),
@@ -124,8 +122,8 @@ RANK_HOLDING = Exercise(
             lambda values, energy: int(energy * len(values)) + 1,
         ),
         variants(
-            "That compares each value by itself. Add up the squares from the first on, until the share of all is "
-            "reached.",
+            "That compares each value by itself. Add up the squares, starting with the first, until their sum reaches "
+            "the requested share.",
             *(
                 lambda values, energy, power=power, whole=whole: int(
                     (values**power >= energy * whole(values**power)).sum()
@@ -153,7 +151,7 @@ RANK_HOLDING = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: 0 <= got < expected,
-            "At that rank less than the share is held: go on until it is reached.",
+            "That rank holds less than the requested share: go on until it is reached.",
             examples=(lambda values, energy: rank_holding(values, energy) // 2,),
         ),
         Symptom(

@@ -11,7 +11,7 @@ from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, rando
 
 
 def thin_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Two factors [m, rank] and [rank, n] whose product is as near to the matrix [m, n] as can be."""
+    """Two factors [m, rank] and [rank, n] whose product is as close to the matrix [m, n] as possible."""
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     root = values[:rank].sqrt()
     return left[:, :rank] * root, root[:, None] * right[:rank]
@@ -132,11 +132,11 @@ THIN_FACTORS = Exercise(
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, :r] * s[:r], s[:r, None] * vt[:r])),
             "The singular values are in both factors, so the product has their squares. Put them into one of the two, "
-            "or their root into each.",
+            "or their square roots into both.",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, :r] * s[:r].sqrt(), vt[:r])),
-            "That is the root of the singular values once. Two roots make the whole: one in each factor.",
+            "The root of the singular values is in one factor only. The product needs it in both.",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, -r:] * s[-r:], vt[-r:])),
@@ -157,27 +157,27 @@ THIN_FACTORS = Exercise(
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (vt[:r].T * s[:r], u[:, :r].T)),
-            "Left and right are exchanged: U belongs to the rows of the matrix, V^T to its columns.",
+            "Left and right are swapped: U belongs to the rows of the matrix, V^T to its columns.",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: (u[:, :r], s[:r], vt[:r])),
-            "Those are three parts, and two are wanted. Put the singular values into one of the factors, or their root "
-            "into each.",
+            "Those are three parts, and two are asked for. Put the singular values into one of the factors, or their "
+            "square roots into both.",
         ),
         Mistake(
             lambda matrix, rank: (matrix[:, :rank], torch.eye(rank, matrix.shape[1])),
-            "That keeps the first columns of the matrix. The best directions lie across all of them: the singular "
-            "value decomposition finds them.",
+            "That keeps the first columns of the matrix. The best directions combine all columns: the singular value "
+            "decomposition finds them.",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: u[:, :r] * s[:r] @ vt[:r]),
-            "That is the product, as large as the matrix was. Return the two factors: they are what is stored.",
+            "That is the product, which is as large as the matrix. Return the two factors: only they are stored.",
         ),
     ),
     symptoms=(
         Symptom(
             lambda got, expected, arguments: _sides(got) == _sides(expected)[::-1] != _sides(expected),
-            "Left and right are exchanged: left is [m, rank], right is [rank, n].",
+            "Left and right are swapped: left is [m, rank], right is [rank, n].",
             examples=(_factors(lambda u, s, vt, r: (vt[:r], u[:, :r] * s[:r])),),
         ),
         Symptom(
@@ -199,7 +199,7 @@ THIN_FACTORS = Exercise(
                 and _sides(got)[1] == _sides(expected)[1]
                 and _sides(got)[0][0] == arguments["rank"]
             ),
-            "The left factor lies on its side: the directions of U are its *columns*, U[:, :rank].",
+            "The left factor has the directions as its rows: the directions of U are its *columns*, U[:, :rank].",
             examples=(_factors(lambda u, s, vt, r: (u[:r] * s, vt[:r])),),
         ),
         Symptom(
@@ -208,7 +208,7 @@ THIN_FACTORS = Exercise(
                 and _sides(got)[1][1] == _sides(expected)[1][1]
                 and _sides(got)[0][1] == _sides(got)[1][0] != arguments["rank"]
             ),
-            "The two factors meet in another number than `rank`: keep the first `rank` columns and rows.",
+            "The inner size of the two factors is not `rank`: keep the first `rank` columns of U and rows of V^T.",
             examples=(
                 _factors(lambda u, s, vt, r: (u[:, : r + 1] * s[: r + 1], vt[: r + 1])),
                 _factors(lambda u, s, vt, r: (u[:, : r - 1] * s[: r - 1], vt[: r - 1])),
@@ -216,13 +216,13 @@ THIN_FACTORS = Exercise(
         ),
         Symptom(
             _keeps_another_part,
-            "That keeps a part of the matrix, and not its largest. The best directions have the largest singular "
+            "That keeps a part of the matrix, but not the largest part. The best directions have the largest singular "
             "values: `svd` returns these first, `eigh` last, `eig` in any order.",
             examples=(_least_by_eigh, _in_any_order, _first_by_qr),
         ),
         Symptom(
             lambda got, expected, arguments: _has_other_sizes(got, expected, arguments["rank"]),
-            "The directions are right, their sizes are not. Each term counts with its own singular value, once.",
+            "The directions are right, but their sizes are not. Each term counts with its own singular value, once.",
             examples=(
                 _factors(lambda u, s, vt, r: (u[:, :r] * s[:r].sqrt(), s[:r, None] * vt[:r])),
                 _factors(lambda u, s, vt, r: (u[:, :r] / s[:r], vt[:r])),

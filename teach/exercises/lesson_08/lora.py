@@ -9,7 +9,7 @@ from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, rando
 
 
 def merged_change(weight: Tensor, down: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, int]:
-    """The weight with the change of low rank in it, alpha / rank * up @ down, and how many weights learned."""
+    """The weight plus the low-rank change alpha / rank * up @ down, and how many weights were learned."""
     return weight + alpha / len(down) * up @ down, down.numel() + up.numel()
 
 
@@ -72,40 +72,41 @@ MERGED_CHANGE = Exercise(
     mistakes=(
         Mistake(
             _scaled(lambda alpha, rank: alpha),
-            "The change is multiplied by alpha / rank. The division is LoRA's rule of thumb, so that one learning rate "
-            "may serve several ranks.",
+            "The change is multiplied by alpha / rank. The division is LoRA's rule of thumb: it lets one learning "
+            "rate work for several ranks.",
         ),
         Mistake(_scaled(lambda alpha, rank: 1.0), "The scale is missing: the change is multiplied by alpha / rank."),
         Mistake(_scaled(lambda alpha, rank: rank / alpha), "The scale is upside down: alpha / rank."),
         Mistake(
             lambda weight, down, up, alpha: (weight + alpha / len(up) * up @ down, down.numel() + up.numel()),
-            "That divides by the number of outputs. The rank is the side that both factors have: the rows of down, the "
-            "columns of up.",
+            "That divides by the number of outputs. The rank is the size that both factors share: the rows of down, "
+            "the columns of up.",
         ),
         Mistake(
             lambda weight, down, up, alpha: (weight + alpha / len(down) * (down.T @ up.T), down.numel() + up.numel()),
-            "That is the change transposed. Down works on the input first, so it stands on the right: up @ down.",
+            "That is the change transposed. Down is applied to the input first, so it comes last in the product: up @ "
+            "down.",
         ),
         Mistake(
             lambda weight, down, up, alpha: (weight + alpha / len(down) * (down @ up), down.numel() + up.numel()),
-            "The order is the other one: up @ down, [outputs, rank] times [rank, inputs], is as large as the weight.",
+            "The order is reversed: up @ down, [outputs, rank] times [rank, inputs], is as large as the weight.",
         ),
         Mistake(
             _scaled(lambda alpha, rank: alpha / rank**0.5),
             "That divides by the root of the rank. LoRA divides by the rank.",
         ),
-        Mistake(_scaled(lambda alpha, rank: -alpha / rank), "The change is added to the weight, not taken away."),
+        Mistake(_scaled(lambda alpha, rank: -alpha / rank), "The change is added to the weight, not subtracted."),
         Mistake(
             lambda weight, down, up, alpha: (alpha / len(down) * up @ down, down.numel() + up.numel()),
-            "That is the change alone. Merging adds it to the weight that stood still.",
+            "That is the change alone. Merging adds it to the frozen weight.",
         ),
         Mistake(
             _counted(lambda weight, down, up: weight.numel()),
-            "The change is as large as the weight, but it was not learned number by number: only its two factors were.",
+            "The change is as large as the weight, but only the numbers in its two factors were learned.",
         ),
         Mistake(
             _counted(lambda weight, down, up: weight.numel() + down.numel() + up.numel()),
-            "The weight itself stood still. Only its two factors learned.",
+            "The weight itself was frozen. Only the two factors learned.",
         ),
         Mistake(
             _counted(lambda weight, down, up: down.numel()),
@@ -125,7 +126,7 @@ MERGED_CHANGE = Exercise(
         ),
         Mistake(
             _scaled(lambda alpha, rank: alpha // rank),
-            "`//` drops what is after the point: alpha / rank may be a fraction.",
+            "`//` drops the fraction: alpha / rank does not have to be whole.",
         ),
         Mistake(
             _scaled(lambda alpha, rank: 1 / rank),
@@ -137,7 +138,7 @@ MERGED_CHANGE = Exercise(
         ),
         Mistake(
             lambda weight, down, up, alpha: (weight + alpha / down.shape[1] * up @ down, down.numel() + up.numel()),
-            "That divides by the number of inputs. The rank is the side that both factors have: the rows of down.",
+            "That divides by the number of inputs. The rank is the size that both factors share: the rows of down.",
         ),
         Mistake(
             lambda weight, down, up, alpha: (alpha / len(down) * (weight + up @ down), down.numel() + up.numel()),
@@ -149,7 +150,7 @@ MERGED_CHANGE = Exercise(
             lambda got, expected, arguments: (
                 got[1] != expected[1] and bool(torch.allclose(got[0].double(), expected[0].double()))
             ),
-            "The merged weight is right, the number is not. Every number in both factors was learned: rank * inputs in "
+            "The merged weight is right, the count is not. Every number in both factors was learned: rank * inputs in "
             "down, and rank * outputs in up.",
             examples=tuple(
                 map(
@@ -166,7 +167,7 @@ MERGED_CHANGE = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: _has_another_scale(got[0], expected[0], arguments["weight"]),
-            "The change has the right direction and the wrong size: it is multiplied by alpha / rank, once.",
+            "The change has the right direction but the wrong size: it is multiplied by alpha / rank, once.",
             examples=(_scaled(lambda alpha, rank: alpha * rank + 1),),
         ),
     ),

@@ -154,13 +154,13 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _weight(_by_covariance),
-            "That weighs the inputs by their covariance, the square of what they vary by. Errors are lengths: it takes "
+            "That weighs the inputs by their covariance, which is the square of their spread. Errors are lengths: use "
             "the root of the covariance.",
         ),
         Mistake(
             _weight(lambda weight, root, rank: _cut(weight @ root, rank)),
-            "That is the weight with the inputs' spread still in it, and the layer would meet it twice. Take only the "
-            "directions from weight @ root, and cut the weight itself to them.",
+            "That is the weight with the inputs' spread still in it, and the layer would apply it twice. Take only "
+            "the directions from weight @ root, and cut the weight itself to them.",
         ),
         Mistake(
             _weight(_by_input_directions),
@@ -169,8 +169,8 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _weight(lambda weight, root, rank: torch.linalg.solve(root, _cut(weight, rank), left=False)),
-            "That cuts the weight as it is, and takes the root out of it, which was never in. Multiply first: "
-            "weight @ root is what gets cut.",
+            "That cuts the weight itself, and divides by a root that was never multiplied in. Multiply first, and cut "
+            "weight @ root.",
         ),
         Mistake(
             _weight(_smallest),
@@ -178,12 +178,13 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias.clone()),
-            "The bias is what it was. What the lost part of the weight makes of the mean input is missing in every "
-            "output: the bias can give it back.",
+            "The bias is unchanged. The lost part of the weight times the mean input is missing in every output: the "
+            "bias can give it back.",
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias - (weight - near) @ mean),
-            "The bias is corrected the wrong way, which doubles the error of the mean. What the weight lost is added.",
+            "The bias is corrected the wrong way, which doubles the error of the mean. Add the lost part, do not "
+            "subtract it.",
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: (weight - near) @ mean),
@@ -191,16 +192,16 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias + near @ mean),
-            "That adds what the new weight makes of the mean, and the layer does that anyway. Add what it no longer "
-            "makes of it.",
+            "That adds the new weight times the mean, which the layer computes anyway. Add the lost part of the "
+            "weight times the mean.",
         ),
         Mistake(
             _bias(lambda weight, near, bias, mean: bias + weight @ mean),
-            "That adds all that the old weight made of the mean. The new weight still makes a part of it.",
+            "That adds the whole old weight times the mean. The new weight still computes a part of that.",
         ),
         Mistake(
             lambda weight, bias, mean, root, rank: (weight.clone(), bias.clone()),
-            "The weight is as it was: with all directions U @ U.T changes nothing. Keep the first `rank` columns of U.",
+            "The weight is unchanged: with all directions U @ U.T changes nothing. Keep the first `rank` columns of U.",
         ),
         Mistake(
             _weight(lambda weight, root, rank: weight - _near(weight, root, rank)),
@@ -213,20 +214,20 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _bias_by_all(lambda weight, near, bias, mean, root: near @ torch.linalg.pinv(weight) @ bias),
-            "The bias is cut along with the weight. It has no input, and stays whole.",
+            "The bias is cut along with the weight. It has no input, so it stays whole.",
         ),
         Mistake(
             _bias_by_all(lambda weight, near, bias, mean, root: bias + (weight - near) @ root @ mean),
-            "The mean is a mean of the inputs as they are. The root has no part in the bias.",
+            "The mean is taken over the inputs themselves. The root plays no part in the bias.",
         ),
         Mistake(
             _bias_by_all(lambda weight, near, bias, mean, root: bias + (weight - near).mean(1)),
-            "That is the mean of the lost weights. What counts is what they make of the mean *input*: a product.",
+            "That is the mean of the lost weights. Multiply the lost weights by the mean *input*.",
         ),
         Mistake(
             _by_second_moment,
-            "Those directions still have the mean in them. Only the covariance counts, which is about the mean: the "
-            "bias makes up for the mean itself.",
+            "Those directions still include the mean. Use only the covariance, which measures the spread around it: "
+            "the bias makes up for the mean itself.",
         ),
     ),
     symptoms=(
@@ -245,7 +246,8 @@ NEAREST_OUTPUT = Exercise(
                 torch.allclose(got[0].double(), expected[0].double(), atol=4e-3)
                 and not torch.allclose(got[1].double(), expected[1].double(), atol=4e-3)
             ),
-            "The weight is right, the bias is not. It makes up for what the lost part made of the mean input.",
+            "The weight is right, the bias is not. It has to make up for the lost part of the weight times the mean "
+            "input.",
             examples=(_bias(lambda weight, near, bias, mean: bias + 3 * (weight - near) @ mean + 1),),
         ),
     ),

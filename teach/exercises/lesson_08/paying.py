@@ -45,18 +45,18 @@ PAYING_RANK = Exercise(
     mistakes=(
         Mistake(
             lambda rows, columns: min(rows, columns),
-            "That is full rank, where the two factors are larger than the matrix. Ask at which rank "
-            "rank * (rows + columns) is still below rows * columns.",
+            "That is full rank, where the two factors are larger than the matrix. Find the largest rank for which "
+            "rank * (rows + columns) is below rows * columns.",
         ),
         Mistake(
             lambda rows, columns: min(rows, columns) - 1,
-            "One below full rank saves nothing yet: there are two factors, and both have to be stored. A square matrix "
-            "pays below half of full rank.",
+            "One below full rank does not save anything yet: both factors have to be stored. For a square matrix, "
+            "savings start below half of full rank.",
         ),
         Mistake(
             lambda rows, columns: rows * columns // (rows + columns),
-            "Where the division comes out even, the factors have exactly as many weights as the matrix. Paying means "
-            "fewer: one rank lower.",
+            "Where the division leaves no remainder, the factors have exactly as many weights as the matrix. They "
+            "must have fewer: go one rank lower.",
         ),
         Mistake(
             lambda rows, columns: math.ceil(rows * columns / (rows + columns)),
@@ -65,7 +65,7 @@ PAYING_RANK = Exercise(
         ),
         Mistake(
             lambda rows, columns: round(rows * columns / (rows + columns)),
-            "Rounding to the nearest may go up, to a rank that costs more than the matrix. Go down.",
+            "Rounding to the nearest may go up, to a rank that costs more than the matrix. Round down.",
         ),
         Mistake(
             lambda rows, columns: rows * columns / (rows + columns),
@@ -90,7 +90,7 @@ PAYING_RANK = Exercise(
     ),
     symptoms=(
         variants(
-            "Half of full rank is the limit of a square matrix, and there the weights are as many. Other shapes have "
+            "Half of full rank is the limit for a square matrix, and even there nothing is saved. Other shapes have "
             "other limits: compare the weights of both factors with those of the matrix.",
             lambda rows, columns: min(rows, columns) // 2,
             lambda rows, columns: min(rows, columns) / 2,

@@ -81,12 +81,13 @@ ERRORS_BY_RANK = Exercise(
         ),
         Mistake(
             _errors(lambda values, rank: 1 - values[:rank].norm() / values.norm()),
-            "The kept and the lost part are at right angles: their squares add up to 1, they themselves do not.",
+            "The kept and the lost part are at right angles: the squares of their shares add up to 1, the shares do "
+            "not.",
         ),
         Mistake(
             _errors(lambda values, rank: values[rank : rank + 1].sum() / values[0]),
-            "That is the first value that is lost, over the largest: the error of the worst direction. The Frobenius "
-            "error counts all of them.",
+            "That is the first lost value over the largest one: the error of the worst direction. The Frobenius error "
+            "counts all directions.",
         ),
         Mistake(
             _errors(lambda values, rank: values[rank : rank + 1].sum() / values.norm()),
@@ -94,11 +95,11 @@ ERRORS_BY_RANK = Exercise(
         ),
         Mistake(
             lambda values: errors_by_rank(values)[1:],
-            "The first one is missing: rank 0 keeps nothing, and its error is 1. n singular values have n + 1 ranks.",
+            "The first error is missing: rank 0 keeps nothing, and its error is 1. n singular values have n + 1 ranks.",
         ),
         Mistake(
             lambda values: errors_by_rank(values)[:-1],
-            "The last one is missing: at full rank the error is 0. n singular values have n + 1 ranks.",
+            "The last error is missing: at full rank the error is 0. n singular values have n + 1 ranks.",
         ),
         Mistake(
             lambda values: errors_by_rank(values).flip(0),
@@ -128,11 +129,11 @@ ERRORS_BY_RANK = Exercise(
             _errors(lambda values, rank: values[rank:].sum() / values.norm()),
         ),
         variants(
-            "The root is over the whole fraction: divide by the sum of all squares first, and then take the root.",
+            "The root covers the whole fraction: divide by the sum of all squares first, and then take the root.",
             _errors(lambda values, rank: values[rank:].norm() / values.square().sum()),
         ),
         variants(
-            "That loses the largest singular values first. A rank keeps the first ones: what is lost comes after them.",
+            "That loses the largest singular values first. A rank keeps the first ones: the lost ones come after them.",
             *(
                 _errors(
                     lambda values, rank, power=power: (values[: len(values) - rank].norm() / values.norm()) ** power
@@ -147,12 +148,12 @@ ERRORS_BY_RANK = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: _row(got)[0] < 1e-6 and _row(got)[-1] < 1e-6,
-            "At rank 0 nothing is kept, so all is lost: the first error is 1.",
+            "At rank 0 nothing is kept, so everything is lost: the first error is 1.",
             examples=(lambda values: errors_by_rank(values) * (torch.arange(len(values) + 1) > 0),),
         ),
         Symptom(
             lambda got, expected, arguments: _row(got)[-1] >= _row(got)[0],
-            "That is what is kept, and it grows. The error falls with the rank: from 1 at rank 0 to 0 at full rank.",
+            "That is the kept part, which grows. The error falls with the rank: from 1 at rank 0 to 0 at full rank.",
             examples=(
                 _errors(lambda values, rank: values[:rank].norm() / values.norm()),
                 _errors(lambda values, rank: values[:rank].square().sum() / values.square().sum()),
@@ -161,8 +162,8 @@ ERRORS_BY_RANK = Exercise(
         ),
         Symptom(
             _is_not_relative,
-            "That is how much is lost, in another unit. Relative means: divided by what all singular values make "
-            "together, so that rank 0 has the error 1.",
+            "That is how much is lost, in absolute terms. Divide by the norm of all singular values, so that rank 0 "
+            "has the error 1.",
             examples=(
                 _errors(lambda values, rank: values[rank:].norm()),
                 _errors(lambda values, rank: values[rank:].square().sum()),
@@ -172,7 +173,7 @@ ERRORS_BY_RANK = Exercise(
         ),
         Symptom(
             _divides_by_what_is_kept,
-            "That compares the lost part with the part that is kept. Divide by the whole matrix.",
+            "That compares the lost part with the part that is kept. Divide by the norm of the whole matrix.",
             examples=(
                 _errors(lambda values, rank: values[rank:].norm() / values[:rank].norm().clamp(min=1e-9)),
                 _errors(lambda values, rank: values[rank:].square().sum() / values[:rank].square().sum()),

@@ -123,7 +123,7 @@ TUCKER_MACS = Exercise(
         ),
         Mistake(
             _layers(first=_nothing, last=_nothing),
-            "That is the core alone. The 1x1 layers before and after it cost something too.",
+            "That is the core alone. The 1x1 layers before and after it need MACs too.",
         ),
         Mistake(
             _layers(first=_nothing),
@@ -135,11 +135,12 @@ TUCKER_MACS = Exercise(
                 first=lambda m, n, k, before, after, a, b: before * m * b,
                 last=lambda m, n, k, before, after, a, b: after * a * n,
             ),
-            "The ranks are exchanged: the inputs become rank_in channels, and the outputs are made of rank_out.",
+            "The ranks are swapped: the inputs become rank_in channels, and the outputs are made of rank_out.",
         ),
         Mistake(
             _layers(core=lambda m, n, k, before, after, a, b: after * m * n * k * k),
-            "That core still joins all channels. It joins rank_in with rank_out of them, and that is the saving.",
+            "That core still connects all channels. It has to connect only rank_in with rank_out channels: that is "
+            "the saving.",
         ),
         Mistake(
             lambda inputs, outputs, kernel, size, stride, rank_in, rank_out: low_rank.tucker2_weights(
@@ -156,11 +157,11 @@ TUCKER_MACS = Exercise(
                 first=lambda m, n, k, before, after, a, b: before * n * a,
                 last=lambda m, n, k, before, after, a, b: after * b * m,
             ),
-            "Inputs and outputs are exchanged: the first layer reads the inputs, the last one makes the outputs.",
+            "Inputs and outputs are swapped: the first layer reads the inputs, the last one makes the outputs.",
         ),
         Mistake(
             _layers(_nothing, lambda m, n, k, before, after, a, b: after * m * n * k * k, _nothing),
-            "That is the convolution itself. Add up the three layers that take its place.",
+            "That is the convolution itself. Add up the three layers that replace it.",
         ),
         Mistake(
             _layers(last=lambda m, n, k, before, after, a, b: after * (b * n + n)),
@@ -195,14 +196,14 @@ TUCKER_MACS = Exercise(
             _layers(last=lambda m, n, k, before, after, a, b: after * b * n * k * k),
         ),
         variants(
-            "The core joins every one of its rank_in channels with every one of its rank_out channels.",
+            "The core connects every one of its rank_in channels with every one of its rank_out channels.",
             _layers(core=lambda m, n, k, before, after, a, b: after * b * k * k),
             _layers(core=lambda m, n, k, before, after, a, b: after * a * k * k),
             _layers(core=lambda m, n, k, before, after, a, b: after * (a + b) * k * k),
             _layers(core=lambda m, n, k, before, after, a, b: after * k * k),
         ),
         variants(
-            "The padding adds kernel // 2 on each side, so a stride of 2 makes 3 places of 5: round up.",
+            "The padding adds kernel // 2 on each side, so a stride of 2 turns 5 places into 3: round up.",
             _places(lambda size, stride, kernel: (size // stride) ** 2),
             _places(lambda size, stride, kernel: max(0, (size - kernel) // stride + 1) ** 2),
             _places(lambda size, stride, kernel: (size / stride) ** 2),

@@ -58,7 +58,7 @@ BYTE_ADDRESS = Exercise(
         ),
         Mistake(
             lambda i, j, columns, padding, element_bytes, base: base + (i * columns + padding + j) * element_bytes,
-            "The padding comes after *every* row: by row i there have been i of them.",
+            "The padding comes after *every* row: i times before row i.",
         ),
         Mistake(
             lambda i, j, columns, padding, element_bytes, base: base + (i * columns + j) * element_bytes + i * padding,
@@ -70,7 +70,7 @@ BYTE_ADDRESS = Exercise(
         ),
         Mistake(
             lambda i, j, columns, padding, element_bytes, base: (base + i * (columns + padding) + j) * element_bytes,
-            "The base is a number of bytes already. Only the elements are multiplied by element_bytes.",
+            "The base is already in bytes. Only the elements are multiplied by element_bytes.",
         ),
         Mistake(
             lambda i, j, columns, padding, element_bytes, base: byte_address(i, j, columns, padding, 4, base),
@@ -98,7 +98,7 @@ BYTE_ADDRESS = Exercise(
             lambda i, j, columns, padding, element_bytes, base: base + i * columns + j,
         ),
         variants(
-            "The two indices are exchanged. The matrix is stored by rows: one step in i is a whole row.",
+            "The two indices are swapped. The matrix is stored by rows: one step in i is a whole row.",
             lambda i, j, columns, padding, element_bytes, base: base + (j * columns + i) * element_bytes,
             lambda i, j, columns, padding, element_bytes, base: base + (j * columns + i + padding) * element_bytes,
         ),
@@ -128,7 +128,7 @@ BYTE_ADDRESS = Exercise(
             ),
         ),
         variants(
-            "The padding comes at the end of each row: i times before row i, and not between the elements.",
+            "The padding comes at the end of each row, and not between the elements: row i comes after i of them.",
             lambda i, j, columns, padding, element_bytes, base: (
                 base + (i * columns + (i + 1) * padding + j) * element_bytes
             ),
@@ -214,7 +214,7 @@ COLUMN_MISSES = Exercise(
             lambda rows, columns, per_line, cache_lines: (
                 rows * columns // per_line if columns <= cache_lines else rows * columns
             ),
-            "Going down a column, every step is in another row: it is the rows that count.",
+            "Going down a column, every step reaches another row: compare the cache with the number of rows.",
         ),
         Mistake(
             lambda rows, columns, per_line, cache_lines: (

@@ -67,10 +67,10 @@ def compare_views(got: Any, expected: dict[str, Any]) -> str | None:
     if got["kind"] == "another result":
         return "the nest that you returned does not compute `C += A @ B` any more"
     if got["kind"] == "unchanged":
-        return "you returned the nest as it came"
+        return "you returned the original nest"
     if got["sizes"] != expected["sizes"]:
         return "you returned a nest for other sizes: rewrite the one that is passed"
-    return f"{_times(got)} as fast as the naive order, and {WANTED:g} times are wanted"
+    return f"{_times(got)} as fast as the naive order, expected {WANTED:g} times"
 
 
 def _times(seen: dict[str, Any]) -> str:

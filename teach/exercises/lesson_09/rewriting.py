@@ -36,12 +36,12 @@ GUARDED_SPLIT = Exercise(
     mistakes=(
         Mistake(
             lambda n, factor: (n // factor, 0),
-            "The last iterations are lost: when n / factor leaves a rest, one more outer iteration is needed for it.",
+            "The last iterations are lost: when n / factor leaves a remainder, one more outer iteration is needed for "
+            "it.",
         ),
         Mistake(
             lambda n, factor: (n // factor, n % factor),
-            "Those are the iterations that would be *lost*. Take "
-            "one more outer iteration; then count what is too many.",
+            "Those are the iterations that would be *lost*. Take one more outer iteration; then count the surplus.",
         ),
         Mistake(
             lambda n, factor: (n // factor + 1, (n // factor + 1) * factor - n),
@@ -53,7 +53,7 @@ GUARDED_SPLIT = Exercise(
         ),
         Mistake(
             lambda n, factor: (-(-n // factor), n - -(-n // factor) * factor),
-            "Count what is too many: outer * factor iterations are made, n are wanted.",
+            "Count the surplus: outer * factor iterations run, and n are needed.",
         ),
         Mistake(
             lambda n, factor: (-(-n // factor), factor - n % factor),
@@ -65,7 +65,7 @@ GUARDED_SPLIT = Exercise(
     ),
     symptoms=(
         variants(
-            "The outer loop makes whole iterations, as many as are needed for all n: round n / factor up.",
+            "The outer loop runs a whole number of times and has to cover all n: round n / factor up.",
             lambda n, factor: (round(n / factor), round(n / factor) * factor - n),
             lambda n, factor: (n / factor, n / factor * factor - n),
             lambda n, factor: (n / factor, -n % factor),
@@ -73,14 +73,14 @@ GUARDED_SPLIT = Exercise(
             lambda n, factor: (round(n / factor), abs(round(n / factor) * factor - n)),
         ),
         variants(
-            "The factor is the length of the *inner* loop. The outer loop makes as many iterations as such pieces are "
-            "needed for n.",
+            "The factor is the length of the *inner* loop. The outer loop runs once for each piece of that length, "
+            "until all n are covered.",
             lambda n, factor: (factor, -n % factor),
             lambda n, factor: (factor, -(-n // factor) * factor - n),
         ),
         variants(
-            "The second number is how many iterations are skipped: those that are made, outer * factor, less the n "
-            "that are wanted.",
+            "The second number is how many iterations are skipped: the outer * factor that run, minus the n that are "
+            "needed.",
             lambda n, factor: (-(-n // factor), factor),
             lambda n, factor: (-(-n // factor), n),
             lambda n, factor: (-(-n // factor), -(-n // factor) * factor),
@@ -154,8 +154,8 @@ IS_LEGAL = Exercise(
         ),
         Mistake(
             lambda distances, order: all(tuple(distance) >= (0,) * len(order) for distance in distances),
-            "With that every order is legal. Put the steps of a distance into the new order: the first of them that is "
-            "not 0 has to be positive.",
+            "By that rule, every order is legal. Put the steps of a distance into the new order: the first of them "
+            "that is not 0 has to be positive.",
         ),
         Mistake(
             lambda distances, order: all(distance[order[0]] >= 0 for distance in distances),
@@ -167,11 +167,11 @@ IS_LEGAL = Exercise(
         ),
         Mistake(
             lambda distances, order: any(_first_step(distance, order) >= 0 for distance in distances),
-            "One dependence that is broken is enough to change the result: all of them must point forward.",
+            "One broken dependence is enough to change the result: all of them must point forward.",
         ),
         Mistake(
             lambda distances, order: all(_first_step(distance, order) > 0 for distance in distances),
-            "A distance of all zeros lies within one iteration, and no order of loops can break it.",
+            "A distance of all zeros stays within one iteration, and no order of loops can break it.",
         ),
         Mistake(
             lambda distances, order: all(
@@ -190,11 +190,11 @@ IS_LEGAL = Exercise(
         ),
         Mistake(
             lambda distances, order: all(tuple(distance[::-1]) >= (0,) * len(distance) for distance in distances),
-            "That always turns the loops round. `order` says which loop comes first, second, and so on.",
+            "That always reverses the loops. `order` says which loop comes first, second, and so on.",
         ),
         Mistake(
             lambda distances, order: tuple(order) == tuple(sorted(order)),
-            "Many new orders are legal as well. Look at the distances: does one of them turn round?",
+            "Many new orders are legal as well. Look at the distances: does one of them point backward now?",
         ),
         Mistake(
             lambda distances, order: all(max((d[loop] for loop in order), key=abs) >= 0 for d in distances),
@@ -210,11 +210,11 @@ IS_LEGAL = Exercise(
         ),
         Mistake(
             lambda distances, order: _first_step(distances[-1], order) >= 0,
-            "The last distance decides alone. One that points backward is enough, wherever it stands in the list.",
+            "The last distance decides alone. One that points backward is enough, wherever it is in the list.",
         ),
         Mistake(
             lambda distances, order: not all(_first_step(distance, order) >= 0 for distance in distances),
-            "That is the opposite: True stands for an order that is legal.",
+            "That is the opposite: True means that the order is legal.",
         ),
     ),
     symptoms=(

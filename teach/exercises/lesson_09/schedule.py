@@ -46,8 +46,8 @@ SCHEDULE = Exercise(
     mistakes=(
         Mistake(
             lambda nest: (nest.reorder("m k n"), nest)[1],
-            "That is the nest as it came. A rewrite leaves it alone "
-            "and returns a new one: go on with that, and return it.",
+            "That is the original nest. A rewrite leaves it unchanged and returns a new one: go on with the new one, "
+            "and return it.",
         ),
         Mistake(
             lambda nest: nest.split("k", 8).vectorize("k.i"),
@@ -55,12 +55,13 @@ SCHEDULE = Exercise(
         ),
         Mistake(
             lambda nest: nest.reorder("n k m").split("m", 16).vectorize("m.i"),
-            "It is vectorized over elements that lie far apart, which are fetched one by one. "
-            "One vector load needs neighbours: vectorize n.",
+            "The vectorized loop runs over elements that are far apart, and they are fetched one by one. One vector "
+            "load needs neighbours: vectorize n.",
         ),
         Mistake(
             lambda nest: nest.split("k", 8).unroll("k.i"),
-            "Unrolling alone saves the counting and little else. The order is as before, with one number at a time.",
+            "Unrolling alone saves the loop counting and little else. The order is unchanged, with one number at a "
+            "time.",
         ),
         Mistake(
             lambda nest: nest.reorder("m k n"),
@@ -72,7 +73,8 @@ SCHEDULE = Exercise(
             "it. Let n, or a small block of C, be innermost.",
         ),
         Mistake(
-            _forgets_the_sum, "It no longer computes the same: C must have the sum over all k added to what it holds."
+            _forgets_the_sum,
+            "It no longer computes the same result: the sum over all k must be added to the old value of C.",
         ),
         Mistake(lambda nest: str(nest), "That is the text of the loops. Return the nest itself."),
     ),

@@ -64,8 +64,8 @@ BUSIEST_SET = Exercise(
     mistakes=(
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: -(-rows // sets),
-            "The lines do not spread over the sets by themselves: when "
-            "row_bytes is a power of two, they use a few sets only.",
+            "The lines do not spread over the sets by themselves: when row_bytes is a power of two, they use only a "
+            "few sets.",
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: max(_counted(rows, row_bytes, lambda at: at % sets).values()),
@@ -75,7 +75,7 @@ BUSIEST_SET = Exercise(
             lambda rows, row_bytes, sets, line_bytes: max(
                 _counted(rows, row_bytes, lambda at: at // line_bytes // sets).values()
             ),
-            "Neighbouring lines go to different sets, in turns: the set is the remainder, line % sets.",
+            "Neighbouring lines go to different sets, in turn: the set is the remainder, line % sets.",
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: len(
@@ -91,7 +91,7 @@ BUSIEST_SET = Exercise(
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: rows,
-            "Only the lines of the same set compete, not all of the column.",
+            "Only lines in the same set compete, not all lines of the column.",
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: busiest_set(rows, row_bytes, sets, 64),
@@ -105,7 +105,7 @@ BUSIEST_SET = Exercise(
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: busiest_set(rows - 1, row_bytes, sets, line_bytes),
-            "One row is missing: the rows have the numbers 0 to rows - 1.",
+            "One row is missing: the rows are numbered 0 to rows - 1.",
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: sum(
@@ -119,7 +119,7 @@ BUSIEST_SET = Exercise(
             lambda got, expected, arguments: (
                 isinstance(got, (list, tuple, dict)) and max(got.values() if isinstance(got, dict) else got) == expected
             ),
-            "Those are the lines of each set. Return the most of them.",
+            "Those are the numbers of lines in each set. Return the largest.",
             examples=(
                 lambda rows, row_bytes, sets, line_bytes: Counter(
                     line % sets for line in {i * row_bytes // line_bytes for i in range(rows)}
@@ -143,7 +143,8 @@ BUSIEST_SET = Exercise(
             ),
         ),
         variants(
-            "A row does not have to begin with a line. Divide the *address* `i * row_bytes`, and round down.",
+            "A row does not have to begin at the start of a line. Divide the *address* `i * row_bytes`, and round "
+            "down.",
             lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * (row_bytes // line_bytes), sets, rows),
             lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * -(-row_bytes // line_bytes), sets, rows),
             lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: -(-i * row_bytes // line_bytes), sets, rows),
@@ -151,8 +152,8 @@ BUSIEST_SET = Exercise(
             lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: round(i * row_bytes / line_bytes), sets, rows),
         ),
         variants(
-            "That spreads the lines evenly. When a row is a power of two long, the lines of a column use a few sets "
-            "only: count set by set.",
+            "That spreads the lines evenly. When a row is a power of two long, the lines of a column use only a few "
+            "sets: count set by set.",
             lambda rows, row_bytes, sets, line_bytes: rows // sets,
             lambda rows, row_bytes, sets, line_bytes: rows / sets,
             lambda rows, row_bytes, sets, line_bytes: -(-_lines(rows, row_bytes, line_bytes) // sets),
@@ -172,13 +173,13 @@ BUSIEST_SET = Exercise(
             ),
         ),
         variants(
-            "Row 0 counts as well: the rows have the numbers 0 to rows - 1.",
+            "Row 0 counts as well: the rows are numbered 0 to rows - 1.",
             lambda rows, row_bytes, sets, line_bytes: _fullest(
                 lambda i: (i + 1) * row_bytes // line_bytes, sets, rows - 1
             ),
         ),
         variants(
-            "Those are all lines of the column. Only those of one set compete.",
+            "Those are all lines of the column. Count only the lines that share one set.",
             lambda rows, row_bytes, sets, line_bytes: _lines(rows, row_bytes, line_bytes),
         ),
         variants(

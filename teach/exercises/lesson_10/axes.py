@@ -129,7 +129,7 @@ BEST_AXES = Exercise(
         ),
         Mistake(
             lambda loops, rows, columns: best_axes(loops, rows, columns)[::-1],
-            "The two are exchanged: return (loop on the rows, loop on the columns).",
+            "The two are swapped: return (loop on the rows, loop on the columns).",
         ),
         Mistake(
             lambda loops, rows, columns: _share(loops, best_axes(loops, rows, columns), rows, columns),
@@ -195,7 +195,7 @@ BEST_AXES = Exercise(
             lambda got, expected, arguments: (
                 list(got) != list(expected) and set(got) == set(_longest(arguments["loops"]))
             ),
-            "Those are the two longest loops. What counts is how well each fills the blocks of its axis.",
+            "Those are the two longest loops. Compare how well each fills the blocks of its axis.",
             examples=(lambda loops, rows, columns: _longest(loops), lambda loops, rows, columns: _longest(loops)[::-1]),
         ),
         Symptom(

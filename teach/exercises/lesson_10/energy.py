@@ -84,7 +84,7 @@ LAYER_ENERGY = Exercise(
         ),
         Mistake(
             lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, 0, dram_bytes, pj),
-            "What the cache serves is cheaper than memory, but not free: count it too.",
+            "A word from the cache is cheaper than one from memory, but not free: count it too.",
         ),
         Mistake(
             lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, 0, 0, pj),
@@ -92,7 +92,7 @@ LAYER_ENERGY = Exercise(
         ),
         Mistake(
             lambda macs, cache_bytes, dram_bytes, pj: layer_energy(macs, cache_bytes, dram_bytes, pj) * 1e24,
-            "A joule is many picojoules: multiply the picojoules by 1e-12, and not by 1e12.",
+            "A joule is many picojoules: multiply the picojoules by 1e-12, not by 1e12.",
         ),
     ),
     symptoms=(
@@ -142,7 +142,7 @@ LAYER_ENERGY = Exercise(
             _energy(arithmetic=lambda macs, pj: macs * pj["multiply"] + pj["add"]),
         ),
         variants(
-            "The two prices are exchanged: a word from memory (DRAM) is the expensive one.",
+            "The two prices are swapped: a word from memory (DRAM) is the expensive one.",
             lambda macs, cache_bytes, dram_bytes, pj: layer_energy(
                 macs, cache_bytes, dram_bytes, pj | {"cache word": pj["dram word"], "dram word": pj["cache word"]}
             ),
@@ -155,7 +155,8 @@ LAYER_ENERGY = Exercise(
             "The memory is missing: its words are the most expensive.", _energy(lambda cache, dram: (cache / 8, 0))
         ),
         variants(
-            "Nothing is subtracted: the bytes from the cache and from memory are counted apart, each at its own price.",
+            "Nothing is subtracted: the bytes from the cache and from memory are counted separately, each at its own "
+            "price.",
             _energy(lambda cache, dram: ((cache - dram) / 8, dram / 8)),
             _energy(lambda cache, dram: (cache / 8, (dram - cache) / 8)),
         ),
@@ -164,13 +165,13 @@ LAYER_ENERGY = Exercise(
             _energy(lambda cache, dram: ((cache + dram) / 8, dram / 8)),
         ),
         variants(
-            "Only the last term is turned into joules. Put the whole sum in parentheses before you multiply.",
+            "Only the last term is converted to joules. Put the whole sum in parentheses before you multiply.",
             lambda macs, cache_bytes, dram_bytes, pj: (
                 layer_energy(macs, cache_bytes, 0, pj) * 1e12 + layer_energy(0, 0, dram_bytes, pj)
             ),
         ),
         variants(
-            "The three parts add up. The largest of them is not all.",
+            "The three parts add up. The largest alone is not the total.",
             lambda macs, cache_bytes, dram_bytes, pj: max(
                 layer_energy(macs, 0, 0, pj), layer_energy(0, cache_bytes, 0, pj), layer_energy(0, 0, dram_bytes, pj)
             ),

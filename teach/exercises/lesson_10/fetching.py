@@ -10,7 +10,7 @@ Times = list[int]
 
 
 def pipelined_time(loads: Times, computes: Times) -> int:
-    """Cycles with two buffers: while one tile is worked on, the next one is loaded."""
+    """Cycles with two buffers: while one tile is computed, the next one is loaded."""
     hidden = sum(max(load, compute) for load, compute in zip(loads[1:], computes, strict=False))
     return loads[0] + hidden + computes[-1]
 
@@ -87,16 +87,17 @@ PIPELINED_TIME = Exercise(
     mistakes=(
         Mistake(
             lambda loads, computes: sum(loads) + sum(computes),
-            "That is one after the other. With a second buffer, the next load runs while this tile is worked on.",
+            "That runs loads and computations one after the other. With a second buffer, the next load runs during "
+            "the computation of this tile.",
         ),
         Mistake(
             lambda loads, computes: max(sum(loads), sum(computes)),
-            "The first load has nothing to hide behind, and nothing hides the last computation: both are waited for.",
+            "No computation hides the first load, and no load hides the last computation: both count in full.",
         ),
         Mistake(
             lambda loads, computes: sum(max(load, compute) for load, compute in zip(loads, computes, strict=True)),
-            "A tile cannot be worked on while it is still being loaded: pair each computation with "
-            "the load of the *next* tile.",
+            "A tile cannot be used while it is still being loaded: pair each computation with the load of the *next* "
+            "tile.",
         ),
         Mistake(
             lambda loads, computes: (
@@ -106,7 +107,7 @@ PIPELINED_TIME = Exercise(
         ),
         Mistake(
             lambda loads, computes: loads[0] + sum(max(load, c) for load, c in zip(loads[1:], computes, strict=False)),
-            "The last tile still has to be worked on when all loads are done.",
+            "The last tile still has to be computed after all loads are done.",
         ),
         Mistake(
             lambda loads, computes: (
@@ -116,8 +117,7 @@ PIPELINED_TIME = Exercise(
         ),
         Mistake(
             _endless_buffers,
-            "With two buffers a load waits until the tile before the last one is done with: it "
-            "cannot run ahead for ever.",
+            "With two buffers, a load has to wait until one of them is free: it cannot run ahead for ever.",
         ),
         Mistake(
             lambda loads, computes: loads[0] + max(computes[0], loads[1]) + computes[-1] if len(loads) > 1 else None,
@@ -142,8 +142,8 @@ PIPELINED_TIME = Exercise(
             lambda loads, computes: loads[0] + (len(loads) - 1) * max(loads[0], computes[0]) + computes[-1],
         ),
         variants(
-            "What stays alone is the load of the *first* tile, before the rounds, and the computation of the *last* "
-            "one, after them.",
+            "Only the load of the *first* tile, before the rounds, and the computation of the *last* one, after them, "
+            "have no partner.",
             _rounds(_next, last=lambda computes: computes[0]),
             _rounds(_next, first=lambda loads: loads[-1]),
             _rounds(_next, first=lambda loads: loads[-1], last=lambda computes: computes[0]),
@@ -151,17 +151,18 @@ PIPELINED_TIME = Exercise(
             _rounds(_next, first=lambda loads: 0, last=lambda computes: 0),
         ),
         variants(
-            "The two are compared in each round, and not once for all: a short load cannot lend its time to a later "
+            "Compare the two in each round, and not once for all rounds: a short load cannot lend its time to a later "
             "round.",
             lambda loads, computes: loads[0] + max(sum(loads[1:]), sum(computes[:-1])) + computes[-1],
             lambda loads, computes: max(loads[0] + sum(computes), sum(loads) + computes[-1]),
             lambda loads, computes: loads[0] + max(sum(loads[1:]), sum(computes)),
         ),
         variants(
-            "In a round both must be done: it takes as long as the *slower* of the two.", _rounds(_next, longer=min)
+            "In a round both must finish: it takes as long as the *slower* of the two.", _rounds(_next, longer=min)
         ),
         variants(
-            "In some rounds the load takes longer, in others the computation. Each round takes the larger of its two.",
+            "In some rounds the load takes longer, in others the computation. Each round takes the larger of its two "
+            "times.",
             lambda loads, computes: sum(loads) + computes[-1],
             lambda loads, computes: loads[0] + sum(computes),
         ),

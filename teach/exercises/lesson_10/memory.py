@@ -75,7 +75,7 @@ PEAK_LIVE_BYTES = Exercise(
     mistakes=(
         Mistake(
             lambda ranges: sum(size for size, _, _ in ranges),
-            "That keeps every tensor to the end. One that nobody reads any more needs no memory.",
+            "That keeps every tensor to the end. A tensor needs no memory after its last step.",
         ),
         Mistake(
             lambda ranges: max(size for size, _, _ in ranges),
@@ -83,7 +83,7 @@ PEAK_LIVE_BYTES = Exercise(
         ),
         Mistake(
             _peak(lambda at, first, end: first <= at < end),
-            "A tensor is there from its first step on, and still needed at its last, where a layer reads it. Both "
+            "A tensor is in memory from its first step on, and still needed at its last, where a layer reads it. Both "
             "ends count.",
         ),
         Mistake(
@@ -153,7 +153,7 @@ PEAK_LIVE_BYTES = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: max(got) == expected and len(got) > 1,
-            "Those are the bytes at each step. Return the most of them.",
+            "Those are the bytes at each step. Return the largest number.",
             examples=(_peak(of=list),),
         ),
         Symptom(
@@ -163,7 +163,7 @@ PEAK_LIVE_BYTES = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: got > expected,
-            "At no step are so many bytes alive together.",
+            "At no step are that many bytes alive at the same time.",
             examples=(lambda ranges: 7 * _peak()(ranges) + 1,),
         ),
     ),

@@ -89,14 +89,12 @@ TILED_TRAFFIC = Exercise(
     mistakes=(
         Mistake(
             _swapped,
-            "The two are exchanged. A has no axis n, so it is read again for every tile along n; "
-            "B for every tile along m.",
+            "The two are swapped. A has no axis n, so it is read again for every tile along n; B for every tile along "
+            "m.",
         ),
         Mistake(_written_only, "C += ... reads the old value of C before it writes the new one: C moves twice."),
         Mistake(_c_each_k, "A tile of C stays in the cache for all of k. It is read once and written once."),
-        Mistake(
-            _once, "That is what has to move at least once. A and B are read again for each tile of C that needs them."
-        ),
+        Mistake(_once, "That reads A and B only once. Both are read again for each tile of C that needs them."),
         Mistake(_every_tile, "A tile of C needs only its own rows of A and its own columns of B, not all of both."),
         Mistake(_fractions, "A last tile that is not full still reads its whole panel: round the number of tiles up."),
         Mistake(_rounded_down, "Rounding down forgets the last, partly filled tile. Round the number of tiles up."),
@@ -117,7 +115,7 @@ TILED_TRAFFIC = Exercise(
     ),
     symptoms=(
         variants(
-            "The two tiles are exchanged: tile_m cuts the axis m, and tile_n cuts n.",
+            "The two tiles are swapped: tile_m cuts the axis m, and tile_n cuts n.",
             lambda m, n, k, tile_m, tile_n, element_bytes=4: tiled_traffic(m, n, k, tile_n, tile_m, element_bytes),
         ),
         variants(
@@ -126,8 +124,7 @@ TILED_TRAFFIC = Exercise(
             _traffic(lambda a, b, c, down, across: a * across + b + 2 * c),
         ),
         variants(
-            "That is what has to move at least, or less. A and B are read again for other tiles of C, and C is read "
-            "and written.",
+            "That is the minimum, or less. A and B are read again for other tiles of C, and C is read and written.",
             _traffic(lambda a, b, c, down, across: a + b + c),
             _traffic(lambda a, b, c, down, across: a + b),
         ),
@@ -152,7 +149,7 @@ TILED_TRAFFIC = Exercise(
             ),
         ),
         variants(
-            "That multiplies by the *length* of a tile. What counts is the number of tiles along the axis.",
+            "That multiplies by the *length* of a tile. Multiply by the number of tiles along the axis.",
             lambda m, n, k, tile_m, tile_n, element_bytes=4: (
                 (m * k * tile_n + k * n * tile_m + 2 * m * n) * element_bytes
             ),
@@ -176,12 +173,13 @@ TILED_TRAFFIC = Exercise(
             ),
         ),
         variants(
-            "That is the untiled product, which reads A and B for each multiplication. A tile shares what it reads.",
+            "That is the untiled product, which reads A and B for each multiplication. A tile uses each element that "
+            "it reads many times.",
             lambda m, n, k, tile_m, tile_n, element_bytes=4: (2 * m * n * k + 2 * m * n) * element_bytes,
             lambda m, n, k, tile_m, tile_n, element_bytes=4: 4 * m * n * k * element_bytes,
         ),
         variants(
-            "Bytes are elements times the bytes of each: multiply by element_bytes.",
+            "Bytes are elements times bytes per element: multiply by element_bytes.",
             lambda m, n, k, tile_m, tile_n, element_bytes=4: tiled_traffic(m, n, k, tile_m, tile_n, 1) / element_bytes,
         ),
     ),

@@ -133,7 +133,7 @@ FIRST_FIT = Exercise(
         ),
         Mistake(
             _lowest(lambda at, size, start, end: not (start <= at < end or start <= at + size - 1 < end)),
-            "A taken place may lie between the first and the last of the bytes. All `size` of them must be free.",
+            "A taken place may be between the first and the last of the bytes. All `size` of them must be free.",
         ),
         Mistake(_after_the_first, "The gap below the first taken place counts too: begin at byte 0."),
         Mistake(
@@ -148,7 +148,7 @@ FIRST_FIT = Exercise(
         ),
         Mistake(
             lambda size, taken: 0 if sorted(taken)[0][0] >= size else first_fit(size, taken),
-            "Perhaps nothing is taken: `taken` may be empty, and then the lowest free place is 0.",
+            "`taken` may be empty. Then nothing is taken, and the lowest free place is 0.",
         ),
         Mistake(_smallest_gap, "That is the smallest gap that fits (best fit). First fit takes the lowest one."),
     ),
@@ -159,7 +159,7 @@ FIRST_FIT = Exercise(
             lambda size, taken: first_fit(size, [(start, end + 1) for start, end in taken]),
         ),
         variants(
-            "A taken place is (first byte, first byte after). The second number is no length.",
+            "A taken place is (first byte, first byte after). The second number is not a length.",
             lambda size, taken: first_fit(size, [(start, start + end) for start, end in taken]),
         ),
         variants(
@@ -175,7 +175,7 @@ FIRST_FIT = Exercise(
             ),
         ),
         variants(
-            "That adds up what is taken. Taken places may overlap, and a gap may lie between them.",
+            "That adds up the taken bytes. Taken places may overlap, and there may be gaps between them.",
             lambda size, taken: sum(end - start for start, end in taken),
         ),
         Symptom(

@@ -61,13 +61,14 @@ UTILIZATION = Exercise(
         ),
         Mistake(
             lambda sizes, blocks: 1 / utilization(sizes, blocks),
-            "That is how many times more work is done. The share is what was asked for, divided by what is done.",
+            "That is how many times more work is done. The share is the requested work divided by the work that is "
+            "done.",
         ),
         Mistake(
             lambda sizes, blocks: (
                 math.prod(sizes) / (math.ceil(math.prod(sizes) / math.prod(blocks)) * math.prod(blocks))
             ),
-            "Each axis is filled up by itself: room left on one axis cannot be lent to another.",
+            "Each axis is padded by itself: room left on one axis cannot be lent to another.",
         ),
         Mistake(
             lambda sizes, blocks: min(size / padded(size, block) for size, block in zip(sizes, blocks, strict=True)),
@@ -84,7 +85,7 @@ UTILIZATION = Exercise(
             lambda sizes, blocks: math.prod(
                 (size // block) * block / size for size, block in zip(sizes, blocks, strict=True)
             ),
-            "Rounding down leaves out the last, partly filled block, and its work is wanted too. Round up.",
+            "Rounding down leaves out the last, partly filled block, but its work is needed too. Round up.",
         ),
         Mistake(
             lambda sizes, blocks: 1 - utilization(sizes, blocks),
@@ -119,13 +120,13 @@ UTILIZATION = Exercise(
             lambda sizes, blocks: math.prod(s / max(b, s // b * b) for s, b in zip(sizes, blocks, strict=True)),
         ),
         variants(
-            "The axes are added up. Their shares multiply: half of the rows and half of the columns is a quarter.",
+            "The axes are added up. Multiply their shares: half of the rows and half of the columns is a quarter.",
             lambda sizes, blocks: sum(s / padded(s, b) for s, b in zip(sizes, blocks, strict=True)),
             lambda sizes, blocks: sum(sizes) / sum(map(padded, sizes, blocks)),
         ),
         Symptom(
             lambda got, expected, arguments: isinstance(got, list) and len(got) == len(arguments["sizes"]),
-            "That is one share per axis. Multiply them: one number is wanted.",
+            "That is one share per axis. Multiply them, and return one number.",
             examples=(lambda sizes, blocks: [s / padded(s, b) for s, b in zip(sizes, blocks, strict=True)],),
         ),
         Symptom(

@@ -60,7 +60,8 @@ LINES_OF_WALK = Exercise(
     mistakes=(
         Mistake(
             lambda count, stride, element_bytes=4, line_bytes=64: math.ceil(count * element_bytes / line_bytes),
-            "That is for neighbours. With a stride the elements lie apart, and a line holds fewer of them.",
+            "That is right only for neighbours. With a stride the elements are farther apart, and a line holds fewer "
+            "of them.",
         ),
         Mistake(
             lambda count, stride, element_bytes=4, line_bytes=64: math.ceil(
@@ -99,8 +100,8 @@ LINES_OF_WALK = Exercise(
             lambda count, stride, element_bytes=4, line_bytes=64: math.ceil(
                 count / max(1, line_bytes // (stride * element_bytes))
             ),
-            "Where the step does not divide a line, not every line holds equally many elements. Ask of each element in "
-            "which line it lies.",
+            "Where the step does not divide a line, not every line holds equally many elements. Work out for each "
+            "element which line it is in.",
         ),
         Mistake(
             lambda count, stride, element_bytes=4, line_bytes=64: len(
@@ -121,8 +122,8 @@ LINES_OF_WALK = Exercise(
     ),
     symptoms=(
         variants(
-            "A line that is used in part is fetched as well, and rounding down forgets it. Ask in which line the last "
-            "element lies.",
+            "A line that is used in part is fetched as well, and rounding down leaves it out. Work out which line the "
+            "last element is in.",
             lambda count, stride, element_bytes=4, line_bytes=64: (
                 count if stride * element_bytes >= line_bytes else count * stride * element_bytes // line_bytes
             ),
@@ -132,7 +133,7 @@ LINES_OF_WALK = Exercise(
             lambda count, stride, element_bytes=4, line_bytes=64: count * stride * element_bytes // line_bytes,
         ),
         variants(
-            "The elements have the numbers 0 to count - 1: the first begins at byte 0, and none comes after the last.",
+            "The elements are numbered 0 to count - 1: the first begins at byte 0, and none comes after the last.",
             lambda count, stride, element_bytes=4, line_bytes=64: len(
                 {at * stride * element_bytes // line_bytes for at in range(1, count + 1)}
             ),

@@ -163,7 +163,8 @@ APPLY_STEPS = Exercise(
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, steps, draws[:1].expand_as(draws)),
-            "All steps use the first step's draws, so they happen together or never. Each step draws anew: row s.",
+            "All steps use the first step's draws, so they happen together or never. Each step has its own draws: row "
+            "s.",
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, [(change, 1.0) for change, _ in steps], draws),
@@ -178,8 +179,8 @@ APPLY_STEPS = Exercise(
         ),
         Mistake(
             _from_the_start,
-            "The second step starts from the original and undoes the first. Steps are done one after the other, on "
-            "what the last one left.",
+            "The second step starts from the original and undoes the first. Apply the steps one after the other, each "
+            "to the result of the one before.",
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, steps[::-1], draws.flip(0)),
@@ -188,13 +189,13 @@ APPLY_STEPS = Exercise(
     ),
     symptoms=(
         variants(
-            "All steps or none: a picture may get the first step and not the second. Decide for each step by its own "
-            "draw.",
+            "That applies all steps or none. A picture may get the first step and not the second: decide for each "
+            "step by its own draw.",
             _all_or_none,
         ),
         variants(
-            "That is the wrong side. A draw from 0 to 1 is below 0.3 with probability 0.3: a step happens where the "
-            "draw is *below*.",
+            "That is the wrong side of the probability. A draw from 0 to 1 is below 0.3 with probability 0.3: a step "
+            "happens where the draw is *below*.",
             _decided(lambda draw, probability: draw > probability),
             _decided(lambda draw, probability: draw >= probability),
         ),
@@ -204,8 +205,8 @@ APPLY_STEPS = Exercise(
             _decided(lambda draw, probability: draw.mean() < probability),
         ),
         variants(
-            "A picture whose draw is too high goes back to the original, and loses what the steps before it did. It "
-            "stays as the last step left it.",
+            "A picture whose draw is too high goes back to the original, and loses the earlier changes. Keep it as "
+            "the last step left it.",
             _back_to_the_original,
         ),
         variants("A picture whose step does not happen becomes 0. It stays as it is.", _wiped),
@@ -233,7 +234,7 @@ APPLY_STEPS = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: len(got) < len(expected),
-            "Some pictures are missing. Those that no step changes stay in the batch as they are.",
+            "Some pictures are missing. A picture that no step changes stays in the batch as it is.",
             (lambda pictures, steps, draws: pictures[:1],),
         ),
     ),

@@ -49,7 +49,7 @@ class Threshold:
 
 
 def validation_accuracy(model, train: Labelled, validation: Labelled, augment: Callable, epochs: int) -> float:
-    """The share of clean validation pictures that are right after training on pictures augmented anew in each epoch."""
+    """The accuracy on the clean validation pictures, after training on pictures augmented anew in each epoch."""
     pictures, labels = train
     for epoch in range(epochs):
         model = model.learn(augment(pictures, epoch), labels)
@@ -167,8 +167,8 @@ VALIDATION_ACCURACY = Exercise(
         ),
         Mistake(
             _once,
-            "The model sees the same changed pictures in every epoch. Change them anew in each: inside the loop, and "
-            "with the epoch's own number.",
+            "The model sees the same changed pictures in every epoch. Augment them again in each epoch: inside the "
+            "loop, and with the epoch's own number.",
         ),
         Mistake(
             lambda model, train, validation, augment, epochs: _right(model, *validation),
@@ -188,13 +188,13 @@ VALIDATION_ACCURACY = Exercise(
         ),
         Mistake(
             lambda model, train, validation, augment, epochs: _right(_learned(model, train, augment, epochs), *train),
-            "That is the accuracy on the pictures that it learned from. Ask about the validation pictures.",
+            "That is the accuracy on the pictures that it learned from. Measure it on the validation pictures.",
         ),
     ),
     symptoms=(
         variants(
-            "The validation pictures are changed too. They stand for what the model will meet in use: judge by them as "
-            "they are.",
+            "The validation pictures are changed too. They represent the pictures that the model will meet in use: "
+            "leave them as they are.",
             _on_augmented(lambda epochs: 0),
             _on_augmented(lambda epochs: epochs - 1),
             _on_augmented(lambda epochs: epochs),
@@ -222,8 +222,8 @@ VALIDATION_ACCURACY = Exercise(
             _for_epochs(lambda epochs: range(epochs - 1)),
         ),
         variants(
-            "The augmentation gets the same epoch each time, so all epochs see the same pictures. Pass the epoch "
-            "itself.",
+            "The augmentation gets the same epoch each time, so all epochs see the same pictures. Pass the number of "
+            "the epoch.",
             _for_epochs(lambda epochs: [epochs] * epochs),
             _for_epochs(lambda epochs: [epochs - 1] * epochs),
         ),
@@ -244,7 +244,8 @@ VALIDATION_ACCURACY = Exercise(
             ),
         ),
         variants(
-            "That is the accuracy on the augmented training pictures. Ask about the validation pictures, as they are.",
+            "That is the accuracy on the augmented training pictures. Measure it on the validation pictures, as they "
+            "are.",
             lambda model, train, validation, augment, epochs: _right(
                 _learned(model, train, augment, epochs), augment(train[0], epochs - 1), train[1]
             ),

@@ -136,13 +136,11 @@ MIX_PAIRS = Exercise(
     mistakes=(
         Mistake(
             _parts(_exchanged, _by_share),
-            "The shares of the pictures are exchanged: shares[i] is for picture i itself, and the rest for its "
-            "partner.",
+            "The shares of the pictures are swapped: shares[i] is for picture i itself, and the rest for its partner.",
         ),
         Mistake(
             _parts(_exchanged, _exchanged),
-            "Both shares are exchanged: shares[i] is how much of picture i itself stays, and the rest is its "
-            "partner's.",
+            "Both shares are swapped: shares[i] is how much of picture i itself stays, and the rest is its partner's.",
         ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: (pictures, torch.eye(classes)[labels]),
@@ -154,14 +152,14 @@ MIX_PAIRS = Exercise(
                 mix_pairs(pictures, labels, partner, shares, classes)[0],
                 F.one_hot(labels, classes).float(),
             ),
-            "The labels are not mixed. Three quarters of a 6 and a quarter of a 1 would be called a 6 alone.",
+            "The labels are not mixed. Three quarters of a 6 and a quarter of a 1 would be labelled as a 6 only.",
         ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: (
                 mix_pairs(pictures, labels, partner, shares, classes)[0],
                 _labels(pictures, labels, partner, 1 - shares, classes),
             ),
-            "The shares of the labels are exchanged: shares[i] is for picture i itself, and the rest for its partner.",
+            "The shares of the labels are swapped: shares[i] is for picture i itself, and the rest for its partner.",
         ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: mix_pairs(
@@ -171,8 +169,8 @@ MIX_PAIRS = Exercise(
         ),
         Mistake(
             _two_ones,
-            "Both classes get a 1. A label is shares that add up to 1: `shares[i]` for its own class, the rest for the "
-            "other.",
+            "Both classes get a 1. A label consists of shares that add up to 1: `shares[i]` for its own class, the "
+            "rest for the other.",
         ),
         Mistake(
             _overwritten,
@@ -196,7 +194,7 @@ MIX_PAIRS = Exercise(
     ),
     symptoms=(
         variants(
-            "Half of each, for every pair. Picture i keeps its own share, shares[i], and so does its label.",
+            "That takes half of each, for every pair. Picture i keeps its own share, shares[i], and so does its label.",
             _parts(_half, _half),
             _parts(_by_share, _half),
         ),
@@ -228,8 +226,8 @@ MIX_PAIRS = Exercise(
             _parts(lambda own, other, share: torch.where(share >= 0.5, own, other), _by_share),
         ),
         variants(
-            "Where both pictures are of one class, the own share overwrites the partner's. Add them up: that class has "
-            "1.",
+            "Where both pictures are of one class, the picture's own share overwrites its partner's. Add them up: "
+            "that class has 1.",
             _own_overwrites,
         ),
         variants(

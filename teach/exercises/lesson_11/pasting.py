@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 
 
 def pasted_share(picture: Pair, box: Pair, centre: Pair) -> float:
-    """The share of the picture that a box covers whose part beyond the border is cut off."""
+    """The share of the picture that a box covers, with its part beyond the border cut off."""
     area = 1
     for size, side, middle in zip(picture, box, centre):
         first = middle - side // 2
@@ -86,12 +86,12 @@ PASTED_SHARE = Exercise(
     mistakes=(
         Mistake(
             lambda picture, box, centre: box[0] * box[1] / (picture[0] * picture[1]),
-            "That is the whole box. What lies beyond the border is not pasted: count the pixels inside the picture.",
+            "That is the whole box. The part beyond the border is not pasted: count the pixels inside the picture.",
         ),
         Mistake(
             lambda picture, box, centre: _clipped(picture, box, centre, low=False),
-            "Near the top and the left the box begins before pixel 0, and that part is counted. Cut it off, and take "
-            "the end from where the box began before the cut.",
+            "Near the top and the left the box begins before pixel 0, and that part is counted. Cut it off, but "
+            "compute the end from the start before the cut.",
         ),
         Mistake(
             lambda picture, box, centre: _clipped(picture, box, centre, high=False),
@@ -99,16 +99,16 @@ PASTED_SHARE = Exercise(
         ),
         Mistake(
             lambda picture, box, centre: _clipped(picture, box, centre, whole=False),
-            "Half of an odd side is no whole number: from `centre - side // 2` on there are `side` pixels, not "
-            "2 * (side // 2).",
+            "Half of an odd side is not a whole number: from `centre - side // 2` on there are `side` pixels, not 2 * "
+            "(side // 2).",
         ),
         Mistake(
             lambda picture, box, centre: 1 - pasted_share(picture, box, centre),
-            "That is what is left of the picture itself. The answer is the share of the other one, which is pasted.",
+            "That is the part of the picture itself that is left. Return the share of the other one, which is pasted.",
         ),
         Mistake(
             lambda picture, box, centre: pasted_share(picture, box, centre) * picture[0] * picture[1],
-            "Those are pixels. A share divides them by all pixels of the picture.",
+            "Those are pixels. For a share, divide by the number of pixels in the picture.",
         ),
     ),
     symptoms=(
@@ -119,7 +119,7 @@ PASTED_SHARE = Exercise(
             _inside(_length, lambda area, picture, box: 1 - area / (box[0] * box[1])),
         ),
         variants(
-            "That is what is cut off. What counts is the part of the box inside the picture.",
+            "That is the part that is cut off. Count the part of the box inside the picture.",
             _inside(_length, lambda area, picture, box: (box[0] * box[1] - area) / (picture[0] * picture[1])),
         ),
         variants(
@@ -150,11 +150,11 @@ PASTED_SHARE = Exercise(
             lambda picture, box, centre: sum(map(_share, picture, box, centre)),
         ),
         variants(
-            "Row and column of the centre are exchanged: the first number belongs to the height.",
+            "Row and column of the centre are swapped: the first number belongs to the height.",
             lambda picture, box, centre: pasted_share(picture, box, centre[::-1]),
         ),
         variants(
-            "Height and width of the box are exchanged: the first number belongs to the rows.",
+            "Height and width of the box are swapped: the first number belongs to the rows.",
             lambda picture, box, centre: pasted_share(picture, box[::-1], centre),
         ),
         variants(

@@ -135,20 +135,21 @@ SAFE_STRENGTHS = Exercise(
         Mistake(
             _one_before,
             "Where the very first strength is unsafe, there is none before it, and `strengths[-1]` is the *last* one. "
-            "Say None.",
+            "Return None.",
         ),
         Mistake(
             lambda strengths, kept, at_least: (
                 safe_strengths(strengths, kept.mean(dim=1, keepdim=True), at_least) * kept.shape[1]
             ),
-            "The mean over the classes hides the one that suffers: a 6 turned round is lost although nine other digits "
-            "are fine. Each class has its own limit.",
+            "The mean over the classes hides the one that suffers: a 6 turned upside down is lost although nine other "
+            "digits are fine. Each class has its own limit.",
         ),
         Mistake(
             lambda strengths, kept, at_least: (
                 safe_strengths(strengths, kept.amin(dim=1, keepdim=True), at_least) * kept.shape[1]
             ),
-            "That is the strictest class for all. A zero may be turned much further than a six: column by column.",
+            "That applies the limit of the strictest class to all. A zero may be turned much further than a six: go "
+            "column by column.",
         ),
         Mistake(
             lambda strengths, kept, at_least: safe_strengths(strengths, kept, at_least + 1e-6),
@@ -158,8 +159,8 @@ SAFE_STRENGTHS = Exercise(
             lambda strengths, kept, at_least: [
                 0.0 if limit is None else limit for limit in safe_strengths(strengths, kept, at_least)
             ],
-            "Where not even the weakest strength is safe, say None. A limit of 0 would still apply the operation, and "
-            "for some (invert) there is no harmless strength.",
+            "Where not even the weakest strength is safe, return None. A limit of 0 would still apply the operation, "
+            "and for some (invert) there is no harmless strength.",
         ),
     ),
     symptoms=(
@@ -177,18 +178,18 @@ SAFE_STRENGTHS = Exercise(
             _per_class(_while(operator.lt)),
         ),
         variants(
-            "Where not even the weakest strength is safe, there is no limit: say None, not a strength.",
+            "Where not even the weakest strength is safe, there is no limit: return None, not a strength.",
             _some(_limit, lambda strengths, shares, at_least: strengths[0]),
             _some(_limit, lambda strengths, shares, at_least: math.nan),
         ),
         variants(
-            "That is a number of strengths or a place in the list. Return the strength itself, `strengths[...]`.",
+            "That is a number of strengths or an index into the list. Return the strength itself, `strengths[...]`.",
             _some(lambda *given: _count(*given) - 1, lambda *given: None),
             _per_class(_count),
         ),
         variants(
-            "Where all strengths are safe, the answer is None. There the limit is the last one: remember it before the "
-            "next one is looked at.",
+            "Where all strengths are safe, the answer is None. There the limit is the last one: remember it before "
+            "you look at the next one.",
             _per_class(_lost_at_the_end),
         ),
         variants(
@@ -208,7 +209,7 @@ SAFE_STRENGTHS = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: not isinstance(got, (list, tuple, Tensor)),
-            "That is one limit for all classes together. Return a list with one limit per class: column by column.",
+            "That is one limit for all classes together. Return a list with one limit per class: go column by column.",
             (
                 lambda strengths, kept, at_least: safe_strengths(strengths, kept.mean(dim=1, keepdim=True), at_least)[
                     0

@@ -68,7 +68,7 @@ STRENGTHS = Exercise(
             lambda magnitudes, negative, weakest, strongest, signed: (
                 weakest + (strongest - weakest) * magnitudes / 9 * torch.where(negative & signed, -1, 1)
             ),
-            "Only the way from `weakest` on is negative. The picture turns the other way: the whole strength is "
+            "Only the part from `weakest` on is negative. To turn the picture the other way, make the whole strength "
             "negative.",
         ),
         Mistake(
@@ -80,8 +80,8 @@ STRENGTHS = Exercise(
             lambda magnitudes, negative, weakest, strongest, signed: strengths(
                 magnitudes, negative, weakest, strongest, True
             ),
-            "This operation has no direction, and gets a negative strength: minus 4 bits mean nothing. Change "
-            "the sign only where the operation is `signed`.",
+            "This operation has no direction, and gets a negative strength: minus 4 bits has no meaning. Change the "
+            "sign only where the operation is `signed`.",
         ),
         Mistake(
             lambda magnitudes, negative, weakest, strongest, signed: strengths(
@@ -99,7 +99,7 @@ STRENGTHS = Exercise(
             lambda magnitudes, negative, weakest, strongest, signed: strengths(
                 magnitudes, negative, 0.0, strongest, signed
             ),
-            "A scale does not have to begin at 0, nor to rise. It runs from `weakest`: posterize keeps 8 bits at "
+            "A scale does not have to begin at 0 or to rise. It runs from `weakest`: posterize keeps 8 bits at "
             "magnitude 0, and 4 at 9.",
         ),
     ),
@@ -109,7 +109,7 @@ STRENGTHS = Exercise(
             lambda magnitudes, negative, weakest, strongest, signed: weakest + (strongest - weakest) * magnitudes / 10,
         ),
         variants(
-            "The magnitude is not divided by 9. It runs from 0 to 9: its share of the way is magnitude / 9.",
+            "The magnitude is not divided by 9. It runs from 0 to 9: its share of the range is magnitude / 9.",
             _signed(lambda magnitudes, weakest, strongest: weakest + (strongest - weakest) * magnitudes),
             lambda magnitudes, negative, weakest, strongest, signed: weakest + (strongest - weakest) * magnitudes,
         ),
@@ -118,19 +118,19 @@ STRENGTHS = Exercise(
             _signed(lambda magnitudes, weakest, strongest: weakest + abs(strongest - weakest) * magnitudes / 9),
         ),
         variants(
-            "The way from `weakest` to `strongest` is strongest - weakest, not `strongest`.",
+            "The distance from `weakest` to `strongest` is strongest - weakest, not `strongest`.",
             _signed(lambda magnitudes, weakest, strongest: weakest + strongest * magnitudes / 9),
         ),
         variants(
-            "`weakest` and `strongest` are exchanged: magnitude 0 gives `weakest`, and 9 gives `strongest`.",
+            "`weakest` and `strongest` are swapped: magnitude 0 gives `weakest`, and 9 gives `strongest`.",
             _signed(lambda magnitudes, weakest, strongest: strongest + (weakest - strongest) * magnitudes / 9),
         ),
         variants(
-            "The share of the way is rounded to a whole number: use `/`, not `//`.",
+            "The share of the range is rounded to a whole number: use `/`, not `//`.",
             _signed(lambda magnitudes, weakest, strongest: weakest + (strongest - weakest) * (magnitudes // 9)),
         ),
         variants(
-            "The highest magnitude is 9, whichever the batch holds: divide by 9, not by the batch's own maximum.",
+            "The highest magnitude is 9, whatever the batch holds: divide by 9, not by the batch's own maximum.",
             _signed(
                 lambda magnitudes, weakest, strongest: weakest + (strongest - weakest) * magnitudes / magnitudes.max()
             ),
@@ -140,7 +140,7 @@ STRENGTHS = Exercise(
             _signed(lambda magnitudes, weakest, strongest: weakest + (strongest - weakest) * (magnitudes + 1) / 10),
         ),
         variants(
-            "Where `negative` is True the strength is 0. The picture turns as far, the other way: -strength.",
+            "Where `negative` is True the strength is 0. The picture turns just as far the other way: -strength.",
             lambda magnitudes, negative, weakest, strongest, signed: (
                 strengths(magnitudes, negative, weakest, strongest, False) * ~(negative & signed)
             ),

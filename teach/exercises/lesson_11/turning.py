@@ -49,7 +49,7 @@ def _turn(rows):
 
 
 def _turned_by(signs, exchanged=False):
-    """Whether cos and sin are where they belong but for their signs, or stand in each other's place."""
+    """Whether cos and sin are where they belong but for their signs, or are swapped."""
 
     def shows(got, expected, arguments):
         cos, sin = math.cos(math.radians(arguments["degrees"])), math.sin(math.radians(arguments["degrees"]))
@@ -83,16 +83,16 @@ TURN_MATRIX = Exercise(
     mistakes=(
         Mistake(
             lambda degrees, width, height: _about(0, 0, math.radians(degrees)),
-            "That turns about the corner (0, 0), and much of the picture swings out of the frame. "
-            "Add what brings the centre back to itself.",
+            "That turns about the corner (0, 0), and much of the picture swings out of the frame. Add the shift that "
+            "brings the centre back to itself.",
         ),
         Mistake(
             lambda degrees, width, height: _about(width / 2, height / 2, math.radians(degrees)),
-            "Half a pixel off. Pixels are counted from 0, so the centre of `width` pixels is (width - 1) / 2.",
+            "That is half a pixel off. Pixels are counted from 0, so the centre of `width` pixels is (width - 1) / 2.",
         ),
         Mistake(
             lambda degrees, width, height: _about((width - 1) // 2, (height - 1) // 2, math.radians(degrees)),
-            "The centre of an even number of pixels lies between two of them: `//` drops the half, so use `/`.",
+            "The centre of an even number of pixels is between two of them: `//` drops the half, so use `/`.",
         ),
         Mistake(
             lambda degrees, width, height: _about((width - 1) / 2, (height - 1) / 2, degrees),
@@ -105,7 +105,7 @@ TURN_MATRIX = Exercise(
         ),
         Mistake(
             lambda degrees, width, height: turn_matrix(degrees, height, width),
-            "Width and height are exchanged: x runs along the width.",
+            "Width and height are swapped: x runs along the width.",
         ),
         Mistake(
             lambda degrees, width, height: [
@@ -121,8 +121,8 @@ TURN_MATRIX = Exercise(
             lambda got, expected, arguments: (
                 got[0][2] == got[1][2] == 0 and _turned_by((1, 1, -1, 1))(got, expected, arguments)
             ),
-            "Without a third column it turns about the corner (0, 0). Add what brings the centre back to itself, and "
-            "check the signs of the two `sin`.",
+            "Without a third column it turns about the corner (0, 0). Add the shift that brings the centre back to "
+            "itself, and check the signs of the two `sin`.",
             (_turning((1, 1, -1, 1), 0, 0),),
         ),
         Symptom(
@@ -136,8 +136,7 @@ TURN_MATRIX = Exercise(
         ),
         Symptom(
             _turned_by((1, 1, -1, 1)),
-            "It turns clockwise, and it does not keep the centre where it is. Exchange the signs of the two `sin`, "
-            "then "
+            "It turns clockwise, and it does not keep the centre where it is. Swap the signs of the two `sin`, then "
             "look at c and f.",
             (_turning((1, 1, -1, 1)), _turning((1, 1, -1, 1), 1, 1)),
         ),
@@ -146,12 +145,12 @@ TURN_MATRIX = Exercise(
                 _turned_by((1, 1, 1, 1))(got, expected, arguments)
                 or _turned_by((1, -1, -1, 1))(got, expected, arguments)
             ),
-            "Both `sin` have the same sign, which is no turn: one of them is -sin.",
+            "Both `sin` have the same sign, which is not a turn: one of them is -sin.",
             (_turning((1, 1, 1, 1), minus=0.5), _turning((1, -1, -1, 1), minus=0.5)),
         ),
         Symptom(
             _turned_by((1, -1, 1, 1), exchanged=True),
-            "`cos` and `sin` are exchanged. Without a turn, at 0 degrees, each pixel must stay: `cos` belongs to a and "
+            "`cos` and `sin` are swapped. Without a turn, at 0 degrees, each pixel must stay: `cos` belongs to a and "
             "e.",
             (
                 lambda degrees, width, height: [

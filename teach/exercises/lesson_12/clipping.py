@@ -82,7 +82,7 @@ CLIPPED_OBJECTIVE = Exercise(
     mistakes=(
         Mistake(
             lambda new, old, advantage, clip: (_ratio(new, old) * advantage).mean(),
-            "Nothing is clipped. Then one lucky trial is followed for as long as the steps last: compare with the "
+            "Nothing is clipped. Then one lucky trial is followed for as many steps as there are: compare with the "
             "clipped ratio.",
         ),
         Mistake(
@@ -101,7 +101,7 @@ CLIPPED_OBJECTIVE = Exercise(
             lambda new, old, advantage, clip: torch.maximum(
                 _ratio(new, old) * advantage, _ratio(new, old).clamp(1 - clip, 1 + clip) * advantage
             ).mean(),
-            "The larger product is the hopeful one: it rewards going too far. Take the smaller.",
+            "The larger product is the optimistic one: it rewards going too far. Take the smaller.",
         ),
         Mistake(
             lambda new, old, advantage, clip: clipped_objective(new - old, torch.ones_like(new), advantage, clip),
@@ -115,11 +115,11 @@ CLIPPED_OBJECTIVE = Exercise(
         ),
         Mistake(
             lambda new, old, advantage, clip: clipped_objective(old, new, advantage, clip),
-            "The ratio is upside down: the new probability over the old one.",
+            "The ratio is upside down: it is the new probability over the old one.",
         ),
         Mistake(
             lambda new, old, advantage, clip: -clipped_objective(new, old, advantage, clip),
-            "That is the loss that one minimizes. Return the objective itself, which grows when good policies become "
+            "That is the loss, which is minimized. Return the objective itself, which grows when good policies become "
             "more likely.",
         ),
         Mistake(
@@ -137,8 +137,8 @@ CLIPPED_OBJECTIVE = Exercise(
             lambda new, old, advantage, clip: torch.minimum(
                 (_ratio(new, old) * advantage).mean(), (_ratio(new, old).clamp(1 - clip, 1 + clip) * advantage).mean()
             ),
-            "The smaller of two *means* was taken. Each trial chooses for itself: take the smaller product of each "
-            "trial, then the mean.",
+            "The smaller of two *means* was taken. Choose for each trial: take its smaller product, then the mean "
+            "over the trials.",
         ),
         Mistake(
             lambda new, old, advantage, clip: torch.minimum(
@@ -161,7 +161,7 @@ CLIPPED_OBJECTIVE = Exercise(
             _smaller(lambda new, old: (new.sum() - old.sum()).exp().expand_as(new)),
         ),
         variants(
-            "The ratio is clipped to other ends. It may leave 1 by `clip`: from 1 - clip to 1 + clip.",
+            "The ratio is clipped to the wrong limits. It may differ from 1 by `clip`: from 1 - clip to 1 + clip.",
             _smaller(low=lambda clip: -clip, high=lambda clip: clip),
             _smaller(low=lambda clip: 1 / (1 + clip)),
             _smaller(low=lambda clip: 0.8, high=lambda clip: 1.2),

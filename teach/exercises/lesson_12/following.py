@@ -71,12 +71,12 @@ POLICY_GRADIENT = Exercise(
         ),
         Mistake(
             lambda logits, choices, advantage: advantage * _chosen(logits, choices),
-            "Only the choice is moved. The logarithm of a softmax also has the sum of all options in it: subtract each "
-            "option's probability. Each row then adds up to 0.",
+            "Only the choice is moved. The logarithm of a softmax also contains the sum over all options: subtract "
+            "each option's probability. Each row then adds up to 0.",
         ),
         Mistake(
             lambda logits, choices, advantage: _chosen(logits, choices) - logits.softmax(dim=1),
-            "The advantage is missing: without it, good and bad choices are made more likely alike.",
+            "The advantage is missing: without it, good and bad choices alike become more likely.",
         ),
         Mistake(
             lambda logits, choices, advantage: (
@@ -111,12 +111,12 @@ POLICY_GRADIENT = Exercise(
             lambda logits, choices, advantage: (
                 advantage * (_chosen(logits, choices) - logits.softmax(dim=1)) / len(choices)
             ),
-            "That is the mean over the decisions. The probability of a policy is the product of its decisions', so its "
-            "logarithm is their *sum*.",
+            "That is the mean over the decisions. The probability of a policy is a product over its decisions, so its "
+            "logarithm is a *sum*.",
         ),
         Mistake(
             lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits),
-            "Those are the logits themselves. A logit is no probability: take the softmax of each row first.",
+            "Those are the logits themselves. A logit is not a probability: take the softmax of each row first.",
         ),
         Mistake(
             lambda logits, choices, advantage: advantage * _chosen(logits, choices) * (1 - logits.softmax(dim=1)),
@@ -136,8 +136,8 @@ POLICY_GRADIENT = Exercise(
         ),
         Mistake(
             lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.log_softmax(dim=1)),
-            "The *logarithms* of the probabilities were subtracted. The derivative of the logarithm has the "
-            "probabilities themselves in it: softmax, not log_softmax.",
+            "The *logarithms* of the probabilities were subtracted. The derivative of the logarithm contains the "
+            "probabilities themselves: softmax, not log_softmax.",
         ),
     ),
     symptoms=(
@@ -171,9 +171,9 @@ POLICY_GRADIENT = Exercise(
             lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.sigmoid()),
         ),
         variants(
-            "That is the derivative by the *probability*, or of the softmax by one of its own logits. The "
-            "derivative of "
-            "log p by the logits is 1 at the choice, minus the probabilities.",
+            "That is the derivative with respect to the *probability*, or of the softmax with respect to one of its "
+            "own logits. The derivative of log p with respect to the logits is 1 at the choice, minus the "
+            "probabilities.",
             lambda logits, choices, advantage: advantage * _chosen(logits, choices) / logits.softmax(dim=1),
             lambda logits, choices, advantage: advantage * logits.softmax(dim=1) * (1 - logits.softmax(dim=1)),
         ),
@@ -202,8 +202,8 @@ POLICY_GRADIENT = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: got.shape == expected.shape and bool((got.sum(dim=1).abs() > 1e-3).all()),
-            "The rows do not add up to 0. In each row, 1 minus the probability stands at the choice, and minus the "
-            "probability at the other options, all times the advantage.",
+            "The rows do not add up to 0. In each row, the choice has 1 minus its probability, and the other options "
+            "have minus theirs, all times the advantage.",
             (lambda logits, choices, advantage: advantage * (1 - logits.softmax(dim=1)),),
         ),
     ),

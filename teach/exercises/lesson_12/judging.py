@@ -131,13 +131,13 @@ CHOOSE_AND_REPORT = Exercise(
         ),
         Mistake(
             _report_validation,
-            "That reports the accuracy that it was chosen by. The best of many noisy numbers is high partly by luck: "
-            "report the test accuracy of the policy that was chosen.",
+            "That reports the accuracy by which the policy was chosen. The best of many noisy numbers is high partly "
+            "by luck: report the test accuracy of that policy.",
         ),
         Mistake(
             _luckiest_seed,
-            "The policy with the luckiest single run was chosen. The more seeds a policy is tried with, the better its "
-            "best: take the mean over its seeds.",
+            "The policy with the luckiest single run was chosen. The more seeds a policy is tried with, the better "
+            "its best run: take the mean over its seeds.",
         ),
         Mistake(
             _best_seed_too,
@@ -145,7 +145,7 @@ CHOOSE_AND_REPORT = Exercise(
         ),
         Mistake(
             _lucky_run,
-            "One single run was chosen and reported. Means over the seeds, both for choosing and for reporting.",
+            "A single run was chosen and reported. Use means over the seeds, both for choosing and for reporting.",
         ),
         Mistake(
             lambda validation, test: choose_and_report(validation, test)[1],
@@ -157,14 +157,13 @@ CHOOSE_AND_REPORT = Exercise(
         ),
         Mistake(
             _both_choose,
-            "The test accuracies take part in the choice. Then no number is left that has not chosen: choose with the "
-            "validation accuracies alone.",
+            "The test accuracies take part in the choice. Then no number is left for an independent report: choose "
+            "with the validation accuracies alone.",
         ),
     ),
     symptoms=(
         variants(
-            "The choice is right. What is reported is not the mean over the seeds, but one of them or their sum. Take "
-            "the mean.",
+            "The choice is right. The report is one of the seeds or their sum. Take the mean over the seeds.",
             _reports(lambda validation, test, tests: test[_argmax(validation)]),
             _reports(lambda validation, test, tests: test[0]),
             _reports(lambda validation, test, tests: test[-1]),
@@ -184,7 +183,7 @@ CHOOSE_AND_REPORT = Exercise(
             _reports(lambda validation, test, tests: statistics.fmean(_means(tests))),
         ),
         variants(
-            "One seed or the middle one decides. Choose by the mean over the seeds, and report the mean.",
+            "One seed or the median decides. Choose by the mean over the seeds, and report the mean.",
             _chosen_by(lambda row: row[0], lambda row: row[0]),
             _chosen_by(lambda row: row[0]),
             _chosen_by(statistics.median, statistics.median),
@@ -218,7 +217,7 @@ CHOOSE_AND_REPORT = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: len(got) > 2,
-            "Return two values alone: the number of the policy, and its test accuracy.",
+            "Return only two values: the number of the policy, and its test accuracy.",
             (lambda validation, test: (*choose_and_report(validation, test), 0.5),),
         ),
         Symptom(

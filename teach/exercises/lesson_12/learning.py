@@ -14,7 +14,7 @@ from teach.variants import variants
 
 
 def advantages(rewards: list[float], decay: float) -> list[float]:
-    """Each reward minus the moving mean of those before it; the baseline starts as the first reward."""
+    """Each reward minus the moving mean of the earlier ones; the baseline starts as the first reward."""
     found, baseline = [], rewards[0]
     for reward in rewards:
         found.append(reward - baseline)
@@ -103,7 +103,7 @@ ADVANTAGES = Exercise(
         Mistake(
             _advantages(first_update=True),
             "The reward was mixed into its own baseline before it was compared. Compare first, then update: the "
-            "baseline is what was usual *before* this trial.",
+            "baseline is the usual reward *before* this trial.",
         ),
         Mistake(
             _advantages(mix=lambda baseline, reward, decay: (1 - decay) * baseline + decay * reward),
@@ -117,8 +117,8 @@ ADVANTAGES = Exercise(
         ),
         Mistake(
             lambda rewards, decay: [reward - sum(rewards) / len(rewards) for reward in rewards],
-            "That is the mean over all trials, also those still to come, and the decay is not used. The baseline "
-            "knows only earlier trials, and forgets the oldest.",
+            "That is the mean over all trials, including later ones, and the decay is not used. The baseline knows "
+            "only earlier trials, and forgets the oldest.",
         ),
         Mistake(
             lambda rewards, decay: [0.0] + [rewards[at] - sum(rewards[:at]) / at for at in range(1, len(rewards))],
@@ -145,17 +145,16 @@ ADVANTAGES = Exercise(
             lambda rewards, decay: [reward - one for reward, one in zip(rewards, advantages(rewards, decay))],
         ),
         variants(
-            "The baseline has the reward of the same trial in it, and forgets nothing. It is a moving average of the "
+            "The baseline includes the reward of the same trial, and forgets nothing. It is a moving average of the "
             "trials *before*.",
             lambda rewards, decay: [reward - sum(rewards[: at + 1]) / (at + 1) for at, reward in enumerate(rewards)],
         ),
         variants(
-            "The baseline never moves: it stays at the first reward. Mix each reward in after it was compared.",
+            "The baseline never moves: it stays at the first reward. Mix each reward in after the comparison.",
             _from_one(lambda rewards, decay: rewards[0]),
         ),
         variants(
-            "Every reward is compared with the same baseline, which already knows those still to come. Compare each "
-            "one "
+            "Every reward is compared with the same baseline, which already includes later rewards. Compare each one "
             "with the baseline *before* its trial, then update it.",
             _from_one(_last_baseline),
         ),
@@ -169,7 +168,7 @@ ADVANTAGES = Exercise(
             "The advantage is mixed into the baseline. It is a mean of *rewards*: mix in the reward.", _of_advantages
         ),
         variants(
-            "The baseline starts at the mean of all rewards, also those still to come. It starts at the first reward.",
+            "The baseline starts at the mean of all rewards, including later ones. It starts at the first reward.",
             _advantages(start=lambda rewards: sum(rewards) / len(rewards)),
         ),
         variants(
@@ -189,8 +188,8 @@ ADVANTAGES = Exercise(
             _one_late,
         ),
         variants(
-            "The rewards are standardized by their mean and spread. Subtract the moving average of those before, and "
-            "nothing else.",
+            "The rewards are standardized by their mean and spread. Subtract the moving average of the earlier "
+            "rewards, and do nothing else.",
             _standardized,
         ),
         Symptom(

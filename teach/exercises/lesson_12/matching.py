@@ -14,7 +14,7 @@ Policies = list[list[str]]
 
 
 def size_matched(searched: Policies, rewards: list[float], drawn: Policies, top: int) -> tuple[list[str], list[str]]:
-    """The best policies of a search joined into one, and as many sub-policies that chance has drawn."""
+    """The best policies of a search joined into one, and as many sub-policies drawn at random."""
     best_first = sorted(range(len(searched)), key=lambda at: -rewards[at])
     joined = _flat(searched[at] for at in best_first[:top])
     return joined, _flat(drawn)[: len(joined)]
@@ -153,18 +153,18 @@ SIZE_MATCHED = Exercise(
     mistakes=(
         Mistake(
             _one_drawn,
-            "The control is a single policy, and the other one is several, joined. Then variety may be all that is "
-            "compared: the control needs as many sub-policies.",
+            "The control is a single policy, and the searched one is several policies joined. Then the comparison may "
+            "measure variety only: the control needs as many sub-policies.",
         ),
         Mistake(
             _as_many_policies,
-            "The control has as many *policies*, but they may be of another length. Count sub-policies: those are what "
-            "a picture draws from.",
+            "The control has as many *policies*, but these may differ in length. Count sub-policies: a picture draws "
+            "from them.",
         ),
         Mistake(
             _last_of_the_search,
             "The control comes from the search itself, and it is the worst that the search has found. A control is "
-            "drawn by chance, without looking at any reward.",
+            "drawn at random, without looking at any reward.",
         ),
         Mistake(_best_alone, "That is the best policy alone. Join the `top` best ones into one list of sub-policies."),
         Mistake(_first_ones, "Those are the policies that were tried first. Sort them by their rewards, best first."),
@@ -181,7 +181,7 @@ SIZE_MATCHED = Exercise(
         ),
     ),
     symptoms=(
-        variants("The right policies, in the wrong order: the best one comes first.", _ordered, _worst_first),
+        variants("The policies are right, but in the wrong order: the best one comes first.", _ordered, _worst_first),
         variants(
             "`top` counts *policies*. Join all sub-policies of the `top` best ones.",
             lambda searched, rewards, drawn, top: (_joined(searched, rewards, top)[:top], _flat(drawn)[:top]),
@@ -195,8 +195,8 @@ SIZE_MATCHED = Exercise(
             _of_size(lambda top, searched: top + 1),
         ),
         variants(
-            "The joined policy is right. The control has another size: it needs as many *sub-policies* as the joined "
-            "one, so cut it to the same length.",
+            "The joined policy is right. The control has a different size: it needs as many *sub-policies* as the "
+            "joined one, so cut it to the same length.",
             _control(lambda drawn, joined, top: _flat(drawn)[:top]),
             _control(_whole_policies),
         ),
@@ -210,7 +210,8 @@ SIZE_MATCHED = Exercise(
             lambda got, expected, arguments: (
                 got[0] == expected[0] and got[1] != expected[1] and set(got[1]) <= set(_flat(arguments["searched"]))
             ),
-            "The control comes from the search, so rewards have chosen it. Take the policies that chance has drawn.",
+            "The control comes from the search, so it was chosen by rewards. Take the policies that were drawn at "
+            "random.",
             (_rest_of_the_search,),
         ),
         Symptom(

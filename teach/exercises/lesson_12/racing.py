@@ -11,7 +11,7 @@ from teach.variants import variants
 
 
 def halving(accuracies: Tensor, steps: list[int]) -> tuple[int, int]:
-    """The child that is left when half of them go after each stage but the last, and all steps trained."""
+    """The child that is left when half of them are dropped after each stage but the last, and all steps trained."""
     alive, trained, reached = list(range(len(accuracies))), 0, 0
     for stage, reaches in enumerate(steps):
         trained += len(alive) * (reaches - reached)
@@ -152,42 +152,43 @@ HALVING = Exercise(
         ),
         Mistake(
             _everyone_to_the_end,
-            "That is the bill without halving. Those who go are not trained any further: after each stage only half as "
-            "many children make the next steps.",
+            "That is the bill without halving. The dropped children are not trained any further: after each stage "
+            "only half as many children make the next steps.",
         ),
         Mistake(
             _halved(cost=lambda alive, reached, reaches: len(alive) * reaches),
-            "Each stage is paid for from the start. The children train on from where they were: a stage costs the "
-            "*new* steps, steps[i] - steps[i - 1].",
+            "Each stage is billed from step 0. The children train on from where they were: a stage costs the *new* "
+            "steps, steps[i] - steps[i - 1].",
         ),
         Mistake(
             _halved(lambda accuracies, child, stage: float(accuracies[child][-1])),
-            "That child reaches most at the end, but it is stopped before, and then nobody knows what it would have "
-            "reached. After a stage, rank those who are left by the accuracy of that stage.",
+            "That child is best at the end, but it is stopped earlier, and its later accuracies stay unknown. After a "
+            "stage, rank the remaining children by the accuracy of that stage.",
         ),
         Mistake(
             _halved(lambda accuracies, child, stage: -float(accuracies[child][stage])),
-            "The better half went, and the worse one was trained on: keep the children with the highest accuracies.",
+            "The better half was dropped, and the worse one was trained on: keep the children with the highest "
+            "accuracies.",
         ),
         Mistake(
             _halves_at_the_end,
-            "The first children went before they were trained. All train for the first stage; the ranking comes after "
-            "it.",
+            "The first children were dropped before they were trained. All train for the first stage; the ranking "
+            "comes after it.",
         ),
         Mistake(
             _halved(keep=lambda n: 1),
             "That keeps only the best child after the first stage. Early accuracies are rough: half of the children "
-            "go, and the others get more time.",
+            "are dropped, and the others get more time.",
         ),
         Mistake(
             _place_among_those_left,
-            "That is the child's place among those who are left. Return its number in the whole table: remember the "
+            "That is the child's place among the remaining ones. Return its number in the whole table: remember the "
             "numbers of the children, not only their rows.",
         ),
         Mistake(
             _halved(_rank_of_means),
-            "The children were ranked by the mean of all their stages so far. What counts after a stage is the "
-            "accuracy of that stage.",
+            "The children were ranked by the mean of all their stages so far. After a stage, only the accuracy of "
+            "that stage counts.",
         ),
         Mistake(
             lambda accuracies, steps: halving(accuracies, steps)[::-1],
@@ -196,18 +197,19 @@ HALVING = Exercise(
     ),
     symptoms=(
         variants(
-            "The child is right. The steps are those of one child: each child that is trained in a stage pays for it.",
+            "The child is right, but the steps count only one child: each child that is trained in a stage pays for "
+            "it.",
             _billed(lambda count, steps: steps[-1]),
             _billed(lambda count, steps: sum(steps)),
             _billed(lambda count, steps: steps[-1] - steps[0]),
         ),
         variants(
             "The child is right, but the bill begins with half of the children. All train in the first stage; half of "
-            "them go after it.",
+            "them are dropped after it.",
             _billed(_halved_first),
         ),
         variants(
-            "The child is right, but the last stage is not paid for. Those who are left train in it too.",
+            "The child is right, but the last stage is not paid for. The remaining children train in it too.",
             _billed(
                 lambda count, steps: sum(
                     count // 2**stage * (now - before)
@@ -216,15 +218,18 @@ HALVING = Exercise(
             ),
         ),
         variants(
-            "The child is right, but all stages are billed as long as the first. A stage has steps[i] - steps[i - 1] "
-            "new steps.",
+            "The child is right, but every stage is billed as if it were as long as the first. A stage has steps[i] - "
+            "steps[i - 1] new steps.",
             _billed(lambda count, steps: sum(count // 2**stage * steps[0] for stage in range(len(steps)))),
         ),
         variants(
-            "Half of the children go only after the first stage. It happens after each stage but the last.",
+            "Children are dropped only after the first stage. Drop half of them after each stage but the last.",
             _halved_once,
         ),
-        variants("Only one child goes after each stage. Half of those who are left go.", _halved(keep=lambda n: n - 1)),
+        variants(
+            "Only one child is dropped after each stage. Drop half of the remaining ones.",
+            _halved(keep=lambda n: n - 1),
+        ),
         Symptom(
             lambda got, expected, arguments: got[0] == expected[0] + 1 and got[1] == expected[1],
             "The children are numbered from 0: the first row is child 0.",
@@ -242,8 +247,8 @@ HALVING = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: got[0] is None or len(got) != 2,
-            "Half of them go after the last stage as well, and nobody may be left. Then the best of those who are left "
-            "is chosen.",
+            "Half of them are dropped after the last stage as well, and none may be left. After it, choose the best "
+            "of the remaining ones.",
             (lambda accuracies, steps: (None, halving(accuracies, steps)[1]),),
         ),
         Symptom(
@@ -254,8 +259,8 @@ HALVING = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: len(got) == 2 and got[1] == expected[1] and got[0] != expected[0],
-            "The steps are right, and the child is not. After a stage the better half stays, by the accuracies of that "
-            "stage; at the end the best of those left wins.",
+            "The steps are right, and the child is not. After a stage the better half stays, by the accuracies of "
+            "that stage; at the end the best remaining child wins.",
             (
                 lambda accuracies, steps: (
                     (halving(accuracies, steps)[0] + 2) % len(accuracies),

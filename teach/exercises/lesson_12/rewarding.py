@@ -152,12 +152,12 @@ REWARD = Exercise(
         ),
         Mistake(
             _on("validation", augmented=True),
-            "The validation pictures were augmented. They stand for the pictures of the real world, which nobody "
-            "augments, and each policy would be judged on pictures of its own. Leave them as they are.",
+            "The validation pictures were augmented. They represent real pictures, which are not augmented, and each "
+            "policy would be judged on different pictures. Leave them as they are.",
         ),
         Mistake(
             _with_test_too,
-            "The test pictures take part. What chooses cannot also be the report: validation pictures only.",
+            "The test pictures take part. They are only for the report: choose with the validation pictures alone.",
         ),
         Mistake(
             _count,
@@ -165,8 +165,8 @@ REWARD = Exercise(
         ),
         Mistake(
             _minus_loss,
-            "That is the negative loss. It may serve as a reward, but the exercise asks for the accuracy: the share of "
-            "pictures whose largest logit is that of their class.",
+            "That is the negative loss. It may serve as a reward, but the exercise asks for the accuracy: the share "
+            "of pictures whose largest logit belongs to their class.",
         ),
         Mistake(
             lambda child, augment, splits: 1 - reward(child, augment, splits),
@@ -188,8 +188,8 @@ REWARD = Exercise(
             _on("test", augmented=True),
         ),
         variants(
-            "The logits themselves are compared with the labels, or the place of the largest of all. Take the class "
-            "with the largest logit of each picture: argmax over dim 1.",
+            "The labels are compared with the logits themselves, or with the index of the largest logit of all. Take "
+            "the class with the largest logit of each picture: argmax over dim 1.",
             _from_logits(lambda logits, labels: (logits.argmax() == labels).double().mean()),
             _from_logits(lambda logits, labels: (logits.max(dim=1).values == labels).double().mean()),
         ),
@@ -198,11 +198,12 @@ REWARD = Exercise(
             _from_logits(torch.nn.functional.cross_entropy),
         ),
         variants(
-            "That is the mean probability of the right class. The accuracy counts: a picture is right, or it is not.",
+            "That is the mean probability of the right class. The accuracy only counts: a picture is right, or it is "
+            "not.",
             _from_logits(lambda logits, labels: logits.softmax(dim=1).gather(1, labels[:, None]).mean()),
         ),
         variants(
-            "Two accuracies are mixed. What a policy is worth is seen on the validation pictures alone, as they are.",
+            "Two accuracies are mixed. Measure a policy on the validation pictures alone, as they are.",
             _of_both(_half),
             _of_both(_half, ("validation", "test")),
             _of_both(_half, ("validation", "validation"), (False, True)),
@@ -221,7 +222,7 @@ REWARD = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: isinstance(got, (list, Tensor)) and len(got) > 1,
-            "That says of each picture whether it is right. Return one number: the mean.",
+            "That says for each picture whether it is right. Return one number: the mean.",
             (_from_logits(lambda logits, labels: (logits.argmax(dim=1) == labels).double()),),
         ),
     ),

@@ -94,8 +94,8 @@ SPACE_SIZE = Exercise(
             lambda operations, probabilities, magnitudes, steps, sub_policies: (
                 operations ** (steps * sub_policies) * probabilities * magnitudes
             ),
-            "That gives all steps the same probability and the same magnitude. Each step chooses its own, so the power "
-            "is taken of the product of the three.",
+            "That gives all steps the same probability and the same magnitude. Each step chooses its own, so raise "
+            "the product of the three to the power.",
         ),
         Mistake(
             lambda operations, probabilities, magnitudes, steps, sub_policies: (
@@ -146,14 +146,14 @@ SPACE_SIZE = Exercise(
             _counted(lambda options, steps, sub_policies: options**steps**sub_policies),
         ),
         variants(
-            "Each step chooses its own probability and magnitude. Here those of a sub-policy are chosen only once.",
+            "Each step chooses its own probability and magnitude. Here they are chosen only once per sub-policy.",
             lambda operations, probabilities, magnitudes, steps, sub_policies: (
                 (operations**steps * probabilities * magnitudes) ** sub_policies
             ),
         ),
         variants(
-            "Policies are counted with their order here: the same sub-policies in another order are another policy. "
-            "Nothing is divided.",
+            "The order of a policy counts here: the same sub-policies in another order are another policy. Nothing is "
+            "divided.",
             _counted(lambda options, steps, sub_policies: math.comb(options**steps + sub_policies - 1, sub_policies)),
             _counted(lambda options, steps, sub_policies: math.comb(options**steps, sub_policies)),
             _counted(
@@ -166,7 +166,7 @@ SPACE_SIZE = Exercise(
             _counted(lambda options, steps, sub_policies: math.perm(options, steps * sub_policies)),
         ),
         variants(
-            "Base and exponent are exchanged: the options are the base, and the number of steps is the exponent.",
+            "Base and exponent are swapped: the options are the base, and the number of steps is the exponent.",
             _counted(lambda options, steps, sub_policies: (steps * sub_policies) ** options),
         ),
         variants(

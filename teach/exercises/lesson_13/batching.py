@@ -100,12 +100,12 @@ DECODE_STEP_SECONDS = Exercise(
         ),
         Mistake(
             _slow(lambda compute, memory: compute + memory),
-            "That is one after the other. The chip computes while the next bytes come: the slower of the two decides.",
+            "That adds the two times. The chip computes while the next bytes arrive: the slower of the two decides.",
         ),
         Mistake(
             _slow(max, weights="batch"),
-            "The weights are read for each sequence again. One reading serves the whole batch: that is why batches "
-            "make tokens cheap.",
+            "The weights are read for each sequence again. One read serves the whole batch: that is why batches make "
+            "tokens cheap.",
         ),
         Mistake(
             _slow(max, caches=1),
@@ -130,12 +130,12 @@ DECODE_STEP_SECONDS = Exercise(
         ),
         Mistake(
             _slow(max, caches=0),
-            "The weights are not all that is read: each sequence needs the keys and values of all its tokens.",
+            "The weights are not the only traffic: each sequence reads the keys and values of all its tokens.",
         ),
     ),
     symptoms=(
         variants(
-            "Those are tokens per second. The time of the step is asked, in seconds.",
+            "Those are tokens per second. Return the time of the step, in seconds.",
             _by_place(lambda *given: given[3] / decode_step_seconds(*given)),
         ),
         variants(
@@ -143,7 +143,7 @@ DECODE_STEP_SECONDS = Exercise(
             _mixed(memory=lambda weights, caches, batch: caches),
         ),
         variants(
-            "`flops_per_token` is in FLOPs already, and a FLOP is half a MAC: no other factor of 2.",
+            "`flops_per_token` is in FLOPs already, and a FLOP is half a MAC: do not multiply by 2 again.",
             _mixed(compute=lambda time, batch: 2 * time),
         ),
         variants(
@@ -152,7 +152,7 @@ DECODE_STEP_SECONDS = Exercise(
             _mixed(memory=lambda weights, caches, batch: (weights + caches) / 8),
         ),
         variants(
-            "The two limits are exchanged: FLOPs are divided by peak_flops_per_s, bytes by bandwidth_bytes_per_s.",
+            "The two limits are swapped: FLOPs are divided by peak_flops_per_s, bytes by bandwidth_bytes_per_s.",
             _by_place(
                 lambda weights, cache, flops, batch, peak, bandwidth: max(
                     batch * flops / bandwidth, (weights + batch * cache) / peak
@@ -168,8 +168,8 @@ DECODE_STEP_SECONDS = Exercise(
             ),
         ),
         variants(
-            "Two slips: the times are added, although the chip computes while bytes come, and one of them counts the "
-            "batch wrongly. The weights are read once; tokens and caches count `batch` times.",
+            "Two slips: the times are added, although the chip computes while bytes arrive, and one of them counts "
+            "the batch wrongly. The weights are read once; tokens and caches count `batch` times.",
             _mixed(compute=lambda time, batch: time / batch, mixed=_added),
             _mixed(memory=lambda weights, caches, batch: batch * weights + caches, mixed=_added),
             _mixed(memory=lambda weights, caches, batch: weights + caches / batch, mixed=_added),

@@ -13,7 +13,7 @@ from teach.variants import variants
 
 
 def blended_usd(price_in: float, price_out: float, tokens_in: int, tokens_out: int) -> float:
-    """USD for a million tokens of a mix: for each `tokens_in` that are read, `tokens_out` are written."""
+    """USD per million tokens of a mix: for each `tokens_in` that are read, `tokens_out` are written."""
     price = prices.Price(dt.date(2024, 1, 1), False, "provider", "model", price_in, price_out, "exercise")
     return prices.blended_usd(price, tokens_out / (tokens_in + tokens_out))
 
@@ -67,12 +67,12 @@ BLENDED_USD = Exercise(
         ),
         Mistake(
             lambda price_in, price_out, tokens_in, tokens_out: blended_usd(price_in, price_out, tokens_out, tokens_in),
-            "The weights are exchanged: what is read costs price_in, and what is written price_out.",
+            "The weights are swapped: tokens that are read cost price_in, and tokens that are written cost price_out.",
         ),
         Mistake(
             lambda price_in, price_out, tokens_in, tokens_out: price_in + price_out,
-            "That is a million of each kind, two million together. The blend is for one million tokens, and lies "
-            "between the two prices.",
+            "That is the price of a million of each kind, two million together. The blend is for one million tokens, "
+            "and lies between the two prices.",
         ),
         Mistake(
             _by_spend,
@@ -81,7 +81,7 @@ BLENDED_USD = Exercise(
         ),
         Mistake(
             _by_dollar,
-            "That is the harmonic mean, right where each share is one of the dollars. Here tokens are given: add up "
+            "That is the harmonic mean, which is right for shares of the dollars. Here the tokens are given: add up "
             "what they cost, and divide by their number.",
         ),
         Mistake(
@@ -101,7 +101,7 @@ BLENDED_USD = Exercise(
             lambda price_in, price_out, tokens_in, tokens_out: (price_in + price_out) / (tokens_in + tokens_out),
         ),
         variants(
-            "One written token is assumed, whatever is given. Weigh price_out by tokens_out.",
+            "One written token is assumed, whatever the arguments say. Weigh price_out by tokens_out.",
             lambda price_in, price_out, tokens_in, tokens_out: (price_in * tokens_in + price_out) / (tokens_in + 1),
         ),
         Symptom(
@@ -110,7 +110,7 @@ BLENDED_USD = Exercise(
             (lambda price_in, price_out, tokens_in, tokens_out: (price_in * tokens_in, price_out * tokens_out),),
         ),
         variants(
-            "It is divided by only some of the tokens, or by their number of kinds. Divide by all tokens: tokens_in + "
+            "It is divided by only some of the tokens, or by the number of kinds. Divide by all tokens: tokens_in + "
             "tokens_out.",
             lambda price_in, price_out, tokens_in, tokens_out: (
                 (price_in * tokens_in + price_out * tokens_out) / tokens_in
@@ -151,7 +151,7 @@ BLENDED_USD = Exercise(
             lambda price_in, price_out, tokens_in, tokens_out: price_out * tokens_out / (tokens_in + tokens_out),
         ),
         variants(
-            "That is the mix of 3 to 1 of the text, whatever is given. Weigh by tokens_in and tokens_out.",
+            "That is the 3 to 1 mix of the text, whatever the arguments say. Weigh by tokens_in and tokens_out.",
             lambda price_in, price_out, tokens_in, tokens_out: (3 * price_in + price_out) / 4,
         ),
         variants(
@@ -168,9 +168,8 @@ BLENDED_USD = Exercise(
             ),
         ),
         variants(
-            "Both prices have the same weight. That of the written tokens is their own share, tokens_out / "
-            "(tokens_in + "
-            "tokens_out).",
+            "Both prices have the same weight. The weight of the written tokens is their own share, tokens_out / "
+            "(tokens_in + tokens_out).",
             lambda price_in, price_out, tokens_in, tokens_out: (
                 (price_in + price_out) * tokens_in / (tokens_in + tokens_out)
             ),
@@ -184,8 +183,8 @@ BLENDED_USD = Exercise(
                 <= got
                 <= max(arguments["price_in"], arguments["price_out"])
             ),
-            "A blend lies between the two prices, and this does not. Add up what all tokens cost, and divide by their "
-            "number.",
+            "A blend lies between the two prices, but this one does not. Add up what all tokens cost, and divide by "
+            "their number.",
             (lambda price_in, price_out, tokens_in, tokens_out: price_in / 7,),
         ),
     ),

@@ -80,7 +80,7 @@ KV_BYTES_PER_TOKEN = Exercise(
         ),
         Mistake(
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * hidden * bits / 8,
-            "`hidden` is the width between the layers. What is kept is as wide as the KV heads together: kv_heads * "
+            "`hidden` is the width between the layers. The cache is as wide as the KV heads together: kv_heads * "
             "head_dim.",
         ),
         Mistake(
@@ -94,9 +94,8 @@ KV_BYTES_PER_TOKEN = Exercise(
     ),
     symptoms=(
         variants(
-            "`hidden` is the width between the layers, and not part of the cache. What is kept is as wide as the KV "
-            "heads "
-            "together: kv_heads * head_dim.",
+            "`hidden` is the width between the layers, and not part of the cache. The cache is as wide as the KV "
+            "heads together: kv_heads * head_dim.",
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * hidden * kv_heads * bits / 8,
             lambda layers, hidden, heads, kv_heads, head_dim, bits: (
                 2 * layers * hidden * kv_heads * head_dim * bits / 8
@@ -105,15 +104,14 @@ KV_BYTES_PER_TOKEN = Exercise(
             lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * hidden * bits / 8,
         ),
         variants(
-            "A head is `head_dim` wide, which need not be hidden / heads.",
+            "A head is `head_dim` wide, which does not have to be hidden / heads.",
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * hidden / heads * bits / 8,
             lambda layers, hidden, heads, kv_heads, head_dim, bits: (
                 2 * layers * kv_heads * (hidden // heads) * bits / 8
             ),
         ),
         variants(
-            "Two things: keys *and* values are kept, which makes it twice as much, and only those of the KV heads, "
-            "not of "
+            "Two things: keys *and* values are kept, which makes it twice as much, and only for the KV heads, not for "
             "the query heads.",
             lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * heads * head_dim * bits / 8,
         ),
@@ -133,7 +131,7 @@ KV_BYTES_PER_TOKEN = Exercise(
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 3 * layers * heads * head_dim * bits / 8,
         ),
         variants(
-            "`heads // kv_heads` is how many query heads share one KV head. What is kept are the KV heads: kv_heads * "
+            "`heads // kv_heads` is how many query heads share one KV head. The cache holds the KV heads: kv_heads * "
             "head_dim numbers.",
             lambda layers, hidden, heads, kv_heads, head_dim, bits: (
                 2 * layers * (heads // kv_heads) * head_dim * bits / 8

@@ -109,7 +109,7 @@ WHAT_CHANGED = Exercise(
     mistakes=(
         Mistake(
             _named(lambda old, new: _pick(part for part in old if new[part] < old[part])),
-            "Only parts that became faster are looked at. A constant may also have become worse: look for parts that "
+            "That looks only at parts that became faster. A constant may also have become worse: look for parts that "
             "*differ*.",
         ),
         Mistake(
@@ -143,16 +143,16 @@ WHAT_CHANGED = Exercise(
         Mistake(_longest, "The longest part may not be the one that changed: compare the two tables part by part."),
         Mistake(
             _last_changed,
-            "Where matrices and attention changed together, what they have in common changed: both wait for memory.",
+            "Where matrices and attention changed together, their common limit changed: both wait for memory.",
         ),
         Mistake(
             lambda old_ms, new_ms: what_changed(old_ms, new_ms)[::-1],
-            "The two values are exchanged: first the name of the constant, then the share of the price.",
+            "The two values are swapped: first the name of the constant, then the share of the price.",
         ),
         Mistake(
             _part_itself,
-            "That is the row of the table. Return the constant that it depends on: attention depends on kv_reread, the "
-            "all-reduce on collective_s, starting kernels on launch_s, and the matrices on bandwidth.",
+            "That is the name of a row in the table. Return the constant that it depends on: attention depends on "
+            "kv_reread, the all-reduce on collective_s, starting kernels on launch_s, and the matrices on bandwidth.",
         ),
         Mistake(
             _with(_mean_of_shares),
@@ -224,7 +224,7 @@ WHAT_CHANGED = Exercise(
                 and got[0] in (*PARTS.values(), "bandwidth")
                 and abs(got[1] / expected[1] - 1) < 1e-6
             ),
-            "The share is right, and the constant is not. Look which parts differ, and which constant each depends on: "
+            "The share is right, and the constant is not. See which parts differ, and which constant each depends on: "
             "the all-reduce on collective_s, starting kernels on launch_s, attention alone on kv_reread.",
             (_named(lambda old, new: "kv_reread"),),
         ),

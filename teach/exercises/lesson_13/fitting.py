@@ -15,7 +15,7 @@ from teach.variants import variants
 
 
 def largest_batch(memory_bytes: int, weight_bytes: int, cache_bytes_per_token: int, prompt: int, output: int) -> int:
-    """The most requests whose caches fit beside the weights, each with its whole answer."""
+    """The most requests whose caches fit next to the weights, each with its whole answer."""
     request_bytes = cache_bytes_per_token * (prompt + output)
     return max(0, (memory_bytes - weight_bytes) // request_bytes)
 
@@ -79,8 +79,8 @@ LARGEST_BATCH = Exercise(
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: (
                 abs(memory_bytes - weight_bytes) // (cache_bytes_per_token * (prompt + output))
             ),
-            "Where the weights are larger than the memory, nothing fits. The absolute value turns what is missing into "
-            "room.",
+            "Where the weights are larger than the memory, nothing fits. The absolute value turns missing memory into "
+            "free memory.",
         ),
         Mistake(
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: max(
@@ -100,19 +100,19 @@ LARGEST_BATCH = Exercise(
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: largest_batch(
                 memory_bytes, weight_bytes, cache_bytes_per_token, prompt, 0
             ),
-            "The answers are forgotten. Each written token stays in the cache as well, and no room is left for it.",
+            "The answers are forgotten. Each written token stays in the cache as well, and needs room there.",
         ),
         Mistake(
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: largest_batch(
                 memory_bytes, weight_bytes, cache_bytes_per_token, 0, output
             ),
-            "The prompts are forgotten. What was read stays in the cache until the answer is complete.",
+            "The prompts are forgotten. A prompt stays in the cache until its answer is complete.",
         ),
         Mistake(
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: largest_batch(
                 memory_bytes, 0, cache_bytes_per_token, prompt, output
             ),
-            "The weights are forgotten. They lie in the same memory, and the caches get what they leave.",
+            "The weights are forgotten. They are in the same memory, and the caches get the rest.",
         ),
         Mistake(
             lambda *args, **kwargs: max(0, math.ceil(_requests(*args, **kwargs))),
@@ -120,7 +120,7 @@ LARGEST_BATCH = Exercise(
         ),
         Mistake(
             lambda *args, **kwargs: max(0, round(_requests(*args, **kwargs))),
-            "Rounding to the nearest goes up from a half on, and then the last request does not fit. Round down.",
+            "Rounding to the nearest may go up, and then the last request does not fit. Round down.",
         ),
         Mistake(
             lambda *args, **kwargs: math.floor(_requests(*args, **kwargs)),
@@ -140,8 +140,7 @@ LARGEST_BATCH = Exercise(
     symptoms=(
         variants(
             "A pair of brackets is missing. One request needs cache_bytes_per_token * (prompt + output) bytes, and "
-            "what "
-            "is left beside the weights is divided by all of that.",
+            "the memory left after the weights is divided by all of that.",
             _free(lambda free, token, prompt, output: free // token * (prompt + output)),
             _free(lambda free, token, prompt, output: free // (token * prompt + output)),
             _free(lambda free, token, prompt, output: free // token * prompt + output),
@@ -159,7 +158,7 @@ LARGEST_BATCH = Exercise(
             _free(lambda free, token, prompt, output: free // (token * (abs(prompt - output) or 1))),
         ),
         variants(
-            "The weights are counted for each request. They lie in memory once: subtract them, then divide what is "
+            "The weights are counted for each request. They are in memory once: subtract them, then divide what is "
             "left.",
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: (
                 memory_bytes // (weight_bytes + cache_bytes_per_token * (prompt + output))
@@ -170,7 +169,7 @@ LARGEST_BATCH = Exercise(
             _free(lambda free, token, prompt, output: free / (token * (prompt + output / 2))),
         ),
         variants(
-            "Keys and values are in cache_bytes_per_token already: no other factor of 2.",
+            "Keys and values are in cache_bytes_per_token already: do not multiply by 2 again.",
             _free(lambda free, token, prompt, output: free // (2 * token * (prompt + output))),
         ),
         variants(
@@ -179,8 +178,8 @@ LARGEST_BATCH = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: got > expected + 1,
-            "So many do not fit. The weights, and prompt + output tokens of cache for every request, must stay within "
-            "the memory.",
+            "That many requests do not fit. The weights, and prompt + output tokens of cache for every request, must "
+            "stay within the memory.",
             (lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: memory_bytes,),
         ),
     ),

@@ -13,7 +13,7 @@ from teach.variants import variants
 
 
 def usd_per_million(usd_per_hour_per_gpu: float, gpus: int, tokens_per_s: float) -> float:
-    """USD for a million tokens, on `gpus` rented GPUs that give `tokens_per_s` together."""
+    """USD per million tokens, on `gpus` rented GPUs that give `tokens_per_s` together."""
     usd_per_s = usd_per_hour_per_gpu * gpus / 3600
     return usd_per_s / tokens_per_s * 1e6
 
@@ -54,14 +54,14 @@ USD_PER_MILLION = Exercise(
     mistakes=(
         Mistake(
             _times(lambda gpus: 3600),
-            "The rent is for an hour and the tokens are for a second. An hour has 3600 seconds, and the tokens of all "
-            "of them share the rent.",
+            "The rent is per hour, and the tokens are per second. An hour has 3600 seconds, and the tokens of all of "
+            "them share the rent.",
         ),
         Mistake(_times(lambda gpus: 60), "That divides by 60: an hour has 60 minutes, but 3600 seconds."),
         Mistake(
             _times(lambda gpus: 1 / gpus),
-            "The GPUs count on one side only: all of them are paid for, and `tokens_per_s` is that of all of them "
-            "already.",
+            "The GPUs count on one side only: you pay for all of them, and `tokens_per_s` already includes all of "
+            "them.",
         ),
         Mistake(
             _times(lambda gpus: 1 / gpus**2),
@@ -71,12 +71,11 @@ USD_PER_MILLION = Exercise(
             lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
                 1 / usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s)
             ),
-            "That is upside down: how many million tokens one gets for a dollar. A faster machine must make them "
-            "cheaper.",
+            "That is upside down: how many million tokens you get per dollar. A faster machine must make them cheaper.",
         ),
         Mistake(
             _times(lambda gpus: 1e-3),
-            "That is the price of a thousand tokens, as lists had it in 2023. The exercise asks for a million.",
+            "That is the price of a thousand tokens, as price lists gave it in 2023. The exercise asks for a million.",
         ),
         Mistake(_times(lambda gpus: 1e-6), "That is the price of one token. The exercise asks for a million of them."),
     ),
@@ -94,7 +93,7 @@ USD_PER_MILLION = Exercise(
             _times(lambda gpus: 3600 * 1e-6 / gpus),
         ),
         variants(
-            "That is upside down: tokens for a dollar. Divide the rent by the tokens, not the tokens by the rent.",
+            "That is upside down: tokens per dollar. Divide the rent by the tokens, not the tokens by the rent.",
             lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
                 1e6 / usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s)
             ),
@@ -115,8 +114,7 @@ USD_PER_MILLION = Exercise(
             lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus / 3600 * tokens_per_s / 1e6,
         ),
         variants(
-            "`tokens_per_s` is already that of all GPUs together. Multiply the rent by their number, once, and nothing "
-            "else.",
+            "`tokens_per_s` already includes all GPUs. Multiply the rent by their number, once, and nothing else.",
             _times(lambda gpus: gpus),
         ),
         variants("That divides the rent of an hour by the seconds of a day.", _times(lambda gpus: 1 / 24)),
@@ -132,7 +130,7 @@ USD_PER_MILLION = Exercise(
         variants("That is in cents. Return dollars.", _times(lambda gpus: 100)),
         variants("That is the price of a billion tokens. The exercise asks for a million.", _times(lambda gpus: 1000)),
         variants(
-            "That is the rent of an hour. How many tokens come in that hour?",
+            "That is the rent of an hour. How many tokens are made in that hour?",
             lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus,
         ),
     ),
@@ -144,7 +142,7 @@ USD_PER_MILLION = Exercise(
 
 
 def total_and_tpot(tokens_per_s_per_gpu: float, tensor_parallel: int, batch: int) -> tuple[float, float]:
-    """Tokens a second of all GPUs together, and seconds for each token of one user."""
+    """Tokens per second of all GPUs together, and seconds per token of one user."""
     total = tokens_per_s_per_gpu * tensor_parallel
     return total, batch / total
 
@@ -181,13 +179,13 @@ TOTAL_AND_TPOT = Exercise(
         Case(100.0, 1, 20),
         Case(100.0, 2, 20),
         Case(100.0, 4, 8),
-        Case(1486.0, 4, 480).called("the row LLaMA-2-70B (1486.0 a GPU, tensor_parallel 4, batch 480)"),
+        Case(1486.0, 4, 480).called("the row LLaMA-2-70B (1486.0 per GPU, tensor_parallel 4, batch 480)"),
         *random_cases(8, seed=136, make=_row_case),
     ),
     mistakes=(
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (tokens_per_s_per_gpu, batch / tokens_per_s_per_gpu),
-            "The table counts per GPU, and that is not the total: all GPUs of the group together give tensor_parallel "
+            "The table counts per GPU, which is not the total: all GPUs of the group together produce tensor_parallel "
             "times as much.",
         ),
         Mistake(
@@ -195,8 +193,8 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu * tensor_parallel,
                 1 / (tokens_per_s_per_gpu * tensor_parallel),
             ),
-            "One divided by the total is the time between two tokens of anybody. The tokens go to `batch` users in "
-            "turn: each waits batch times as long.",
+            "One divided by the total is the time between two tokens, whoever gets them. The tokens go to `batch` "
+            "users in turn: each waits batch times as long.",
         ),
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
@@ -210,16 +208,15 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu * tensor_parallel,
                 batch / tokens_per_s_per_gpu,
             ),
-            "The total is right, but the time is that of one GPU alone. All of them work on the same batch together: "
-            "use the total here too.",
+            "The total is right, but the time is for one GPU alone. All of them work on the same batch together: use "
+            "the total here too.",
         ),
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
                 tokens_per_s_per_gpu,
                 batch / (tokens_per_s_per_gpu * tensor_parallel),
             ),
-            "The time is right, but the first number is still that of one GPU: the total is tensor_parallel times "
-            "as much.",
+            "The time is right, but the first number is still for one GPU: the total is tensor_parallel times as much.",
         ),
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
@@ -233,7 +230,7 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu * tensor_parallel * batch,
                 1 / (tokens_per_s_per_gpu * tensor_parallel),
             ),
-            "The figure of the table counts the tokens of the whole batch already. Multiply by the number of GPUs "
+            "The figure in the table counts the tokens of the whole batch already. Multiply by the number of GPUs "
             "only.",
         ),
     ),
@@ -269,8 +266,7 @@ TOTAL_AND_TPOT = Exercise(
             ),
         ),
         variants(
-            "The first value is one user's tokens per second. The total is that of all users: do not divide by "
-            "`batch`.",
+            "The first value is one user's tokens per second. The total counts all users: do not divide by `batch`.",
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
                 tokens_per_s_per_gpu * tensor_parallel / batch,
                 batch / (tokens_per_s_per_gpu * tensor_parallel),

@@ -89,28 +89,27 @@ MEAN_WAIT_SECONDS = Exercise(
         Mistake(
             _stable(lambda service_s, load: load * service_s / (1 - load)),
             "That is the wait where services differ at random (M/M/1). Here all take equally long, and the wait is "
-            "half of that.",
+            "half as long.",
         ),
         Mistake(
             _stable(lambda service_s, load: load * service_s / (2 * (1 - load)) + service_s),
-            "That is waiting and being served together. The wait is the time before the service starts.",
+            "That is the wait plus the service. The wait is the time before the service starts.",
         ),
         Mistake(
             _stable(lambda service_s, load: load * service_s / 2),
-            "That is the rest of the request in service alone. Others may stand in line before you: divide by "
-            "1 - load.",
+            "That is only the rest of the request in service. Others may be in line before you: divide by 1 - load.",
         ),
         Mistake(
             _stable(lambda service_s, load: 0.0),
-            "Nobody would wait if requests came evenly spaced. They come at random, several at once and then none: "
-            "a request may wait even at a load below 1.",
+            "There would be no wait if requests arrived evenly spaced. They arrive at random, several at once and "
+            "then none: a request may wait even at a load below 1.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
                 arrivals_per_s * service_s * service_s / (2 * (1 - arrivals_per_s * service_s))
             ),
-            "From load 1 on more comes than can be served, and the line grows without end: the wait is infinite, not "
-            "negative.",
+            "From load 1 on, more requests arrive than can be served, and the line grows without end: the wait is "
+            "infinite, not negative.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
@@ -122,7 +121,7 @@ MEAN_WAIT_SECONDS = Exercise(
         ),
         Mistake(
             _stable(lambda service_s, load: load**2 / (2 * (1 - load))),
-            "That is how many requests stand in line. How long one waits is in seconds: load * service_s above.",
+            "That is how many requests are in line. The wait is in seconds: load * service_s in the numerator.",
         ),
         Mistake(
             lambda service_s, arrivals_per_s: (
@@ -135,8 +134,8 @@ MEAN_WAIT_SECONDS = Exercise(
         ),
         Mistake(
             _stable(lambda service_s, load: service_s / (2 * (1 - load))),
-            "A request that finds the server free does not wait at all. It is busy only for the share `load` of the "
-            "time.",
+            "A request that finds the server free does not wait at all. The server is busy only for the share `load` "
+            "of the time.",
         ),
     ),
     symptoms=(
@@ -171,7 +170,7 @@ MEAN_WAIT_SECONDS = Exercise(
             _of(lambda service_s, arrivals_per_s: arrivals_per_s),
         ),
         variants(
-            "The line grows without end where the *load* reaches 1, not where one request comes per second.",
+            "The line grows without end where the *load* reaches 1, not where one request arrives per second.",
             _from_one_per_second,
         ),
         variants(
@@ -181,15 +180,13 @@ MEAN_WAIT_SECONDS = Exercise(
             _stable(lambda service_s, load: service_s / 2),
         ),
         variants(
-            "Requests come at random moments. Even where a service is shorter than the mean gap, some come together "
-            "and "
-            "wait.",
+            "Requests arrive at random moments. Even where a service is shorter than the mean gap, some come together "
+            "and wait.",
             lambda service_s, arrivals_per_s: max(0.0, service_s - 1 / arrivals_per_s),
         ),
         variants(
-            "The wait is divided by 2 twice. Half a service is left, on average, when a request comes to a busy "
-            "server; "
-            "that is the only half.",
+            "The wait is divided by 2 twice. Half a service is left, on average, when a request reaches a busy "
+            "server; that is the only half.",
             _stable(lambda service_s, load: load * service_s / (4 * (1 - load))),
         ),
         variants(

@@ -18,7 +18,7 @@ from teach.variants import variants
 def decode_flops(
     layers: int, hidden: int, heads: int, kv_heads: int, head_dim: int, width: int, vocabulary: int, context: int
 ) -> int:
-    """FLOPs of one decoded token that looks at `context` tokens, itself among them."""
+    """FLOPs of one decoded token that looks at `context` tokens, including itself."""
     attention = Attention(heads, kv_heads, head_dim)
     model = Architecture("model", layers, hidden, vocabulary, attention, FeedForward(width))
     return int(sum(row.flops for row in operators(model, new_tokens=1, context=context - 1)))
@@ -151,8 +151,8 @@ DECODE_FLOPS = Exercise(
         ),
         Mistake(
             _slip(attending="kv_heads"),
-            "Sharing keys and values saves memory, not arithmetic. Every query head does its own scores and its own "
-            "sum.",
+            "Sharing keys and values saves memory, not arithmetic. Every query head computes its own scores and its "
+            "own sum.",
         ),
         Mistake(
             _slip(products=1),
@@ -228,8 +228,7 @@ DECODE_FLOPS = Exercise(
             ),
         ),
         variants(
-            "A multiplication and an addition are two FLOPs in every product, those of the head and of the look back "
-            "as well.",
+            "A multiplication and an addition are two FLOPs in every product, including the head and the look back.",
             _plus(lambda a: -a["head"] / 2),
         ),
         variants(

@@ -129,7 +129,7 @@ ATTEND_ONE = Exercise(
     mistakes=(
         Mistake(
             _weighted(lambda scores, head_dim: scores.softmax(dim=-1)),
-            "The scores are not divided by sqrt(head_dim). Longer heads make larger scores, and the softmax would look "
+            "The scores are not divided by sqrt(head_dim). Wider heads make larger scores, and the softmax would look "
             "at one token only.",
         ),
         Mistake(
@@ -144,7 +144,7 @@ ATTEND_ONE = Exercise(
         ),
         Mistake(
             _weighted(lambda scores, head_dim: (scores / head_dim**0.5).softmax(dim=0)),
-            "The softmax runs over the heads. Each head shares out its own attention among the tokens: the weights of "
+            "The softmax runs over the heads. Each head distributes its own attention over the tokens: the weights of "
             "one head add up to 1.",
         ),
         Mistake(
@@ -220,7 +220,7 @@ ATTEND_ONE = Exercise(
             ),
         ),
         variants(
-            "The signs of the scores are turned round: a token counts for *more* where its key agrees with the query.",
+            "The signs of the scores are reversed: a token counts for *more* where its key agrees with the query.",
             _weighted(lambda scores, head_dim: (-scores / head_dim**0.5).softmax(dim=-1)),
         ),
         variants(
@@ -243,7 +243,7 @@ ATTEND_ONE = Exercise(
                 if got.shape == expected.shape
                 else got.shape == (len(expected), arguments["keys"].shape[1])
             ),
-            "Those are the weights. Take the mean of the values with them.",
+            "Those are the weights. Return the mean of the values, weighted with them.",
             (_of_heads(_shares),),
         ),
         Symptom(
@@ -254,7 +254,8 @@ ATTEND_ONE = Exercise(
                     | ((arguments["values"] >= 0).all() & (got < -1e-3).any())
                 )
             ),
-            "A weighted mean cannot lie outside of the values. The weights of a head are positive and add up to 1.",
+            "A weighted mean cannot be outside the range of the values. The weights of a head are positive and add up "
+            "to 1.",
             (lambda query, keys, values: attend_one(query, keys, values) + 99,),
         ),
     ),

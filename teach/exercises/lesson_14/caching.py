@@ -138,8 +138,8 @@ CACHE_CODES = Exercise(
     mistakes=(
         Mistake(
             _on(lambda x, bits: (x.max() - x.min()) / 2**bits, _low, _codes),
-            "The range is cut into 2**bits steps, and the largest number gets the code 2**bits, one too many. "
-            "Between 2**bits codes lie 2**bits - 1 steps.",
+            "The range is cut into 2**bits steps, and the largest number gets the code 2**bits, one too many. Between "
+            "2**bits codes there are 2**bits - 1 steps.",
         ),
         Mistake(
             _symmetric,
@@ -181,7 +181,7 @@ CACHE_CODES = Exercise(
             _on(_step, _low, lambda x, step, bits: (x / step).round()),
             "Step and low are right, but the codes count from 0. They count from low: (x - low) / step.",
         ),
-        Mistake(_swapped, "The values are right, in the wrong order: first the codes, then the step, then low."),
+        Mistake(_swapped, "The values are right, but in the wrong order: first the codes, then the step, then low."),
     ),
     symptoms=(
         variants(
@@ -189,13 +189,13 @@ CACHE_CODES = Exercise(
             _other_codes(lambda codes, x, step, bits: ((x - x.min()) / step).ceil()),
         ),
         variants(
-            "The highest code is cut off. Codes go from 0 to 2**bits - 1, the last included.",
+            "The highest code is cut off. Codes go from 0 to 2**bits - 1, inclusive.",
             _other_codes(lambda codes, x, step, bits: codes.clamp(max=2**bits - 2)),
             _other_codes(lambda codes, x, step, bits: codes.clamp(max=2 ** (bits - 1))),
         ),
         variants(
-            "The range is cut into another number of steps. `bits` bits hold 2**bits codes, and between them lie "
-            "2**bits - 1 steps.",
+            "The range is cut into another number of steps. `bits` bits hold 2**bits codes, and between them there "
+            "are 2**bits - 1 steps.",
             _of_steps(lambda bits: bits),
             _of_steps(lambda bits: 2 ** (bits - 1)),
             _of_steps(lambda bits: 2 ** (bits - 1) - 1),

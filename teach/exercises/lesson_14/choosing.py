@@ -150,7 +150,7 @@ LIKELY_ONLY = Exercise(
         Mistake(
             _sorted_output,
             "The kept probabilities come back sorted. The place of a probability says which token it belongs to: put "
-            "each back in its own.",
+            "each back into its own place.",
         ),
         Mistake(
             _in_order_of_ids,
@@ -168,7 +168,8 @@ LIKELY_ONLY = Exercise(
         ),
         Mistake(
             _kept(lambda ordered, cumulated, top_p: cumulated - ordered <= top_p),
-            "One token too many stays where the sum is exactly top_p. Then top_p is reached, and no other is needed.",
+            "One token too many stays where the sum is exactly top_p. Then top_p is reached, and no further token is "
+            "needed.",
         ),
     ),
     symptoms=(
@@ -183,8 +184,7 @@ LIKELY_ONLY = Exercise(
         ),
         variants(
             "That keeps each token that is likely enough next to the most likely one (min-p). Here a *sum* decides: "
-            "that "
-            "of the most likely tokens, until it reaches top_p.",
+            "add up the most likely tokens until it reaches top_p.",
             lambda probabilities, top_p: (
                 torch.where(probabilities >= top_p * probabilities.max(), probabilities, 0)
                 / probabilities[probabilities >= top_p * probabilities.max()].sum()
@@ -202,8 +202,8 @@ LIKELY_ONLY = Exercise(
             _kept(lambda ordered, cumulated, top_p: torch.arange(len(ordered)) < (cumulated < top_p).sum() + 2),
         ),
         variants(
-            "The right tokens stay, but their proportions have changed. Divide them by their sum: a softmax, or equal "
-            "shares, is something else.",
+            "The right tokens stay, but their proportions have changed. Divide them by their sum; do not use a "
+            "softmax or equal shares.",
             _renewed(lambda probabilities, stays: probabilities.masked_fill(~stays, -torch.inf).softmax(dim=0)),
             _renewed(lambda probabilities, stays: stays / stays.sum()),
         ),
@@ -237,12 +237,13 @@ LIKELY_ONLY = Exercise(
         ),
         Symptom(
             lambda got, expected, arguments: got.dtype == torch.bool,
-            "Those are True and False. Return the probabilities: those of the kept tokens divided by their sum, and 0.",
+            "Those are True and False. Return probabilities: for the kept tokens divided by their sum, and 0 for the "
+            "others.",
             (lambda probabilities, top_p: likely_only(probabilities, top_p) > 0,),
         ),
         Symptom(
             lambda got, expected, arguments: len(got) == int((expected > 0).sum()) and not torch.equal(got, expected),
-            "Some tokens are missing. The result has an entry for each of them: 0 for those that go.",
+            "Some tokens are missing. The result has an entry for every token: 0 for a token that is dropped.",
             (
                 lambda probabilities, top_p: likely_only(probabilities, top_p)[likely_only(probabilities, top_p) > 0],
                 lambda probabilities, top_p: (likely_only(probabilities, top_p) > 0).nonzero()[:, 0],
@@ -268,7 +269,7 @@ LIKELY_ONLY = Exercise(
                 and bool(((got > 0) == (expected > 0)).all())
                 and not torch.allclose(got.double(), expected.double())
             ),
-            "The right tokens stay, with the wrong probabilities. Divide each by the sum of those that stay.",
+            "The right tokens stay, with the wrong probabilities. Divide each by the sum of the kept ones.",
             (lambda probabilities, top_p: likely_only(probabilities, top_p) / 3,),
         ),
     ),

@@ -91,8 +91,8 @@ ACCEPT = Exercise(
         ),
         Mistake(
             lambda guesses, choices: choices[: sum(g == c for g, c in zip(guesses, choices)) + 1],
-            "All agreeing guesses are counted. What the model chose after a wrong guess belongs to another text: "
-            "stop at the first that differs.",
+            "All agreeing guesses are counted. The model's choices after a wrong guess belong to another text: stop "
+            "at the first that differs.",
         ),
         Mistake(
             lambda guesses, choices: choices[: _agreeing(guesses, choices)],
@@ -101,18 +101,18 @@ ACCEPT = Exercise(
         ),
         Mistake(
             lambda guesses, choices: [guess for guess, choice in zip(guesses, choices) if guess == choice],
-            "All agreeing guesses are kept, and nothing else. Stop at the first that differs, and add what the model "
-            "chose in its place.",
+            "All agreeing guesses are kept, and nothing else. Stop at the first that differs, and add the model's "
+            "choice in its place.",
         ),
         Mistake(
             _keeps_the_wrong_guess,
-            "The wrong guess is kept. In its place comes what the model itself chose, or the text is another than "
+            "The wrong guess is kept. Put the model's own choice in its place, or the text differs from the one "
             "without the draft.",
         ),
         Mistake(
             lambda guesses, choices: choices[: _agreeing(guesses, choices) + 2],
-            "That is one token too many: it was chosen after a guess that is wrong. The model's token in place of the "
-            "wrong guess is the last one.",
+            "That is one token too many: it was chosen after a wrong guess. The model's token in place of the wrong "
+            "guess is the last one.",
         ),
         Mistake(
             _to_the_first_match,
@@ -120,8 +120,8 @@ ACCEPT = Exercise(
         ),
         Mistake(
             lambda guesses, choices: choices[: _agreeing(guesses, choices[1:]) + 1],
-            "Each guess is compared with the token after its own place. choices[0] is what the model puts where "
-            "guesses[0] stands.",
+            "Each guess is compared with the token after its own place. choices[0] is the model's token in the place "
+            "of guesses[0].",
         ),
         Mistake(
             lambda guesses, choices: choices[: min(_agreeing(guesses, choices) + 1, len(guesses))],
@@ -135,8 +135,7 @@ ACCEPT = Exercise(
         ),
         Mistake(
             lambda guesses, choices: choices if guesses == choices[:-1] else choices[:1],
-            "One wrong guess throws away the right ones before it. Those are what the model would have written: keep "
-            "them.",
+            "One wrong guess throws away the right ones before it. The model would have written the same: keep them.",
         ),
     ),
     symptoms=(
@@ -145,9 +144,8 @@ ACCEPT = Exercise(
             _after(lambda guesses, choices, right: [*guesses[:right], choices[0]]),
         ),
         variants(
-            "Guesses after the first wrong one are kept. What the model chose there belongs to another text: stop "
-            "at the "
-            "first that differs.",
+            "Guesses after the first wrong one are kept. The model's choices there belong to another text: stop at "
+            "the first that differs.",
             lambda guesses, choices: [g for g, c in zip(guesses, choices) if g == c] + choices[-1:],
             lambda guesses, choices: [g for g in guesses if g in choices] + choices[-1:],
             lambda guesses, choices: list(choices),
@@ -158,7 +156,7 @@ ACCEPT = Exercise(
             ),
         ),
         variants(
-            "Both the wrong guess and the choice in its place are there. The wrong guess is dropped.",
+            "Both the wrong guess and the choice in its place are kept. The wrong guess is dropped.",
             _after(lambda guesses, choices, right: guesses[: right + 1] + choices[right : right + 1]),
         ),
         variants(
@@ -173,7 +171,7 @@ ACCEPT = Exercise(
             lambda guesses, choices: [*guesses, choices[-1]],
         ),
         variants(
-            "The token that is added is one place too late. In place of the first wrong guess comes the choice of the "
+            "The added token comes from one place too late. In place of the first wrong guess comes the choice of the "
             "same place.",
             _after(lambda guesses, choices, right: [*guesses[:right], choices[min(right + 1, len(choices) - 1)]]),
         ),

@@ -100,7 +100,7 @@ MOVE_INTO_WEIGHTS = Exercise(
         ),
         Mistake(
             lambda norm_weight, matrix, scale: (matrix * scale, norm_weight / scale),
-            "Both are right, in the wrong order: the norm's weight comes first, then the matrix.",
+            "Both are right, but in the wrong order: the norm's weight comes first, then the matrix.",
         ),
     ),
     symptoms=(

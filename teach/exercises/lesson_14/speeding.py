@@ -13,7 +13,7 @@ from teach.variants import variants
 
 
 def times_faster(acceptance: float, ahead: int, draft_cost: float, pass_cost: float) -> float:
-    """Tokens of a pass with `ahead` guesses on average, over what it costs in steps without a draft."""
+    """The average number of tokens of a pass with `ahead` guesses, over its cost in steps without a draft."""
     tokens = sum(acceptance**right for right in range(ahead + 1))
     return tokens / (ahead * draft_cost + pass_cost)
 
@@ -84,8 +84,8 @@ TIMES_FASTER = Exercise(
     mistakes=(
         Mistake(
             _rate(lambda acceptance, ahead: 1 / (1 - acceptance)),
-            "1 / (1 - acceptance) is the sum without an end. A pass has only `ahead` guesses: the last power is "
-            "acceptance**ahead.",
+            "1 / (1 - acceptance) is the sum of infinitely many powers. A pass has only `ahead` guesses: the last "
+            "power is acceptance**ahead.",
         ),
         Mistake(
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * draft_cost * pass_cost),
@@ -137,11 +137,11 @@ TIMES_FASTER = Exercise(
     ),
     symptoms=(
         variants(
-            "The two costs are exchanged: the `ahead` guesses cost draft_cost each, and the one pass costs pass_cost.",
+            "The two costs are swapped: the `ahead` guesses cost draft_cost each, and the one pass costs pass_cost.",
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * pass_cost + draft_cost),
         ),
         variants(
-            "The sum does not end there: 1 / (1 - acceptance) is what it becomes with infinitely many guesses. Stop at "
+            "That sum has no end: 1 / (1 - acceptance) is its value for infinitely many guesses. Stop at "
             "acceptance**ahead.",
             _rate(lambda acceptance, ahead: 1 / (1 - acceptance) if acceptance < 1 else ahead + 1),
             _rate(lambda acceptance, ahead: _tokens(acceptance, 500) if acceptance < 1 else ahead + 1),
@@ -152,7 +152,7 @@ TIMES_FASTER = Exercise(
             _rate(_independent, lambda ahead, draft_cost, pass_cost: 1),
         ),
         variants(
-            "`pass_cost` is that of the whole pass over ahead + 1 tokens: it is paid once, and not per token.",
+            "`pass_cost` is for the whole pass over ahead + 1 tokens: count it once, not per token.",
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * draft_cost + (ahead + 1) * pass_cost),
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * (draft_cost + pass_cost)),
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: (ahead + 1) * (draft_cost + pass_cost)),
@@ -181,8 +181,7 @@ TIMES_FASTER = Exercise(
             ),
         ),
         variants(
-            "The tokens are not counted right. There are 1 + a + a**2 + ... + a**ahead: the model's own, and each "
-            "guess "
+            "The number of tokens is wrong. There are 1 + a + a**2 + ... + a**ahead: the model's own, and each guess "
             "with the chance that it and all before it are right.",
             _rate(lambda acceptance, ahead: acceptance * ahead),
             _rate(lambda acceptance, ahead: 1 + acceptance**ahead),

@@ -101,8 +101,8 @@ PERPLEXITY = Exercise(
     mistakes=(
         Mistake(
             _of_chances(_exp_mean, slice(None), slice(None)),
-            "The logits are compared with the token that they have already seen. Those at position i say what comes "
-            "next: compare them with token i + 1.",
+            "The logits are compared with the token that they have already seen. The logits at position i predict the "
+            "next token: compare them with token i + 1.",
         ),
         Mistake(
             _of_chances(_exp_mean, slice(1, None), slice(None, -1)),
@@ -111,8 +111,8 @@ PERPLEXITY = Exercise(
         ),
         Mistake(
             lambda logits, tokens: _exp_mean(_chances(logits, tokens.roll(-1))),
-            "The last logits are compared with the first token of the text. They are for a token that is not there: "
-            "leave them out.",
+            "The last logits are compared with the first token of the text. They predict a token that is not in the "
+            "text: leave them out.",
         ),
         Mistake(
             _of_chances(lambda chances: math.exp(-chances.log2().mean())),
@@ -150,7 +150,7 @@ PERPLEXITY = Exercise(
             _of_losses(lambda losses: math.exp(-losses.sum())),
         ),
         variants(
-            "The base of the power is not that of the logarithm. With the natural logarithm it is e: exp of the "
+            "The power and the logarithm have different bases. With the natural logarithm the base is e: exp of the "
             "mean loss.",
             _of_losses(lambda losses: 2 ** losses.mean()),
             _of_losses(lambda losses: 10 ** losses.mean()),
@@ -173,7 +173,7 @@ PERPLEXITY = Exercise(
             lambda logits, tokens: -logits.log_softmax(dim=0)[torch.arange(len(tokens) - 1), tokens[1:]].mean().exp(),
         ),
         variants(
-            "The logits are used as they are. They become logarithms of probabilities by `log_softmax`.",
+            "The logits are used as they are. `log_softmax` turns them into logarithms of probabilities.",
             lambda logits, tokens: (-logits[torch.arange(len(tokens) - 1), tokens[1:]].mean()).exp(),
         ),
         variants(
@@ -181,12 +181,12 @@ PERPLEXITY = Exercise(
             _of_losses(lambda losses: math.exp(-(-losses).exp().mean())),
         ),
         variants(
-            "The softmax is taken twice. `cross_entropy` and `log_softmax` want the logits themselves.",
+            "The softmax is taken twice. `cross_entropy` and `log_softmax` expect the logits themselves.",
             lambda logits, tokens: F.cross_entropy(logits[:-1].softmax(dim=-1), tokens[1:]).exp(),
         ),
         variants(
-            "That does not look at the tokens that really came, but at all of the vocabulary or at the likeliest. Pick "
-            "from each row the number of the token that follows.",
+            "That does not look at the actual next tokens, but at the whole vocabulary or at the likeliest token. "
+            "Pick from each row the number of the token that follows.",
             lambda logits, tokens: _entropy(logits[:-1]),
             lambda logits, tokens: _entropy(logits),
             lambda logits, tokens: (-logits[:-1].log_softmax(dim=-1).mean()).exp(),
@@ -204,7 +204,7 @@ PERPLEXITY = Exercise(
             _of_losses(lambda losses: losses[:-1].mean().exp() if len(losses) > 1 else losses.new_zeros(())),
         ),
         variants(
-            "The first token is counted, too. No row of logits is for it: leave it out.",
+            "The first token is counted, too. No row of logits predicts it: leave it out.",
             lambda logits, tokens: math.exp((_losses(logits, tokens).sum() + math.log(logits.shape[1])) / len(tokens)),
         ),
         variants(
