@@ -91,7 +91,10 @@ threading.stack_size(65536)
 c.prctl(15, b"\\rThreads: 0", 0, 0, 0)  # its name
 stop = threading.Event()
 for _ in range(1000):
-    threading.Thread(target=stop.wait, daemon=True).start()
+    try:
+        threading.Thread(target=stop.wait, daemon=True).start()
+    except RuntimeError:  # the memory may end before the grader looks
+        pass
 signal.pause()
 """
 FOLDERS = """

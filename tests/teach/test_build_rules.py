@@ -184,7 +184,7 @@ def test_an_exercise_does_not_stand_on_the_one_before(tmp_path, capsys):
     assert USES.format("twice") in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("user", ["def show():\n    print({})", "show = lambda: print({})"])
+@pytest.mark.parametrize("user", ["def tell():\n    return {}", "tell = lambda: {}"])
 def test_an_exercise_does_not_take_a_name_that_an_earlier_function_looks_up(user, tmp_path, capsys):
     before = user.format("twice")
     house(tmp_path, SOURCE.replace("import os\n", f"import os\n\ntwice = 2\n{before}\n", 1))
