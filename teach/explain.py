@@ -47,16 +47,7 @@ class Trial:
 
 def explain(trial: Trial) -> Explanation:
     """Return what explains the answer; the empty sentence where nothing does."""
-    for explanation in (
-        _whole_mistake,
-        _mistake_of_an_item,
-        _constant,
-        _one_of_two_mistakes,
-        _symptom,
-        _general,
-        _in_the_code,
-        _first,
-    ):
+    for explanation in IN_ORDER:
         if found := explanation(trial):
             return found
     return Explanation("", trial.failing)
@@ -267,7 +258,7 @@ def _first(trial: Trial) -> Explanation | None:
     return Explanation(says, trial.failing)
 
 
-KINDS = (
+IN_ORDER = (
     _whole_mistake,
     _mistake_of_an_item,
     _constant,
@@ -276,4 +267,4 @@ KINDS = (
     _general,
     _in_the_code,
     _first,
-)  # in order
+)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from teach.run import code_of
+from teach.written import code_of
 
 LONGEST = 200  # characters of what the cell stopped with
 

@@ -5,9 +5,9 @@ from html import escape
 from typing import Any
 
 from teach.live import bundle
-from teach.panel import panel
+from teach.panel import panel, tone
 
-BLUE, PALE_BLUE = "var(--course-blue,#005a8e)", "var(--course-blue-paper,#eaf3f9)"
+BLUE, PALE_BLUE = tone("blue")
 _waiting: dict[str, list[Any]] = {}  # by the prediction's id: the outputs of this kernel that wait for its guess
 
 
