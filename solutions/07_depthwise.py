@@ -877,7 +877,7 @@ def draw_roofline():
         axes.plot(intensity, rate, marker, color=COLOURS[colour], markersize=14)
         label = axes.text(intensity, 0.66 * rate, name, color=COLOURS[colour], ha="center", va="top", fontsize=21)
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
-    axes.set(xscale="log", yscale="log", ylim=(2.5, None))
+    axes.set(xscale="log", yscale="log", ylim=(2.5, 1.6 * max(roof)))
     axes.set_xlabel("FLOPs per byte moved", fontsize=21)
     axes.set_ylabel("GFLOP/s", fontsize=21)
     axes.set_xticks((1, 10, 100), ("1", "10", "100"))
